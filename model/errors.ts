@@ -1,0 +1,143 @@
+/**
+ * The closed table of errors. Every error says who is to blame, and so what happens to it:
+ * `operator` ends in one line and exit code 2, `retry` backs off and counts, `peer` is counted and dropped,
+ * `us` crashes early with its stack. docs/errors.md lists the same rows.
+ */
+export type Culprit = 'operator' | 'retry' | 'peer' | 'us'
+
+interface ErrorRow {
+  readonly culprit: Culprit
+  /** A constant sentence: what is wrong. */
+  readonly says: string
+  /** What to do about it. */
+  readonly remedy: string
+}
+
+export const errorTable = {
+  CONFIG_UNREADABLE: {
+    culprit: 'operator',
+    says: 'the configuration file cannot be read',
+    remedy: 'check the path and its permissions, or leave --config out to run on defaults',
+  },
+  CONFIG_INVALID: {
+    culprit: 'operator',
+    says: 'the configuration is not valid',
+    remedy: 'mend the key named here; docs/configuration.md lists all keys',
+  },
+  SUBNET_TAKEN: {
+    culprit: 'operator',
+    says: 'the subnet overlaps a network that this machine already has',
+    remedy: 'choose another with --subnet',
+  },
+  SYSTEM_MISSING: {
+    culprit: 'operator',
+    says: 'this machine lacks something that Drover needs',
+    remedy: 'install it with the command named here',
+  },
+  NOT_ROOT: { culprit: 'operator', says: 'this needs root', remedy: 'run it with sudo' },
+  DAEMON_UNREACHABLE: {
+    culprit: 'operator',
+    says: 'the daemon does not answer',
+    remedy: 'start it with `systemctl start drover` or `npm start`, or name its socket with --admin',
+  },
+  ENVIRONMENT_MISSING: {
+    culprit: 'operator',
+    says: 'this machine has not joined an environment',
+    remedy: 'run `drover init` first',
+  },
+  ENVIRONMENT_EXISTS: {
+    culprit: 'operator',
+    says: 'this machine already belongs to an environment',
+    remedy: 'use it as it is, or `drover daemon --leave` first',
+  },
+  USAGE: { culprit: 'operator', says: 'the command line is not valid', remedy: 'see `drover --help`' },
+  COMMAND_FAILED: {
+    culprit: 'us',
+    says: 'a system command failed',
+    remedy: 'report it together with the command and its output',
+  },
+  STORE_UNAVAILABLE: {
+    culprit: 'retry',
+    says: 'the store does not answer',
+    remedy: 'nothing: Drover retries; check etcd if it lasts',
+  },
+  STORE_CORRUPT: {
+    culprit: 'operator',
+    says: 'the store file is damaged',
+    remedy: 'restore it from a backup, or move it away and run `drover init` again',
+  },
+  RECORD_INVALID: {
+    culprit: 'peer',
+    says: 'a record in the store does not verify',
+    remedy: 'find out who wrote it; Drover ignores it',
+  },
+  ADDRESS_SPACE_FULL: {
+    culprit: 'retry',
+    says: 'no address is free',
+    remedy: 'remove containers that are no longer needed, or use a larger subnet',
+  },
+  ADDRESS_REFUSED: {
+    culprit: 'operator',
+    says: 'the requested address cannot be had',
+    remedy: 'ask for another one, or for none',
+  },
+  ENGINE_UNAVAILABLE: {
+    culprit: 'retry',
+    says: 'the Docker engine does not answer',
+    remedy: 'nothing: Drover retries; start Docker if it is stopped',
+  },
+  ATTACH_FAILED: {
+    culprit: 'retry',
+    says: 'a container could not be attached',
+    remedy: 'nothing: Drover retries; the cause is named here',
+  },
+  TUNNEL_UNAVAILABLE: {
+    culprit: 'retry',
+    says: 'the tunnel process does not answer',
+    remedy: 'nothing: Drover starts it again; see its log if it lasts',
+  },
+  TUNNEL_DEVICE: {
+    culprit: 'operator',
+    says: 'the TUN device cannot be made',
+    remedy: 'check that /dev/net/tun exists and that the process has CAP_NET_ADMIN',
+  },
+} as const satisfies Record<string, ErrorRow>
+
+export type ErrorCode = keyof typeof errorTable
+
+export type ErrorFields = Readonly<Record<string, string | number | boolean | undefined>>
+
+export class DroverError extends Error {
+  readonly code: ErrorCode
+  readonly fields: ErrorFields
+
+  /** `detail` names what and where, for a person; `fields` are the same facts for a log. */
+  constructor(code: ErrorCode, detail: string, options: { fields?: ErrorFields; cause?: unknown } = {}) {
+    super(`${errorTable[code].says}: ${detail}`, { cause: options.cause })
+    this.name = 'DroverError'
+    this.code = code
+    this.fields = options.fields ?? {}
+  }
+
+  get culprit(): Culprit {
+    return errorTable[this.code].culprit
+  }
+
+  get remedy(): string {
+    return errorTable[this.code].remedy
+  }
+
+  /** One line for an operator: what is wrong, where, and what to do. */
+  get line(): string {
+    return `${this.message}; ${this.remedy}`
+  }
+}
+
+/** The message of whatever was thrown. */
+export const reasonOf = (thrown: unknown): string =>
+  thrown instanceof Error ? thrown.message : String(thrown)
+
+/** Marks a switch as exhaustive: a new member of a union that is not handled does not compile. */
+export function unreachable(value: never): never {
+  throw new TypeError(`unreachable: ${JSON.stringify(value)}`)
+}

@@ -1,0 +1,79 @@
+/**
+ * The layout of the store: one function per key, one parser for all of them.
+ * Under `/drover/v1/<environment>/` only a host writes its own keys; `blocks/` and `addresses/` are the only
+ * contended ones and are taken by compare-and-swap.
+ */
+import { type Cidr, formatIpv4, type Ipv4, parseCidr, parseIpv4 } from './ip.ts'
+import { type ContainerId, containerIdField, type HostId, hostIdField } from './records.ts'
+
+export interface Keys {
+  readonly prefix: string
+  readonly settings: string
+  host(id: HostId): string
+  alive(id: HostId): string
+  block(cidr: Cidr): string
+  pin(address: Ipv4): string
+  containersOf(host: HostId): string
+  container(host: HostId, id: ContainerId): string
+  service(stack: string, name: string): string
+}
+
+export function keysOf(environment: string): Keys {
+  const prefix = `/drover/v1/${encodeURIComponent(environment)}/`
+  return {
+    prefix,
+    settings: `${prefix}settings`,
+    host: (id) => `${prefix}hosts/${id}`,
+    alive: (id) => `${prefix}alive/${id}`,
+    block: (cidr) => `${prefix}blocks/${cidr}`,
+    pin: (address) => `${prefix}addresses/${formatIpv4(address)}`,
+    containersOf: (host) => `${prefix}containers/${host}/`,
+    container: (host, id) => `${prefix}containers/${host}/${id}`,
+    service: (stack, name) => `${prefix}services/${encodeURIComponent(stack)}/${encodeURIComponent(name)}`,
+  }
+}
+
+export type KeyMeaning =
+  | { readonly is: 'settings' }
+  | { readonly is: 'host'; readonly host: HostId }
+  | { readonly is: 'alive'; readonly host: HostId }
+  | { readonly is: 'block'; readonly cidr: Cidr }
+  | { readonly is: 'pin'; readonly address: Ipv4 }
+  | { readonly is: 'container'; readonly host: HostId; readonly container: ContainerId }
+  | { readonly is: 'service'; readonly stack: string; readonly name: string }
+  | { readonly is: 'unknown' }
+
+/** What a key stands for; `unknown` for whatever somebody else put under our prefix. */
+export function meaningOf(prefix: string, key: string): KeyMeaning {
+  const [kind = '', ...rest] = key.slice(prefix.length).split('/')
+  const tail = rest.join('/')
+  if (kind === 'settings' && rest.length === 0) return { is: 'settings' }
+  if (kind === 'hosts' || kind === 'alive') {
+    const host = hostIdField.safeParse(tail)
+    return host.success ? { is: kind === 'hosts' ? 'host' : 'alive', host: host.data } : { is: 'unknown' }
+  }
+  if (kind === 'blocks') {
+    const cidr = parseCidr(tail)
+    return cidr === undefined ? { is: 'unknown' } : { is: 'block', cidr }
+  }
+  if (kind === 'addresses') {
+    const address = parseIpv4(tail)
+    return address === undefined ? { is: 'unknown' } : { is: 'pin', address }
+  }
+  if (kind === 'containers' && rest.length === 2) {
+    const host = hostIdField.safeParse(rest[0])
+    const container = containerIdField.safeParse(rest[1])
+    if (host.success && container.success)
+      return { is: 'container', host: host.data, container: container.data }
+  }
+  if (kind === 'services' && rest.length === 2) return serviceMeaning(rest)
+  return { is: 'unknown' }
+}
+
+function serviceMeaning([stack = '', name = '']: readonly string[]): KeyMeaning {
+  try {
+    return { is: 'service', stack: decodeURIComponent(stack), name: decodeURIComponent(name) }
+  } catch {
+    return { is: 'unknown' }
+  }
+}
