@@ -40,6 +40,12 @@ export const errorTable = {
     says: 'the daemon does not answer',
     remedy: 'start it with `systemctl start drover` or `npm start`, or name its socket with --admin',
   },
+  DAEMON_RUNNING: {
+    culprit: 'operator',
+    says: 'another daemon already serves this admin socket',
+    remedy: 'stop it first, or give this one its own `run` folder',
+  },
+  DAEMON_REFUSED: { culprit: 'operator', says: 'the daemon refused', remedy: 'see its log for more' },
   ENVIRONMENT_MISSING: {
     culprit: 'operator',
     says: 'this machine has not joined an environment',
@@ -65,6 +71,41 @@ export const errorTable = {
     culprit: 'operator',
     says: 'the store file is damaged',
     remedy: 'restore it from a backup, or move it away and run `drover init` again',
+  },
+  STORE_BUSY: {
+    culprit: 'operator',
+    says: 'another process has the store file open',
+    remedy: 'stop the daemon first',
+  },
+  STORE_UNREADABLE: {
+    culprit: 'operator',
+    says: 'the store file cannot be opened',
+    remedy: 'check the path named here and its permissions',
+  },
+  STORE_URL: {
+    culprit: 'operator',
+    says: 'the address of the store is not valid',
+    remedy: 'write `embedded` or `etcd://host:2379,host:2379`',
+  },
+  STORE_REFUSED: {
+    culprit: 'operator',
+    says: 'the store refuses this host',
+    remedy: 'check storeUser and storePassword, and what that user may do in etcd',
+  },
+  STORE_NOT_EMPTY: {
+    culprit: 'operator',
+    says: 'the target store already holds this environment',
+    remedy: 'choose another etcd, or remove what is under the prefix named here',
+  },
+  STORE_MISUSED: {
+    culprit: 'us',
+    says: 'a transaction is not valid',
+    remedy: 'report it together with what led to it',
+  },
+  IDENTITY_DAMAGED: {
+    culprit: 'operator',
+    says: 'the identity of this host cannot be read',
+    remedy: 'restore the file named here from a backup, or move it away to enter as a new host',
   },
   RECORD_INVALID: {
     culprit: 'peer',

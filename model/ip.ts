@@ -70,3 +70,10 @@ export function overlaps(one: Cidr, other: Cidr): boolean {
   const b = networkOf(other)
   return a.first <= b.last && b.first <= a.last
 }
+
+/** The 16 bytes of an IPv6 address; undefined when it is none. */
+export function ipv6Bytes(text: string): Uint8Array | undefined {
+  if (!isIpv6(text)) return undefined
+  const digits = new Address6(text).bigInt().toString(16).padStart(32, '0')
+  return Uint8Array.from({ length: 16 }, (_, at) => Number.parseInt(digits.slice(at * 2, at * 2 + 2), 16))
+}

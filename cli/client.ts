@@ -1,0 +1,49 @@
+/**
+ * Client of the daemon's admin socket: one request, one JSON value. A daemon that does not answer is one clear
+ * line (DAEMON_UNREACHABLE).
+ */
+import { request } from 'node:http'
+import { DroverError, reasonOf } from '../model/errors.ts'
+
+export class AdminClient {
+  readonly #socket: string
+
+  constructor(socket: string) {
+    this.#socket = socket
+  }
+
+  get<T>(path: string): Promise<T> {
+    return this.#call('GET', path) as Promise<T>
+  }
+
+  post<T>(path: string, body: object): Promise<T> {
+    return this.#call('POST', path, JSON.stringify(body)) as Promise<T>
+  }
+
+  #call(method: string, path: string, body?: string): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const headers = body === undefined ? {} : { 'content-type': 'application/json' }
+      const call = request({ socketPath: this.#socket, method, path, headers }, (response) => {
+        const chunks: Buffer[] = []
+        response.on('data', (chunk: Buffer) => chunks.push(chunk))
+        response.on('end', () => {
+          try {
+            resolve(answerOf(response.statusCode ?? 0, Buffer.concat(chunks).toString()))
+          } catch (error) {
+            reject(error)
+          }
+        })
+      })
+      call.on('error', (cause) =>
+        reject(new DroverError('DAEMON_UNREACHABLE', `${this.#socket}: ${reasonOf(cause)}`, { cause })),
+      )
+      call.end(body)
+    })
+  }
+}
+
+function answerOf(status: number, text: string): unknown {
+  const value = JSON.parse(text) as { error?: string }
+  if (status < 400) return value
+  throw new DroverError('DAEMON_REFUSED', value.error ?? text)
+}

@@ -1,0 +1,74 @@
+/**
+ * Views as text for a terminal: aligned tables, one fact per line, no colours.
+ */
+import type { ContainerView, HostView, StatusView } from '../status/status.ts'
+
+/** Columns as wide as their widest cell; the last is left ragged. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const all = [head, ...rows]
+  const widths = head.map((_, at) => Math.max(...all.map((row) => row[at]?.length ?? 0)))
+  return all
+    .map((row) =>
+      row.map((cell, at) => (at === row.length - 1 ? cell : cell.padEnd(widths[at] ?? 0))).join('  '),
+    )
+    .join('\n')
+}
+
+const orDash = (value: string | null): string => value ?? '-'
+const yes = (value: boolean): string => (value ? 'yes' : 'no')
+
+export function containersText(containers: readonly ContainerView[]): string {
+  const rows = containers.map((one) => [
+    one.id.slice(0, 12),
+    one.name,
+    one.stack === null ? '-' : `${one.stack}/${one.service}`,
+    orDash(one.address),
+    one.host,
+    one.health === 'none' ? one.state : `${one.state} (${one.health})`,
+    one.problems.join('; '),
+  ])
+  return table(['CONTAINER', 'NAME', 'SERVICE', 'ADDRESS', 'HOST', 'STATE', 'PROBLEM'], rows)
+}
+
+export function hostsText(hosts: readonly HostView[]): string {
+  const rows = hosts.map((one) => [
+    one.name,
+    one.endpoint,
+    orDash(one.managed),
+    yes(one.alive),
+    one.reachability,
+    one.blocks.join(','),
+    one.engine === '' ? '-' : one.engine,
+  ])
+  return table(['HOST', 'ENDPOINT', 'MANAGED', 'ALIVE', 'TUNNEL', 'BLOCKS', 'ENGINE'], rows)
+}
+
+export function statusText(status: StatusView): string {
+  const facts = [
+    `host         ${status.host} (${status.id})`,
+    `environment  ${status.environment}, ${status.subnet}, revision ${status.revision}`,
+    `address      ${orDash(status.managed)}`,
+    `store        ${status.store.kind}, ${status.store.connected ? 'connected' : 'NOT CONNECTED: going on with the last snapshot'}`,
+    `docker       ${status.docker.endpoint}, ${status.docker.connected ? `connected, ${status.docker.version}` : 'NOT CONNECTED'}`,
+    `tunnel       ${status.tunnel.interface}, ${status.tunnel.engine}, MTU ${status.tunnel.mtu}, ${status.tunnel.running ? 'running' : 'NOT RUNNING'}`,
+    `dns          ${status.servers.dns}`,
+    `metadata     ${status.servers.metadata}`,
+    `containers   ${status.containers} on this host`,
+  ]
+  const peers = status.peers.map((one) => [
+    one.host,
+    one.endpoint,
+    one.reachability,
+    orDash(one.lastHandshake),
+    `${one.received}`,
+    `${one.sent}`,
+  ])
+  const problems = status.problems.map(({ what, remedy }) => `! ${what}; ${remedy}`)
+  return [
+    facts.join('\n'),
+    ...(peers.length === 0
+      ? []
+      : ['', table(['PEER', 'ENDPOINT', 'TUNNEL', 'LAST HANDSHAKE', 'RECEIVED', 'SENT'], peers)]),
+    ...(problems.length === 0 ? [] : ['', ...problems]),
+  ].join('\n')
+}

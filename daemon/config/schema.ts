@@ -1,0 +1,147 @@
+/**
+ * The one schema of the configuration: file, `DROVER_…` variables and flags are read by it. Every leaf carries
+ * its line of documentation, which docs/configuration.md repeats and a test compares.
+ */
+import { z } from 'zod'
+import { isIpAddress } from '../../model/ip.ts'
+import { dnsLabel } from '../../model/names.ts'
+
+const text = (what: string) => z.string().min(1, `must be ${what}`)
+const path = z.string().regex(/^\//, 'must be an absolute path')
+const optionalPath = path.optional()
+const port = z.coerce
+  .number('must be a port')
+  .int('must be a port')
+  .min(1, 'must be 1–65535')
+  .max(65535, 'must be 1–65535')
+const address = z.string().refine(isIpAddress, 'must be an IP address')
+const upstream = z
+  .string()
+  .refine((value) => isIpAddress(value.replace(/:\d+$/, '')), 'must be a list of ADDRESS or ADDRESS:PORT')
+const list = <T extends z.ZodType>(item: T) =>
+  z.preprocess(
+    (value) => (typeof value === 'string' ? value.split(',').map((part) => part.trim()) : value),
+    z.array(item),
+  )
+const label = z.string().refine((value) => dnsLabel(value) === value, 'must be a lower-case DNS label')
+const interfaceName = z
+  .string()
+  .regex(/^[a-zA-Z0-9_.-]{1,15}$/, 'must be an interface name of at most 15 characters')
+
+const tls = (whose: string) => ({
+  ca: optionalPath.describe(`CA certificate for ${whose}, PEM.`),
+  cert: optionalPath.describe(`Client certificate for ${whose}, PEM.`),
+  key: optionalPath.describe(`Key of the client certificate for ${whose}, PEM.`),
+})
+
+export const configSchema = z.object({
+  environment: label.default('default').describe('Environment that this daemon serves.'),
+  state: optionalPath.describe(
+    'Folder for identity, keys, journal and last snapshot. /var/lib/drover, or /var/lib/drover-ENVIRONMENT for another environment than `default`.',
+  ),
+  run: optionalPath.describe('Folder for sockets. /run/drover, or /run/drover-ENVIRONMENT.'),
+  admin: optionalPath.describe('Socket of the admin API. RUN/drover.sock.'),
+  host: z.object({
+    name: text('a name')
+      .optional()
+      .describe("Name of this host in the environment. The machine's host name."),
+    address: address
+      .optional()
+      .describe('Address at which other hosts reach this one. The source address of the default route.'),
+  }),
+  store: z.object({
+    url: text('embedded or etcd://HOST:PORT,…')
+      .optional()
+      .describe('Where the shared truth is. What `drover init` was told; else `embedded`.'),
+    ...tls('etcd'),
+    user: text('a name').optional().describe('etcd user.'),
+    password: text('a password').optional().describe('Password of the etcd user.'),
+  }),
+  docker: z.object({
+    host: text('unix:///PATH or tcp://HOST:PORT')
+      .optional()
+      .describe('Docker Engine to watch. DOCKER_HOST, else unix:///var/run/docker.sock.'),
+    ...tls('the engine'),
+  }),
+  tunnel: z.object({
+    backend: z.enum(['auto', 'wireguard']).default('auto').describe('How packets travel between hosts.'),
+    interface: interfaceName
+      .optional()
+      .describe('Name of the tunnel device. drover0, or one derived from the environment.'),
+    port: port.default(51820).describe('UDP port of the WireGuard backend.'),
+    sockets: path.default('/var/run/wireguard').describe("Folder of the tunnel's UAPI socket."),
+    mtu: z.coerce
+      .number('must be a number')
+      .int()
+      .min(576, 'must be 576–9000')
+      .max(9000, 'must be 576–9000')
+      .default(1420)
+      .describe("MTU of the tunnel and of containers' managed interfaces, bytes."),
+  }),
+  dns: z.object({
+    port: port
+      .default(10053)
+      .describe('Port of the DNS server on 169.254.169.250; packets to port 53 are sent to it.'),
+    upstreams: list(upstream)
+      .default([])
+      .describe('Resolvers for names that are not ours. The nameservers of dns.resolvConf.'),
+    resolvConf: path.default('/etc/resolv.conf').describe("File that names the host's resolvers."),
+    search: z
+      .enum(['always', 'safe', 'never'])
+      .default('safe')
+      .describe('Whether the server itself completes short names.'),
+  }),
+  metadata: z.object({
+    port: port
+      .default(10080)
+      .describe('Port of the metadata server on 169.254.169.250; packets to port 80 are sent to it.'),
+  }),
+  log: z.object({
+    level: z
+      .enum(['debug', 'info', 'warn', 'error', 'silent'])
+      .default('info')
+      .describe('Least severe line to print.'),
+    format: z
+      .enum(['auto', 'json', 'text'])
+      .default('auto')
+      .describe('`text` for people, `json` for collectors; auto: text on a terminal.'),
+  }),
+})
+
+/** The configuration as it is written: what is left out is derived by `resolveConfig`. */
+export type ConfigInput = z.output<typeof configSchema>
+
+export interface ConfigKey {
+  /** Dotted, as in docs/configuration.md. */
+  readonly key: string
+  /** `DROVER_TUNNEL_PORT` for `tunnel.port`. */
+  readonly variable: string
+  /** `--tunnel-port` for `tunnel.port`. */
+  readonly flag: string
+  readonly doc: string
+  readonly fallback: unknown
+}
+
+const kebab = (key: string): string => key.replace(/\./g, '-').replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)
+
+function leaves(schema: z.ZodType, prefix: string): ConfigKey[] {
+  if (schema instanceof z.ZodObject) {
+    return Object.entries(schema.shape).flatMap(([name, inner]) =>
+      leaves(inner as z.ZodType, prefix === '' ? name : `${prefix}.${name}`),
+    )
+  }
+  const fallback = schema instanceof z.ZodDefault ? schema.def.defaultValue : undefined
+  const flag = kebab(prefix)
+  return [
+    {
+      key: prefix,
+      variable: `DROVER_${flag.replace(/-/g, '_').toUpperCase()}`,
+      flag: `--${flag}`,
+      doc: schema.description ?? '',
+      fallback,
+    },
+  ]
+}
+
+/** Every leaf of the schema, in its order. */
+export const configKeys: readonly ConfigKey[] = leaves(configSchema, '')

@@ -1,0 +1,144 @@
+/**
+ * Watches the store and hands the newest Environment to whoever applies it. When the store is away, the last
+ * snapshot stays, also across a restart of the daemon: raw entries are kept in a ledger on disk.
+ */
+
+import { base64, fromBase64 } from '../model/bytes.ts'
+import type { Environment, Reachability } from '../model/environment.ts'
+import type { Keys } from '../model/keys.ts'
+import type { Clock, Ledger, Log, Meter, Timer } from '../model/ports.ts'
+import type { HostId } from '../model/records.ts'
+import { seconds } from '../model/time.ts'
+import type { Entry, Store, Update } from '../store/store.ts'
+import type { Fold } from './fold.ts'
+
+export interface ObserverDeps {
+  readonly store: Store
+  readonly fold: Fold
+  /** Where the last snapshot is kept; undefined for a store that is itself on this disk. */
+  readonly snapshots: Ledger | undefined
+  readonly clock: Clock
+  readonly log: Log
+  readonly meter: Meter
+  /** Raw updates, for whoever must know what of its own stands in the store. */
+  readonly onUpdate: (update: Update) => void
+  readonly onEnvironment: (environment: Environment) => void
+}
+
+/** Writing the last snapshot to disk may lag this far behind. */
+const saveDelay = seconds(1)
+
+export class Observer {
+  readonly #deps: ObserverDeps
+  readonly #keys: Keys
+  readonly #stop = new AbortController()
+  readonly #unsaved = new Map<string, string | undefined>()
+  #saveTimer: Timer | undefined
+  #fresh = false
+  #seen = false
+  #reachability: ReadonlyMap<HostId, Reachability> = new Map()
+  #environment: Environment | undefined
+
+  constructor(deps: ObserverDeps, keys: Keys) {
+    this.#deps = deps
+    this.#keys = keys
+  }
+
+  get environment(): Environment | undefined {
+    return this.#environment
+  }
+
+  get fresh(): boolean {
+    return this.#fresh
+  }
+
+  /** Loads what the disk remembers, then follows the store until `close`. */
+  start(): Promise<void> {
+    this.#recall()
+    return this.#follow()
+  }
+
+  /** New probe results; emits only when something is different. */
+  probed(reachability: ReadonlyMap<HostId, Reachability>): void {
+    const same =
+      reachability.size === this.#reachability.size &&
+      [...reachability].every(([host, state]) => this.#reachability.get(host) === state)
+    this.#reachability = reachability
+    if (!same && this.#seen) this.#emit()
+  }
+
+  close(): void {
+    this.#stop.abort()
+    this.#save()
+  }
+
+  async #follow(): Promise<void> {
+    const updates = this.#deps.store.watch(this.#keys.prefix, { signal: this.#stop.signal })
+    for await (const update of updates) {
+      if (this.#stop.signal.aborted) return
+      this.#take(update)
+    }
+  }
+
+  #take(update: Update): void {
+    const { fold, log, meter, onUpdate } = this.#deps
+    if (this.#fresh === (update.is === 'stale')) {
+      this.#fresh = update.is !== 'stale'
+      meter.gauge('drover_store_connected', this.#fresh ? 1 : 0)
+      if (update.is === 'stale') log.warn('store is out of reach, going on with the last snapshot')
+      else log.info('store is in reach', { revision: update.revision })
+    }
+    fold.apply(update)
+    this.#remember(update)
+    this.#seen ||= update.is !== 'stale'
+    onUpdate(update)
+    if (this.#seen) this.#emit()
+  }
+
+  #emit(): void {
+    const { fold, meter, onEnvironment } = this.#deps
+    this.#environment = fold.environment({ fresh: this.#fresh, reachability: this.#reachability })
+    meter.gauge('drover_environment_revision', this.#environment.revision)
+    onEnvironment(this.#environment)
+  }
+
+  #recall(): void {
+    const entries: Entry[] = []
+    for (const [key, text] of this.#deps.snapshots?.entries() ?? []) {
+      const value = fromBase64(text)
+      if (value !== undefined) entries.push({ key, value, revision: 0 })
+    }
+    if (entries.length === 0) return
+    this.#seen = true
+    const update = { is: 'snapshot', revision: 0, entries } as const
+    this.#deps.fold.apply(update)
+    this.#deps.log.info('last snapshot read from disk', { records: entries.length })
+    this.#emit()
+  }
+
+  #remember(update: Update): void {
+    if (this.#deps.snapshots === undefined || update.is === 'stale') return
+    if (update.is === 'snapshot') {
+      const alive = new Set(update.entries.map(({ key }) => key))
+      for (const key of this.#deps.snapshots.entries().keys())
+        if (!alive.has(key)) this.#unsaved.set(key, undefined)
+      for (const { key, value } of update.entries) this.#unsaved.set(key, base64(value))
+    } else {
+      for (const change of update.changes) {
+        if (change.is === 'put') this.#unsaved.set(change.entry.key, base64(change.entry.value))
+        else this.#unsaved.set(change.key, undefined)
+      }
+    }
+    this.#saveTimer ??= this.#deps.clock.after(saveDelay, () => this.#save())
+  }
+
+  #save(): void {
+    this.#saveTimer?.cancel()
+    this.#saveTimer = undefined
+    if (this.#unsaved.size === 0) return
+    const known = this.#deps.snapshots?.entries() ?? new Map<string, string>()
+    const changes = new Map([...this.#unsaved].filter(([key, value]) => known.get(key) !== value))
+    this.#unsaved.clear()
+    if (changes.size > 0) this.#deps.snapshots?.write(changes)
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * The admin API on a unix socket that only root can open: the status value as JSON, metrics, and the one action
+ * that a running daemon must take part in. It promises that an error is a JSON object with one line for people.
+ */
+import { chmodSync, mkdirSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
+import { dirname } from 'node:path'
+import fastify, { type FastifyInstance } from 'fastify'
+import { DroverError, reasonOf } from '../model/errors.ts'
+
+export interface AdminActions {
+  /** What a path under /v1/ shows now; undefined where nothing is known yet. */
+  readonly views: Readonly<Record<'status' | 'ps' | 'hosts', () => unknown>>
+  metrics(): Promise<string>
+  moveStore(url: string): Promise<{ readonly keys: number }>
+}
+
+export interface AdminServer {
+  close(): Promise<void>
+}
+
+export async function startAdmin(actions: AdminActions, socket: string): Promise<AdminServer> {
+  const server = fastify({ forceCloseConnections: true })
+  for (const [name, view] of Object.entries(actions.views)) {
+    server.get(`/v1/${name}`, (_request, reply) => {
+      const value = view()
+      return value === undefined
+        ? reply.code(503).send({ error: 'the daemon is still starting' })
+        : reply.send(value)
+    })
+  }
+  server.get('/metrics', (_request, reply) =>
+    actions.metrics().then((text) => reply.type('text/plain; version=0.0.4').send(text)),
+  )
+  server.post('/v1/store/move', (request) =>
+    actions.moveStore(String((request.body as { url?: unknown } | null)?.url ?? '')),
+  )
+  server.setErrorHandler((error, _request, reply) => {
+    const line = error instanceof DroverError ? error.line : reasonOf(error)
+    return reply
+      .code(error instanceof DroverError && error.culprit === 'operator' ? 400 : 500)
+      .send({ error: line })
+  })
+  await listen(server, socket)
+  return { close: () => server.close() }
+}
+
+async function listen(server: FastifyInstance, socket: string): Promise<void> {
+  mkdirSync(dirname(socket), { recursive: true, mode: 0o755 })
+  if (await answers(socket)) throw new DroverError('DAEMON_RUNNING', socket)
+  rmSync(socket, { force: true })
+  await server.listen({ path: socket })
+  chmodSync(socket, 0o600)
+}
+
+/** Whether another daemon is behind the socket; a socket file that nobody serves is left over from a kill. */
+function answers(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect(socket)
+    probe.once('connect', () => {
+      probe.destroy()
+      resolve(true)
+    })
+    probe.once('error', () => resolve(false))
+  })
+}

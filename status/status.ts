@@ -1,0 +1,225 @@
+/**
+ * One status value of a host: what is, why, and what to do. The CLI, the admin API and Prometheus render it.
+ * Fields only grow; docs/cli.md describes them.
+ */
+import type { Environment, Reachability } from '../model/environment.ts'
+import { formatIpv4 } from '../model/ip.ts'
+import type { ContainerRecord, HostId } from '../model/records.ts'
+import { isRunning } from '../model/services.ts'
+
+export interface Problem {
+  /** What is wrong, and where. */
+  readonly what: string
+  readonly remedy: string
+}
+
+/** What a tunnel backend says of one peer. */
+export interface PeerState {
+  readonly host: HostId
+  readonly backend: string
+  readonly engine: string
+  readonly endpoint: string
+  /** Milliseconds since the epoch; 0 for never. */
+  readonly lastHandshake: number
+  readonly received: number
+  readonly sent: number
+}
+
+/** Everything that is not in the snapshot. */
+export interface Vitals {
+  readonly version: string
+  readonly hostName: string
+  readonly since: number
+  readonly store: { readonly kind: string; readonly connected: boolean }
+  readonly docker: { readonly connected: boolean; readonly endpoint: string; readonly version: string }
+  readonly tunnel: {
+    readonly interface: string
+    readonly engine: string
+    readonly running: boolean
+    readonly mtu: number
+  }
+  readonly servers: { readonly dns: string; readonly metadata: string }
+  readonly peers: readonly PeerState[]
+  readonly problems: readonly Problem[]
+  readonly lastSeen: ReadonlyMap<HostId, number>
+}
+
+export interface PeerView {
+  readonly host: string
+  readonly id: string
+  readonly endpoint: string
+  readonly backend: string
+  readonly engine: string
+  readonly reachability: Reachability
+  readonly lastHandshake: string | null
+  readonly received: number
+  readonly sent: number
+}
+
+export interface StatusView {
+  readonly version: string
+  readonly host: string
+  readonly id: string
+  readonly environment: string
+  readonly subnet: string
+  readonly managed: string | null
+  readonly revision: number
+  readonly since: string
+  readonly store: Vitals['store']
+  readonly docker: Vitals['docker']
+  readonly tunnel: Vitals['tunnel']
+  readonly servers: Vitals['servers']
+  readonly containers: number
+  readonly peers: readonly PeerView[]
+  readonly problems: readonly Problem[]
+}
+
+export interface ContainerView {
+  readonly id: string
+  readonly name: string
+  readonly service: string | null
+  readonly stack: string | null
+  readonly address: string | null
+  readonly host: string
+  readonly state: string
+  readonly health: string
+  readonly since: string
+  readonly problems: readonly string[]
+}
+
+export interface HostView {
+  readonly id: string
+  readonly name: string
+  readonly endpoint: string
+  readonly managed: string | null
+  readonly alive: boolean
+  readonly present: boolean
+  readonly reachability: Reachability
+  readonly blocks: readonly string[]
+  readonly backend: string
+  readonly engine: string
+  readonly lastSeen: string | null
+}
+
+const time = (at: number): string => new Date(at).toISOString()
+const timeOrNull = (at: number | undefined): string | null => (at === undefined || at === 0 ? null : time(at))
+
+export function statusOf(environment: Environment, vitals: Vitals): StatusView {
+  const self = environment.hosts.get(environment.self)?.record
+  return {
+    version: vitals.version,
+    host: vitals.hostName,
+    id: environment.self,
+    environment: environment.settings.name,
+    subnet: environment.settings.subnet,
+    managed: self?.managed == null ? null : formatIpv4(self.managed),
+    revision: environment.revision,
+    since: time(vitals.since),
+    store: vitals.store,
+    docker: vitals.docker,
+    tunnel: vitals.tunnel,
+    servers: vitals.servers,
+    containers: [...environment.containers.values()].filter(({ host }) => host === environment.self).length,
+    peers: vitals.peers.map((peer) => peerView(environment, peer)),
+    problems: [...vitals.problems, ...problemsOf(environment)],
+  }
+}
+
+function peerView(environment: Environment, peer: PeerState): PeerView {
+  const host = environment.hosts.get(peer.host)
+  return {
+    host: host?.record.name ?? peer.host,
+    id: peer.host,
+    endpoint: peer.endpoint,
+    backend: peer.backend,
+    engine: peer.engine,
+    reachability: host?.reachability ?? 'unknown',
+    lastHandshake: timeOrNull(peer.lastHandshake),
+    received: peer.received,
+    sent: peer.sent,
+  }
+}
+
+/** What the snapshot itself shows to be wrong. */
+export function problemsOf(environment: Environment): readonly Problem[] {
+  const nameOf = (id: HostId): string => environment.hosts.get(id)?.record.name ?? id
+  const away = [...environment.hosts.values()]
+    .filter(({ record, present }) => record.id !== environment.self && !present)
+    .map(({ record }) => ({
+      what: `host ${record.name} (${record.endpoint.address}) is away: its containers are left out of DNS`,
+      remedy: 'check that it runs, that its daemon runs, and that UDP reaches its tunnel port',
+    }))
+  const unhappy = [...environment.containers.values()]
+    .filter(({ host }) => host === environment.self)
+    .flatMap(({ name, problems }) =>
+      problems.map((what) => ({ what: `container ${name}: ${what}`, remedy: 'see `drover ps`' })),
+    )
+  const sameContainers = shared(
+    environment.containers.values(),
+    (one) => one.name,
+    (one) => nameOf(one.host),
+  ).map(([name, hosts]) => ({
+    what: `container name ${name} is used on ${hosts.join(' and ')}`,
+    remedy: 'rename one; DNS gives both, metadata the older',
+  }))
+  const sameHosts = shared(
+    environment.hosts.values(),
+    ({ record }) => record.name,
+    ({ record }) => record.endpoint.address,
+  ).map(([name, at]) => ({
+    what: `host name ${name} is used at ${at.join(' and ')}`,
+    remedy: 'set host.name in one of their drover.yaml',
+  }))
+  return [...away, ...sameHosts, ...sameContainers, ...unhappy]
+}
+
+/** Names that more than one item carries, with where. */
+function shared<T>(
+  items: Iterable<T>,
+  nameOf: (item: T) => string,
+  whereOf: (item: T) => string,
+): [string, string[]][] {
+  const where = new Map<string, Set<string>>()
+  for (const item of items) where.set(nameOf(item), (where.get(nameOf(item)) ?? new Set()).add(whereOf(item)))
+  return [...where]
+    .filter(([, places]) => places.size > 1)
+    .map(([name, places]) => [name, [...places].sort()])
+}
+
+export function containersView(environment: Environment): readonly ContainerView[] {
+  const nameOf = (container: ContainerRecord): string =>
+    environment.hosts.get(container.host)?.record.name ?? container.host
+  return [...environment.containers.values()]
+    .map((container) => ({
+      id: container.id,
+      name: container.name,
+      service: container.sidekick === null ? container.service : `${container.service}/${container.sidekick}`,
+      stack: container.stack,
+      address: container.address === null ? null : formatIpv4(container.address),
+      host: nameOf(container),
+      state: container.state,
+      health: isRunning(container) ? container.health : 'none',
+      since: time(container.since),
+      problems: container.problems,
+    }))
+    .sort((one, other) => `${one.host} ${one.name}`.localeCompare(`${other.host} ${other.name}`))
+}
+
+export function hostsView(environment: Environment, vitals: Vitals): readonly HostView[] {
+  const blocks = [...environment.blocks]
+  return [...environment.hosts.values()]
+    .map(({ record, alive, present, reachability }) => ({
+      id: record.id,
+      name: record.name,
+      endpoint: `${record.endpoint.address}:${record.endpoint.wireguard}`,
+      managed: record.managed === null ? null : formatIpv4(record.managed),
+      alive: alive !== undefined,
+      present,
+      reachability: record.id === environment.self ? ('answers' as const) : reachability,
+      blocks: blocks.filter(([, claim]) => claim.host === record.id).map(([cidr]) => cidr),
+      backend: 'wireguard',
+      engine: record.engine,
+      lastSeen: timeOrNull(vitals.lastSeen.get(record.id)),
+    }))
+    .sort((one, other) => one.name.localeCompare(other.name))
+}
