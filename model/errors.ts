@@ -24,6 +24,17 @@ export const errorTable = {
     says: 'the configuration is not valid',
     remedy: 'mend the key named here; docs/configuration.md lists all keys',
   },
+  STATE_UNUSABLE: {
+    culprit: 'operator',
+    says: 'the state folder cannot be used',
+    remedy:
+      'check its permissions; restore a damaged file from a backup, or remove it and run `drover init` again',
+  },
+  ENVIRONMENT_DIFFERS: {
+    culprit: 'operator',
+    says: 'the environment in the store is not what was asked for',
+    remedy: 'leave --subnet out to join it as it is, or choose another name with --name',
+  },
   SUBNET_TAKEN: {
     culprit: 'operator',
     says: 'the subnet overlaps a network that this machine already has',
