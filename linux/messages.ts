@@ -1,0 +1,138 @@
+/**
+ * The tables that recvmmsg and sendmmsg read: mmsghdr with names, control data and iovecs, in the arena
+ * (struct layouts of LP64, little endian). Knows the two control messages of UDP's offloads; no socket.
+ */
+import type { Libc } from './ffi.ts'
+import type { UdpAddress } from './udp.ts'
+
+export const nameRoom = 32
+const controlRoom = 32
+const messageSize = 64
+const solUdp = 17
+const udpSegment = 103
+export const udpGro = 104
+
+export class MessageTable {
+  readonly at: number
+  count = 0
+  readonly #libc: Libc
+  readonly #names: number
+  readonly #controls: number
+  readonly #iovecs: number
+  readonly #limit: number
+  readonly #iovecLimit: number
+  readonly #starts: Uint32Array
+  readonly #ends: Uint32Array
+  #pieces = 0
+  #firstPiece = 0
+
+  constructor(libc: Libc, limit: number, iovecLimit: number) {
+    this.#libc = libc
+    this.#limit = limit
+    this.#iovecLimit = iovecLimit
+    this.at = libc.arena.take(limit * messageSize)
+    this.#names = libc.arena.take(limit * nameRoom)
+    this.#controls = libc.arena.take(limit * controlRoom)
+    this.#iovecs = libc.arena.take(iovecLimit * 16)
+    this.#starts = new Uint32Array(limit)
+    this.#ends = new Uint32Array(limit)
+  }
+
+  name(index: number): number {
+    return this.#names + index * nameRoom
+  }
+
+  startOf(index: number): number {
+    return this.#starts[index] ?? 0
+  }
+
+  endOf(index: number): number {
+    return this.#ends[index] ?? 0
+  }
+
+  /** Makes a message receive into its own piece of memory for good. */
+  prepare(index: number, at: number, room: number): void {
+    const message = this.at + index * messageSize
+    const { arena } = this.#libc
+    arena.point(message, this.name(index), nameRoom)
+    arena.point(this.#iovecs + index * 16, at, room)
+    arena.u32[(this.#iovecs + index * 16 + 8) >> 2] = room
+    arena.point(message + 16, this.#iovecs + index * 16, 16)
+    arena.u32[(message + 24) >> 2] = 1
+    arena.point(message + 32, this.#controls + index * controlRoom, controlRoom)
+    this.rearm(index)
+  }
+
+  /** The kernel overwrites these lengths with each receive. */
+  rearm(index: number): void {
+    const word = (this.at + index * messageSize) >> 2
+    const { u32 } = this.#libc.arena
+    u32[word + 2] = nameRoom
+    u32[word + 10] = controlRoom
+  }
+
+  length(index: number): number {
+    return this.#libc.arena.u32[(this.at + index * messageSize + 56) >> 2] ?? 0
+  }
+
+  /** The segment size of a received run; 0 for a single datagram. */
+  segment(index: number): number {
+    const { u32 } = this.#libc.arena
+    if ((u32[(this.at + index * messageSize + 40) >> 2] ?? 0) < 16 + 4) return 0
+    const control = (this.#controls + index * controlRoom) >> 2
+    return u32[control + 2] === solUdp && u32[control + 3] === udpGro ? (u32[control + 4] ?? 0) : 0
+  }
+
+  reset(): void {
+    this.count = 0
+    this.#pieces = 0
+  }
+
+  fits(pieces: number): boolean {
+    return this.count < this.#limit && this.#pieces + pieces <= this.#iovecLimit
+  }
+
+  begin(from: number, end: number): void {
+    this.#firstPiece = this.#pieces
+    this.#starts[this.count] = from
+    this.#ends[this.count] = end
+  }
+
+  piece(at: number, length: number): void {
+    const { arena } = this.#libc
+    const iovec = this.#iovecs + this.#pieces * 16
+    arena.point(iovec, at, length)
+    arena.u32[(iovec + 8) >> 2] = length
+    this.#pieces++
+  }
+
+  address(to: UdpAddress): void {
+    const { bytes, view, u32 } = this.#libc.arena
+    const name = this.name(this.count)
+    const message = this.at + this.count * messageSize
+    const length = to.bytes.length - 2
+    view.setUint16(name, to.family === 4 ? 2 : 10, true)
+    view.setUint16(name + 2, ((to.bytes[length] ?? 0) << 8) | (to.bytes[length + 1] ?? 0))
+    const at = name + (to.family === 4 ? 4 : 8)
+    for (let index = 0; index < length; index++) bytes[at + index] = to.bytes[index] ?? 0
+    view.setUint32(name + (to.family === 4 ? 8 : 4), 0, true)
+    view.setUint32(name + (to.family === 4 ? 12 : 24), to.family === 4 ? 0 : to.scope, true)
+    this.#libc.arena.point(message, name, nameRoom)
+    u32[(message + 8) >> 2] = to.family === 4 ? 16 : 28
+  }
+
+  finish(segment: number): void {
+    const { arena } = this.#libc
+    const message = this.at + this.count * messageSize
+    arena.point(message + 16, this.#iovecs + this.#firstPiece * 16, (this.#pieces - this.#firstPiece) * 16)
+    arena.u32[(message + 24) >> 2] = this.#pieces - this.#firstPiece
+    const control = this.#controls + this.count * controlRoom
+    if (segment > 0) {
+      arena.u32.set([16 + 2, 0, solUdp, udpSegment], control >> 2)
+      arena.view.setUint16(control + 16, segment, true)
+      arena.point(message + 32, control, 24)
+    }
+    arena.u32[(message + 40) >> 2] = segment > 0 ? 24 : 0
+    this.count++
+  }
+}
