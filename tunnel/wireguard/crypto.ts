@@ -2,6 +2,10 @@
  * The primitives of handshakes. BLAKE2s, its MAC, HMAC and key derivation (paper 5.4) are pure and live here;
  * X25519 and the two AEADs come in as `Crypto`, because their library loads itself asynchronously.
  */
+import { blake2s } from '@noble/hashes/blake2.js'
+import { hmac } from '@noble/hashes/hmac.js'
+import { concat } from '../../model/bytes.ts'
+
 export interface Crypto {
   /** The public key of a 32-byte private key, which is clamped first. */
   publicKey(privateKey: Uint8Array): Uint8Array
@@ -18,4 +22,38 @@ export interface Crypto {
     sealed: Uint8Array,
     data: Uint8Array,
   ): Uint8Array | undefined
+}
+
+/** HASH of the paper: BLAKE2s of 32 bytes. */
+export const hash = (...parts: readonly Uint8Array[]): Uint8Array => blake2s(concat(...parts))
+
+/** MAC of the paper: keyed BLAKE2s of 16 bytes. */
+export const mac = (key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array =>
+  blake2s(concat(...parts), { key, dkLen: 16 })
+
+const derive = (key: Uint8Array, input: Uint8Array): Uint8Array => hmac(blake2s, key, input)
+
+/** KDF1, KDF2 and KDF3 of the paper: keys out of a chaining key and new input. */
+export function kdf1(key: Uint8Array, input: Uint8Array): Uint8Array {
+  return derive(derive(key, input), Uint8Array.of(1))
+}
+
+export function kdf2(key: Uint8Array, input: Uint8Array): readonly [Uint8Array, Uint8Array] {
+  const secret = derive(key, input)
+  const first = derive(secret, Uint8Array.of(1))
+  return [first, derive(secret, concat(first, Uint8Array.of(2)))]
+}
+
+export function kdf3(key: Uint8Array, input: Uint8Array): readonly [Uint8Array, Uint8Array, Uint8Array] {
+  const secret = derive(key, input)
+  const first = derive(secret, Uint8Array.of(1))
+  const second = derive(secret, concat(first, Uint8Array.of(2)))
+  return [first, second, derive(secret, concat(second, Uint8Array.of(3)))]
+}
+
+/** Comparison in constant time. */
+export function equalSecrets(one: Uint8Array, other: Uint8Array): boolean {
+  let difference = one.length ^ other.length
+  for (let at = 0; at < one.length; at++) difference |= (one[at] ?? 0) ^ (other[at] ?? 0)
+  return difference === 0
 }

@@ -4,17 +4,39 @@
  * memory and cost no allocation. Silent towards whoever is not authenticated.
  * It owns neither the TUN device nor UDP, and does not fragment.
  */
+import { unreachable } from '../../model/errors.ts'
 import type { Random } from '../../model/ports.ts'
-import type { Instant, Millis } from '../../model/time.ts'
+import { type Instant, type Millis, millis } from '../../model/time.ts'
 import type { Aead } from './aead.ts'
-import type { DeviceChange, DeviceStatus } from './change.ts'
+import type { DeviceChange, DeviceStatus, PeerChange } from './change.ts'
+import { MAX_JITTER, REJECT_AFTER_MESSAGES, REKEY_TIMEOUT } from './constants.ts'
 import type { Crypto } from './crypto.ts'
-import type { Endpoint } from './endpoint.ts'
+import { type Drops, noDrops } from './drops.ts'
+import { type Endpoint, sameEndpoint } from './endpoint.ts'
+import { Handshakes } from './handshakes.ts'
+import { claimedLength, versionOf } from './inner.ts'
+import {
+  INITIATION_LENGTH,
+  KEEPALIVE_LENGTH,
+  readCounter,
+  readU32,
+  TRANSPORT,
+  TRANSPORT_HEADER,
+  writeTransportHeader,
+} from './messages.ts'
+import { Outbox } from './outbox.ts'
+import { Peer } from './peer.ts'
+import { Roster } from './roster.ts'
+import type { Session } from './session.ts'
+import { Tai64n } from './tai64n.ts'
+import { PeerTimers, type TimerAction } from './timers.ts'
 
 /** Bytes that must be free in front of an inner packet given to `send`. */
 export const HEADROOM = 16
 /** Bytes that must be free after it: padding and tag. */
 export const TAILROOM = 15 + 16
+/** The least length of `scratch`: the largest inner packet with its room. */
+export const SCRATCH_LENGTH = 65_535 + HEADROOM + TAILROOM
 
 export interface DeviceDeps {
   readonly crypto: Crypto
@@ -26,8 +48,8 @@ export interface DeviceDeps {
 
 export interface DeviceOptions {
   /**
-   * A part of the driver's memory, at least 65,600 bytes, that the device alone uses: what `nextTransmit`
-   * returns lies there, so that `Aead` may work by address.
+   * A part of the driver's memory, SCRATCH_LENGTH bytes or more, that the device alone uses: what
+   * `nextTransmit` returns lies there, so that `Aead` may work by address.
    */
   readonly scratch: { readonly memory: Uint8Array; readonly offset: number; readonly length: number }
   /** Inner MTU: padding never grows a packet beyond it. Can be changed later (`device.mtu`). */
@@ -43,83 +65,454 @@ export interface DeviceOptions {
  * - `queued`: no session yet; a copy is kept and a handshake is under way (see `nextTransmit`).
  * - `no-route`: no peer has the destination among its allowed IPs (ICMP: host unreachable).
  * - `no-endpoint`: the peer's outer address is not known (ICMP: host unreachable).
+ * - `no-marks`: a mark was given and the peer has none: complete the packet and send it with mark 0.
  * - `malformed`: neither IPv4 nor IPv6, or without the room it needs.
  */
-export type SendResult = 'sealed' | 'queued' | 'no-route' | 'no-endpoint' | 'malformed'
+export type SendResult = 'sealed' | 'queued' | 'no-route' | 'no-endpoint' | 'no-marks' | 'malformed'
 
 /** `packet`: an inner packet lies at `packet.offset`, `packet.length`. `nothing`: handled or dropped. */
 export type ReceiveResult = 'packet' | 'nothing'
 
 /** Reused by every call: read it before the next one. */
 export interface Sealed {
-  offset: number
-  length: number
-  to: Endpoint
+  readonly offset: number
+  readonly length: number
+  readonly to: Endpoint
 }
 
 /** Reused by every call. `mark` is the first reserved byte of the header; 0 unless the peer has marks. */
 export interface Packet {
-  offset: number
-  length: number
-  mark: number
-}
-
-/** A datagram of the device's own; `memory` is that of the scratch. Valid until the next call of any verb. */
-export interface Transmit {
-  readonly to: Endpoint
-  readonly memory: Uint8Array
   readonly offset: number
   readonly length: number
+  readonly mark: number
 }
 
-/** Why datagrams and packets were dropped; each only grows. */
-export interface Drops {
-  malformed: number
-  mac1: number
-  cookieSent: number
-  rateLimited: number
-  handshake: number
-  replayedHandshake: number
-  unknownIndex: number
-  expired: number
-  unauthenticated: number
-  replayed: number
-  reserved: number
-  innerMalformed: number
-  innerSource: number
-  queueFull: number
-  noRoute: number
-  noEndpoint: number
+/** A datagram of the device's own, in the memory of the scratch. Valid until the next call of any verb. */
+export interface Transmit extends Sealed {
+  readonly memory: Uint8Array
 }
 
-export declare class Device {
-  readonly sealed: Sealed
-  readonly packet: Packet
-  readonly drops: Drops
+type Writable<T> = { -readonly [Key in keyof T]: T[Key] }
+
+const NEVER = Number.POSITIVE_INFINITY
+const nowhere: Endpoint = { family: 4, bytes: new Uint8Array(6), port: 0, scope: 0 }
+
+export class Device {
+  readonly drops: Drops = noDrops()
   mtu: number
+  readonly #sealed: Writable<Sealed> = { offset: 0, length: 0, to: nowhere }
+  readonly #packet: Writable<Packet> = { offset: 0, length: 0, mark: 0 }
+  readonly #transmit: Writable<Transmit>
+  readonly #deps: DeviceDeps
+  readonly #options: DeviceOptions
+  readonly #roster = new Roster()
+  readonly #handshakes: Handshakes
+  readonly #outbox = new Outbox()
+  /** Peers with waiting packets or a keepalive to send on a session. */
+  #ready: Peer[] = []
+  #deadline = NEVER
+  #last = Number.NEGATIVE_INFINITY
+  #skew = 0
 
-  constructor(deps: DeviceDeps, options: DeviceOptions)
+  constructor(deps: DeviceDeps, options: DeviceOptions) {
+    const { memory, offset, length } = options.scratch
+    if (length < SCRATCH_LENGTH || offset < 0 || offset + length > memory.length)
+      throw new RangeError('the scratch of a device is too small')
+    this.#deps = deps
+    this.#options = options
+    this.mtu = options.mtu ?? 1420
+    this.#transmit = { memory, offset, length: 0, to: nowhere }
+    this.#handshakes = new Handshakes(
+      {
+        ...deps,
+        tai64n: new Tai64n(deps.wall),
+        drops: this.drops,
+        peerOf: (publicKey) => this.#roster.find(publicKey),
+      },
+      { loadLimit: options.loadLimit ?? 200 },
+    )
+  }
+
+  get sealed(): Sealed {
+    return this.#sealed
+  }
+
+  get packet(): Packet {
+    return this.#packet
+  }
+
+  /** How many things it keeps for peers and strangers: bounded under any flood. */
+  get size(): number {
+    return this.#handshakes.size + this.#roster.size + this.#outbox.size + this.#ready.length
+  }
 
   /** Applies a change as a whole. */
-  configure(change: DeviceChange, now: Millis): void
-  status(): DeviceStatus
+  configure(change: DeviceChange, now: Millis): void {
+    const at = this.#tick(now)
+    if (change.privateKey !== undefined) this.#identify(change.privateKey)
+    if (change.replacePeers === true) for (const peer of this.#roster.all()) this.#remove(peer)
+    for (const each of change.peers) this.#configurePeer(each, at)
+  }
+
+  status(): DeviceStatus {
+    const self = this.#handshakes.self
+    return { privateKey: self?.privateKey, publicKey: self?.publicKey, peers: this.#roster.status() }
+  }
 
   /**
-   * An inner IPv4 or IPv6 packet at `offset`, with HEADROOM before and TAILROOM after it. `mark` goes into the
-   * header only where the peer has marks; the caller asks `marksTo` first when it matters.
+   * An inner IPv4 or IPv6 packet at `offset`, with HEADROOM before and TAILROOM after it. `mark` becomes the
+   * first reserved byte of the header.
    */
-  send(memory: Uint8Array, offset: number, length: number, now: Millis, mark?: number): SendResult
+  send(memory: Uint8Array, offset: number, length: number, now: Millis, mark = 0): SendResult {
+    const at = this.#tick(now)
+    const roomy = offset >= HEADROOM && offset + length + TAILROOM <= memory.length
+    const version = roomy ? versionOf(memory, offset, length) : 0
+    if (version === 0) {
+      this.drops.malformed++
+      return 'malformed'
+    }
+    const peer = this.#roster.destination(memory, offset, version)
+    if (peer === undefined) {
+      this.drops.noRoute++
+      return 'no-route'
+    }
+    if (mark !== 0 && !peer.marks) return 'no-marks'
+    if (peer.endpoint === undefined) {
+      this.drops.noEndpoint++
+      return 'no-endpoint'
+    }
+    const session = peer.current
+    if (session?.maySend(at) !== true) {
+      if (!peer.enqueue(memory.slice(offset, offset + length), mark)) this.drops.queue++
+      this.#initiate(peer, at)
+      return 'queued'
+    }
+    this.#seal(this.#sealed, session, memory, offset, length, at, mark)
+    return 'sealed'
+  }
+
   /** A datagram from `from`. */
-  receive(memory: Uint8Array, offset: number, length: number, from: Endpoint, now: Millis): ReceiveResult
-  /** Whether the peer that this inner packet would go to understands marks. */
-  marksTo(memory: Uint8Array, offset: number, length: number): boolean
+  receive(memory: Uint8Array, offset: number, length: number, from: Endpoint, now: Millis): ReceiveResult {
+    const at = this.#tick(now)
+    if (offset < 0 || offset + length > memory.length || length < KEEPALIVE_LENGTH) {
+      this.drops.malformed++
+      return 'nothing'
+    }
+    if (memory[offset] === TRANSPORT) return this.#receiveTransport(memory, offset, length, from, at)
+    if (length > INITIATION_LENGTH) this.drops.malformed++
+    else this.#receiveHandshake(memory.slice(offset, offset + length), from, at)
+    return 'nothing'
+  }
 
   /** Call when `deadline` has come; earlier or later does no harm. */
-  timeout(now: Millis): void
+  timeout(now: Millis): void {
+    const at = this.#tick(now)
+    let earliest = NEVER
+    for (const peer of this.#roster.all()) {
+      if (peer.timers.earliest <= at) this.#runTimers(peer, at)
+      earliest = Math.min(earliest, peer.timers.earliest)
+    }
+    this.#deadline = earliest
+  }
+
   /** When `timeout` wants to be called next, on the scale of `now`. May be early, never late. */
-  deadline(): Millis | undefined
+  deadline(): Millis | undefined {
+    return this.#deadline === NEVER ? undefined : millis(this.#deadline - this.#skew)
+  }
+
   /** Handshake messages, cookie replies, keepalives, released packets: call until undefined after each verb. */
-  nextTransmit(now: Millis): Transmit | undefined
-  /** Forgets all keys. */
-  close(): void
+  nextTransmit(now: Millis): Transmit | undefined {
+    const at = this.#tick(now)
+    const { memory, offset } = this.#options.scratch
+    const message = this.#outbox.shift()
+    if (message === undefined) return this.#nextReleased(memory, offset + TRANSPORT_HEADER, at)
+    memory.set(message.bytes, offset)
+    this.#transmit.offset = offset
+    this.#transmit.length = message.bytes.length
+    this.#transmit.to = message.to
+    return this.#transmit
+  }
+
+  /** Forgets all keys and peers. */
+  close(): void {
+    for (const peer of this.#roster.all()) this.#remove(peer)
+    this.#handshakes.identify(undefined)
+  }
+
+  /** Time as the device sees it: when `now` goes back, it goes on from where it was. */
+  #tick(now: Millis): number {
+    const at = now + this.#skew
+    if (at >= this.#last) this.#last = at
+    else this.#skew += this.#last - at
+    return this.#last
+  }
+
+  #identify(privateKey: Uint8Array): void {
+    const wanted = privateKey.some((byte) => byte !== 0) ? privateKey.slice() : undefined
+    const known = this.#handshakes.self?.privateKey
+    if (wanted === known || (wanted && known?.every((byte, at) => byte === wanted[at]) === true)) return
+    this.#handshakes.identify(wanted)
+    const self = this.#handshakes.self
+    const mirror = self && this.#roster.find(self.publicKey)
+    if (mirror !== undefined) this.#remove(mirror)
+    for (const peer of this.#roster.all()) {
+      this.#handshakes.acquaint(peer)
+      this.#handshakes.abandon(peer)
+      this.#handshakes.end(peer.next === undefined ? [] : [peer.next])
+      peer.next = undefined
+      for (const session of [peer.previous, peer.current]) if (session) session.sendable = false
+    }
+  }
+
+  #configurePeer(change: PeerChange, now: number): void {
+    const self = this.#handshakes.self?.publicKey
+    if (self?.every((byte, at) => byte === change.publicKey[at]) === true) return
+    const known = this.#roster.find(change.publicKey)
+    if (change.remove === true) {
+      if (known !== undefined) this.#remove(known)
+      return
+    }
+    if (known === undefined && change.updateOnly === true) return
+    const peer = known ?? this.#add(change.publicKey)
+    this.#roster.update(peer, change)
+    if (change.persistentKeepalive === undefined) return
+    if (peer.timers.persist(change.persistentKeepalive * 1000, now)) this.#keepAlive(peer, now)
+    this.#wake(peer)
+  }
+
+  #add(publicKey: Uint8Array): Peer {
+    const timers = new PeerTimers(() => readU32(this.#deps.random.bytes(4), 0) % (MAX_JITTER + 1))
+    const peer = new Peer(publicKey.slice(), timers, this.#options.queueLimit ?? 128)
+    this.#handshakes.acquaint(peer)
+    this.#roster.add(peer)
+    return peer
+  }
+
+  #remove(peer: Peer): void {
+    this.#roster.remove(peer)
+    this.#handshakes.abandon(peer)
+    this.#handshakes.end(peer.takeSessions())
+    this.#ready = this.#ready.filter((each) => each !== peer)
+    peer.dropWaiting()
+  }
+
+  /** Begins a handshake unless one began less than REKEY_TIMEOUT ago (paper 6.4). */
+  #initiate(peer: Peer, now: number, retry = false): void {
+    if (peer.endpoint === undefined) return
+    if (!retry) peer.timers.attemptsBegin(now)
+    if (now - peer.lastInitiationSent < REKEY_TIMEOUT) {
+      if (peer.current?.maySend(now) !== true) peer.timers.retryBy(peer.lastInitiationSent + REKEY_TIMEOUT)
+      this.#wake(peer)
+      return
+    }
+    const message = this.#handshakes.initiate(peer, now)
+    if (message === undefined) return
+    peer.lastInitiationSent = now
+    peer.timers.initiationSent(now)
+    this.#wake(peer)
+    this.#transmitMessage(peer, message)
+  }
+
+  #transmitMessage(peer: Peer, message: Uint8Array): void {
+    if (peer.endpoint === undefined) return
+    peer.sentBytes += message.length
+    if (!this.#outbox.push(peer.endpoint, message)) this.drops.outbox++
+  }
+
+  /** Seals in place; `length` 0 makes a keepalive. */
+  #seal(
+    into: Writable<Sealed>,
+    session: Session<Peer>,
+    memory: Uint8Array,
+    offset: number,
+    length: number,
+    now: number,
+    mark: number,
+  ): void {
+    const peer = session.owner
+    const padded = this.#pad(memory, offset, length)
+    const counter = session.counter++
+    writeTransportHeader(memory, offset - TRANSPORT_HEADER, session.remoteIndex, counter, mark)
+    session.sendKey.seal(memory, offset, padded, counter)
+    into.offset = offset - TRANSPORT_HEADER
+    into.length = padded + KEEPALIVE_LENGTH
+    into.to = peer.endpoint ?? nowhere
+    peer.sentBytes += into.length
+    peer.keepaliveWanted = false
+    peer.timers.authenticatedSent(now)
+    if (length > 0) peer.timers.dataSent(now)
+    this.#wake(peer)
+    if (session.wantsRenewalOnSend(now)) this.#initiate(peer, now)
+  }
+
+  /** Zeros up to a multiple of 16 (paper 5.4.6), but not beyond the MTU. */
+  #pad(memory: Uint8Array, offset: number, length: number): number {
+    const padded = (length + 15) & ~15
+    const until = length <= this.mtu ? Math.min(padded, this.mtu) : padded
+    for (let at = length; at < until; at++) memory[offset + at] = 0
+    return until
+  }
+
+  #receiveTransport(
+    memory: Uint8Array,
+    offset: number,
+    length: number,
+    from: Endpoint,
+    now: number,
+  ): ReceiveResult {
+    const session = this.#handshakes.sessions.get(readU32(memory, offset + 4))
+    const counter = readCounter(memory, offset)
+    const reason = this.#refusal(session, memory, offset, length, counter, now)
+    if (reason !== undefined || session === undefined) {
+      this.drops[reason ?? 'unknownIndex']++
+      return 'nothing'
+    }
+    const peer = session.owner
+    this.#authenticated(peer, from, length, now)
+    if (session === peer.next) {
+      this.#handshakes.end(peer.promote())
+      this.#established(peer)
+    }
+    const current = peer.current
+    if (current?.wantsRenewalOnReceive(now) === true) {
+      current.renewed = true
+      this.#initiate(peer, now)
+    }
+    const plain = length - KEEPALIVE_LENGTH
+    return plain === 0 ? 'nothing' : this.#deliver(peer, memory, offset, plain, now)
+  }
+
+  /** Authenticates and opens a transport message; says why it does not count. */
+  #refusal(
+    session: Session<Peer> | undefined,
+    memory: Uint8Array,
+    offset: number,
+    length: number,
+    counter: number,
+    now: number,
+  ): keyof Drops | undefined {
+    if (session === undefined) return 'unknownIndex'
+    if (memory[offset + 2] !== 0 || memory[offset + 3] !== 0) return 'reserved'
+    if (memory[offset + 1] !== 0 && !session.owner.marks) return 'reserved'
+    if (!session.mayReceive(now) || counter >= REJECT_AFTER_MESSAGES) return 'expired'
+    const sealed = offset + TRANSPORT_HEADER
+    if (!session.receiveKey.open(memory, sealed, length - TRANSPORT_HEADER, counter)) return 'unauthenticated'
+    return session.window.accept(counter) ? undefined : 'replayed'
+  }
+
+  /** The peer has shown that it is there: it may have moved (paper 2.1). */
+  #authenticated(peer: Peer, from: Endpoint, length: number, now: number): void {
+    if (!sameEndpoint(peer.endpoint, from)) peer.endpoint = from
+    peer.receivedBytes += length
+    peer.timers.authenticatedReceived(now)
+    this.#wake(peer)
+  }
+
+  #deliver(peer: Peer, memory: Uint8Array, offset: number, plain: number, now: number): ReceiveResult {
+    peer.timers.dataReceived(now)
+    this.#wake(peer)
+    const at = offset + TRANSPORT_HEADER
+    const version = versionOf(memory, at, plain)
+    const length = version === 0 ? 0 : claimedLength(memory, at, plain, version)
+    if (version === 0 || length === 0) {
+      this.drops.innerMalformed++
+      return 'nothing'
+    }
+    if (this.#roster.source(memory, at, version) !== peer) {
+      this.drops.innerSource++
+      return 'nothing'
+    }
+    this.#packet.offset = at
+    this.#packet.length = length
+    this.#packet.mark = memory[offset + 1] ?? 0
+    return 'packet'
+  }
+
+  #receiveHandshake(bytes: Uint8Array, from: Endpoint, now: number): void {
+    const outcome = this.#handshakes.receive(bytes, from, now)
+    if (outcome.is === 'nothing') return
+    if (outcome.is === 'reply') {
+      if (!this.#outbox.push(from, outcome.bytes)) this.drops.outbox++
+      return
+    }
+    const { peer } = outcome
+    this.#authenticated(peer, from, bytes.length, now)
+    peer.timers.sessionDerived(now)
+    if (outcome.is === 'answered') {
+      peer.timers.authenticatedSent(now)
+      this.#transmitMessage(peer, outcome.bytes)
+    } else {
+      peer.keepaliveWanted = true
+      this.#established(peer)
+    }
+    this.#wake(peer)
+  }
+
+  /** A session may be sent on: what waited goes out, and an initiator says something in any case. */
+  #established(peer: Peer): void {
+    peer.lastHandshake = this.#deps.wall()
+    peer.timers.handshakeCompleted()
+    this.#list(peer)
+  }
+
+  #list(peer: Peer): void {
+    if (peer.listed || (peer.waiting === 0 && !peer.keepaliveWanted)) return
+    peer.listed = true
+    this.#ready.push(peer)
+  }
+
+  #nextReleased(memory: Uint8Array, offset: number, now: number): Transmit | undefined {
+    for (let peer = this.#ready[0]; peer !== undefined; peer = this.#ready[0]) {
+      const session = peer.current
+      while (session?.maySend(now) === true && (peer.waiting > 0 || peer.keepaliveWanted)) {
+        const packet = peer.dequeue()
+        if (packet !== undefined && packet.mark !== 0 && !peer.marks) continue
+        if (packet !== undefined) memory.set(packet.bytes, offset)
+        this.#seal(this.#transmit, session, memory, offset, packet?.bytes.length ?? 0, now, packet?.mark ?? 0)
+        return this.#transmit
+      }
+      peer.listed = false
+      this.#ready.shift()
+    }
+    return undefined
+  }
+
+  #keepAlive(peer: Peer, now: number): void {
+    peer.keepaliveWanted = true
+    if (peer.current?.maySend(now) === true) this.#list(peer)
+    else this.#initiate(peer, now)
+  }
+
+  #runTimers(peer: Peer, now: number): void {
+    for (let action = peer.timers.due(now); action !== undefined; action = peer.timers.due(now))
+      this.#run(action, peer, now)
+  }
+
+  #run(action: TimerAction, peer: Peer, now: number): void {
+    switch (action) {
+      case 'retry':
+      case 'silence':
+        this.#initiate(peer, now, action === 'retry')
+        break
+      case 'keepalive':
+      case 'persistent':
+        this.#keepAlive(peer, now)
+        break
+      case 'give-up':
+        this.#handshakes.abandon(peer)
+        this.drops.queue += peer.dropWaiting()
+        peer.keepaliveWanted = false
+        break
+      case 'erase':
+        this.#handshakes.abandon(peer)
+        this.#handshakes.end(peer.takeSessions())
+        break
+      default:
+        unreachable(action)
+    }
+  }
+
+  #wake(peer: Peer): void {
+    if (peer.timers.earliest < this.#deadline) this.#deadline = peer.timers.earliest
+  }
 }

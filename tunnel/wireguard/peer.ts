@@ -1,0 +1,109 @@
+/**
+ * What a device knows of one peer: keys, endpoint, its sessions (previous, current, next: paper 6.1 and the order
+ * of their replacement), the packets that wait for a session, counters. It sends nothing by itself.
+ */
+import { CookieJar } from './cookie.ts'
+import type { Endpoint } from './endpoint.ts'
+import type { Initiated, Partner } from './noise.ts'
+import type { Session } from './session.ts'
+import { TIMESTAMP_LENGTH } from './tai64n.ts'
+import type { PeerTimers } from './timers.ts'
+
+interface Waiting {
+  readonly bytes: Uint8Array
+  readonly mark: number
+}
+
+export class Peer implements Partner {
+  readonly publicKey: Uint8Array
+  readonly timers: PeerTimers
+  readonly jar: CookieJar
+  presharedKey: Uint8Array = new Uint8Array(32)
+  sharedStatic: Uint8Array | undefined
+  endpoint: Endpoint | undefined
+  /** In seconds. */
+  persistentKeepalive = 0
+  marks = false
+  lastHandshake = 0
+  receivedBytes = 0
+  sentBytes = 0
+
+  initiated: Initiated | undefined
+  lastInitiationSent = Number.NEGATIVE_INFINITY
+  lastInitiationReceived = Number.NEGATIVE_INFINITY
+  /** The greatest timestamp of an initiation of this peer. */
+  timestamp: Uint8Array = new Uint8Array(TIMESTAMP_LENGTH)
+
+  previous: Session<Peer> | undefined
+  current: Session<Peer> | undefined
+  /** Made as responder: not sent on before the initiator has shown that it has it. */
+  next: Session<Peer> | undefined
+
+  keepaliveWanted = false
+  /** Whether it stands in the device's list of peers with something to transmit. */
+  listed = false
+  readonly #waiting: Waiting[] = []
+  readonly #queueLimit: number
+
+  constructor(publicKey: Uint8Array, timers: PeerTimers, queueLimit: number) {
+    this.publicKey = publicKey
+    this.timers = timers
+    this.jar = new CookieJar(publicKey)
+    this.#queueLimit = queueLimit
+  }
+
+  get waiting(): number {
+    return this.#waiting.length
+  }
+
+  /** Keeps a copy; false when the oldest had to go for it. */
+  enqueue(bytes: Uint8Array, mark: number): boolean {
+    const full = this.#waiting.length >= this.#queueLimit
+    if (full) this.#waiting.shift()
+    this.#waiting.push({ bytes, mark })
+    return !full
+  }
+
+  dequeue(): Waiting | undefined {
+    return this.#waiting.shift()
+  }
+
+  dropWaiting(): number {
+    return this.#waiting.splice(0).length
+  }
+
+  /** Takes in the session of a handshake we began; answers the sessions that end. */
+  installInitiated(session: Session<Peer>): readonly Session<Peer>[] {
+    const ended = this.next === undefined ? [this.previous] : [this.previous, this.current]
+    this.previous = this.next ?? this.current
+    this.current = session
+    this.next = undefined
+    return ended.filter((each) => each !== undefined)
+  }
+
+  /** Takes in the session of a handshake we answered. */
+  installAnswered(session: Session<Peer>): readonly Session<Peer>[] {
+    const ended = [this.previous, this.next]
+    this.previous = undefined
+    this.next = session
+    return ended.filter((each) => each !== undefined)
+  }
+
+  /** The initiator has used `next`: so may we. */
+  promote(): readonly Session<Peer>[] {
+    const ended = this.previous
+    this.previous = this.current
+    this.current = this.next
+    this.next = undefined
+    return ended === undefined ? [] : [ended]
+  }
+
+  /** Takes all sessions away. */
+  takeSessions(): readonly Session<Peer>[] {
+    const sessions = [this.previous, this.current, this.next]
+    this.previous = undefined
+    this.current = undefined
+    this.next = undefined
+    return sessions.filter((each) => each !== undefined)
+  }
+}

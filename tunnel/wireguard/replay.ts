@@ -1,0 +1,32 @@
+/**
+ * The sliding window against replayed counters (paper 5.4.6, algorithm of RFC 6479): a ring of 32-bit blocks, of
+ * which one is always being recycled. Counters are exact up to 2^53.
+ */
+import { REJECT_AFTER_MESSAGES } from './constants.ts'
+
+const BLOCKS = 256
+/** How far behind the highest counter one may still be accepted. */
+export const REPLAY_WINDOW = (BLOCKS - 1) * 32
+
+export class ReplayWindow {
+  readonly #ring = new Uint32Array(BLOCKS)
+  #highest = 0
+
+  /** True once for each counter that is not too old. Call only for what has been authenticated. */
+  accept(counter: number): boolean {
+    if (counter >= REJECT_AFTER_MESSAGES || this.#highest - counter > REPLAY_WINDOW) return false
+    const block = Math.floor(counter / 32)
+    if (counter > this.#highest) this.#advance(block, counter)
+    const bit = 1 << (counter % 32)
+    const word = this.#ring[block % BLOCKS] ?? 0
+    this.#ring[block % BLOCKS] = word | bit
+    return (word & bit) === 0
+  }
+
+  #advance(block: number, counter: number): void {
+    const current = Math.floor(this.#highest / 32)
+    const steps = Math.min(block - current, BLOCKS)
+    for (let step = 1; step <= steps; step++) this.#ring[(current + step) % BLOCKS] = 0
+    this.#highest = counter
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * One pair of transport keys with its counters and its age (paper 5.4.5, 5.4.6, 6.2). It knows when it must not
+ * be used any more; who renews it is the peer's matter.
+ */
+import type { Aead, AeadKey } from './aead.ts'
+import {
+  REJECT_AFTER_MESSAGES,
+  REJECT_AFTER_TIME,
+  REKEY_AFTER_MESSAGES,
+  REKEY_AFTER_TIME,
+  REKEY_ON_RECEIVE_AFTER,
+} from './constants.ts'
+import type { TransportKeys } from './noise.ts'
+import { ReplayWindow } from './replay.ts'
+
+export interface SessionFacts<Owner> {
+  readonly owner: Owner
+  readonly localIndex: number
+  readonly remoteIndex: number
+  readonly initiator: boolean
+  readonly createdAt: number
+}
+
+/** `Owner` is the peer. */
+export class Session<Owner> {
+  readonly owner: Owner
+  readonly localIndex: number
+  readonly remoteIndex: number
+  readonly initiator: boolean
+  readonly createdAt: number
+  readonly sendKey: AeadKey
+  readonly receiveKey: AeadKey
+  readonly window = new ReplayWindow()
+  /** The counter of the next packet. */
+  counter = 0
+  /** False once our own static key has changed: it may still receive. */
+  sendable = true
+  /** Whether it has been renewed because of what arrived on it. */
+  renewed = false
+
+  constructor(aead: Aead, keys: TransportKeys, facts: SessionFacts<Owner>) {
+    this.owner = facts.owner
+    this.localIndex = facts.localIndex
+    this.remoteIndex = facts.remoteIndex
+    this.initiator = facts.initiator
+    this.createdAt = facts.createdAt
+    this.sendKey = aead.prepare(keys.send)
+    this.receiveKey = aead.prepare(keys.receive)
+    keys.send.fill(0)
+    keys.receive.fill(0)
+  }
+
+  maySend(now: number): boolean {
+    return this.sendable && this.counter < REJECT_AFTER_MESSAGES && this.mayReceive(now)
+  }
+
+  mayReceive(now: number): boolean {
+    return now - this.createdAt < REJECT_AFTER_TIME
+  }
+
+  /** Paper 6.2: after a packet was sent on it. */
+  wantsRenewalOnSend(now: number): boolean {
+    return (
+      this.counter >= REKEY_AFTER_MESSAGES || (this.initiator && now - this.createdAt >= REKEY_AFTER_TIME)
+    )
+  }
+
+  /** Paper 6.2: after a packet was received, once per session. */
+  wantsRenewalOnReceive(now: number): boolean {
+    return this.initiator && !this.renewed && now - this.createdAt >= REKEY_ON_RECEIVE_AFTER
+  }
+
+  close(): void {
+    this.sendKey.close()
+    this.receiveKey.close()
+  }
+}
