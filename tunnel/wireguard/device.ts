@@ -4,15 +4,15 @@
  * memory and cost no allocation. Silent towards whoever is not authenticated.
  * It owns neither the TUN device nor UDP, and does not fragment.
  */
-import { unreachable } from '../../model/errors.ts'
+import { sameBytes } from '../../model/bytes.ts'
 import type { Random } from '../../model/ports.ts'
 import { type Instant, type Millis, millis } from '../../model/time.ts'
 import type { Aead } from './aead.ts'
 import type { DeviceChange, DeviceStatus, PeerChange } from './change.ts'
-import { MAX_JITTER, REJECT_AFTER_MESSAGES, REKEY_TIMEOUT } from './constants.ts'
+import { MAX_JITTER, REJECT_AFTER_MESSAGES } from './constants.ts'
 import type { Crypto } from './crypto.ts'
 import { type Drops, noDrops } from './drops.ts'
-import { type Endpoint, sameEndpoint } from './endpoint.ts'
+import type { Endpoint } from './endpoint.ts'
 import { Handshakes } from './handshakes.ts'
 import { claimedLength, versionOf } from './inner.ts'
 import {
@@ -24,12 +24,12 @@ import {
   TRANSPORT_HEADER,
   writeTransportHeader,
 } from './messages.ts'
-import { Outbox } from './outbox.ts'
 import { Peer } from './peer.ts'
 import { Roster } from './roster.ts'
 import type { Session } from './session.ts'
 import { Tai64n } from './tai64n.ts'
-import { PeerTimers, type TimerAction } from './timers.ts'
+import { PeerTimers } from './timers.ts'
+import { Upkeep } from './upkeep.ts'
 
 /** Bytes that must be free in front of an inner packet given to `send`. */
 export const HEADROOM = 16
@@ -107,10 +107,7 @@ export class Device {
   readonly #options: DeviceOptions
   readonly #roster = new Roster()
   readonly #handshakes: Handshakes
-  readonly #outbox = new Outbox()
-  /** Peers with waiting packets or a keepalive to send on a session. */
-  #ready: Peer[] = []
-  #deadline = NEVER
+  readonly #upkeep: Upkeep
   #last = Number.NEGATIVE_INFINITY
   #skew = 0
 
@@ -131,6 +128,7 @@ export class Device {
       },
       { loadLimit: options.loadLimit ?? 200 },
     )
+    this.#upkeep = new Upkeep({ handshakes: this.#handshakes, drops: this.drops, wall: deps.wall })
   }
 
   get sealed(): Sealed {
@@ -143,7 +141,7 @@ export class Device {
 
   /** How many things it keeps for peers and strangers: bounded under any flood. */
   get size(): number {
-    return this.#handshakes.size + this.#roster.size + this.#outbox.size + this.#ready.length
+    return this.#handshakes.size + this.#roster.size + this.#upkeep.size
   }
 
   /** Applies a change as a whole. */
@@ -184,7 +182,7 @@ export class Device {
     const session = peer.current
     if (session?.maySend(at) !== true) {
       if (!peer.enqueue(memory.slice(offset, offset + length), mark)) this.drops.queue++
-      this.#initiate(peer, at)
+      this.#upkeep.initiate(peer, at)
       return 'queued'
     }
     this.#seal(this.#sealed, session, memory, offset, length, at, mark)
@@ -200,31 +198,26 @@ export class Device {
     }
     if (memory[offset] === TRANSPORT) return this.#receiveTransport(memory, offset, length, from, at)
     if (length > INITIATION_LENGTH) this.drops.malformed++
-    else this.#receiveHandshake(memory.slice(offset, offset + length), from, at)
+    else this.#upkeep.receive(memory.slice(offset, offset + length), from, at)
     return 'nothing'
   }
 
   /** Call when `deadline` has come; earlier or later does no harm. */
   timeout(now: Millis): void {
-    const at = this.#tick(now)
-    let earliest = NEVER
-    for (const peer of this.#roster.all()) {
-      if (peer.timers.earliest <= at) this.#runTimers(peer, at)
-      earliest = Math.min(earliest, peer.timers.earliest)
-    }
-    this.#deadline = earliest
+    this.#upkeep.timeout(this.#roster.all(), this.#tick(now))
   }
 
   /** When `timeout` wants to be called next, on the scale of `now`. May be early, never late. */
   deadline(): Millis | undefined {
-    return this.#deadline === NEVER ? undefined : millis(this.#deadline - this.#skew)
+    const { deadline } = this.#upkeep
+    return deadline === NEVER ? undefined : millis(deadline - this.#skew)
   }
 
   /** Handshake messages, cookie replies, keepalives, released packets: call until undefined after each verb. */
   nextTransmit(now: Millis): Transmit | undefined {
     const at = this.#tick(now)
     const { memory, offset } = this.#options.scratch
-    const message = this.#outbox.shift()
+    const message = this.#upkeep.outbox.shift()
     if (message === undefined) return this.#nextReleased(memory, offset + TRANSPORT_HEADER, at)
     memory.set(message.bytes, offset)
     this.#transmit.offset = offset
@@ -250,7 +243,7 @@ export class Device {
   #identify(privateKey: Uint8Array): void {
     const wanted = privateKey.some((byte) => byte !== 0) ? privateKey.slice() : undefined
     const known = this.#handshakes.self?.privateKey
-    if (wanted === known || (wanted && known?.every((byte, at) => byte === wanted[at]) === true)) return
+    if (wanted === known || (wanted && known && sameBytes(wanted, known))) return
     this.#handshakes.identify(wanted)
     const self = this.#handshakes.self
     const mirror = self && this.#roster.find(self.publicKey)
@@ -266,7 +259,7 @@ export class Device {
 
   #configurePeer(change: PeerChange, now: number): void {
     const self = this.#handshakes.self?.publicKey
-    if (self?.every((byte, at) => byte === change.publicKey[at]) === true) return
+    if (self && sameBytes(self, change.publicKey)) return
     const known = this.#roster.find(change.publicKey)
     if (change.remove === true) {
       if (known !== undefined) this.#remove(known)
@@ -276,8 +269,8 @@ export class Device {
     const peer = known ?? this.#add(change.publicKey)
     this.#roster.update(peer, change)
     if (change.persistentKeepalive === undefined) return
-    if (peer.timers.persist(change.persistentKeepalive * 1000, now)) this.#keepAlive(peer, now)
-    this.#wake(peer)
+    if (peer.timers.persist(change.persistentKeepalive * 1000, now)) this.#upkeep.keepAlive(peer, now)
+    this.#upkeep.wake(peer)
   }
 
   #add(publicKey: Uint8Array): Peer {
@@ -290,33 +283,7 @@ export class Device {
 
   #remove(peer: Peer): void {
     this.#roster.remove(peer)
-    this.#handshakes.abandon(peer)
-    this.#handshakes.end(peer.takeSessions())
-    this.#ready = this.#ready.filter((each) => each !== peer)
-    peer.dropWaiting()
-  }
-
-  /** Begins a handshake unless one began less than REKEY_TIMEOUT ago (paper 6.4). */
-  #initiate(peer: Peer, now: number, retry = false): void {
-    if (peer.endpoint === undefined) return
-    if (!retry) peer.timers.attemptsBegin(now)
-    if (now - peer.lastInitiationSent < REKEY_TIMEOUT) {
-      if (peer.current?.maySend(now) !== true) peer.timers.retryBy(peer.lastInitiationSent + REKEY_TIMEOUT)
-      this.#wake(peer)
-      return
-    }
-    const message = this.#handshakes.initiate(peer, now)
-    if (message === undefined) return
-    peer.lastInitiationSent = now
-    peer.timers.initiationSent(now)
-    this.#wake(peer)
-    this.#transmitMessage(peer, message)
-  }
-
-  #transmitMessage(peer: Peer, message: Uint8Array): void {
-    if (peer.endpoint === undefined) return
-    peer.sentBytes += message.length
-    if (!this.#outbox.push(peer.endpoint, message)) this.drops.outbox++
+    this.#upkeep.forget(peer)
   }
 
   /** Seals in place; `length` 0 makes a keepalive. */
@@ -341,8 +308,8 @@ export class Device {
     peer.keepaliveWanted = false
     peer.timers.authenticatedSent(now)
     if (length > 0) peer.timers.dataSent(now)
-    this.#wake(peer)
-    if (session.wantsRenewalOnSend(now)) this.#initiate(peer, now)
+    this.#upkeep.wake(peer)
+    if (session.wantsRenewalOnSend(now)) this.#upkeep.initiate(peer, now)
   }
 
   /** Zeros up to a multiple of 16 (paper 5.4.6), but not beyond the MTU. */
@@ -361,22 +328,21 @@ export class Device {
     now: number,
   ): ReceiveResult {
     const session = this.#handshakes.sessions.get(readU32(memory, offset + 4))
-    const counter = readCounter(memory, offset)
-    const reason = this.#refusal(session, memory, offset, length, counter, now)
+    const reason = this.#refusal(session, memory, offset, length, now)
     if (reason !== undefined || session === undefined) {
       this.drops[reason ?? 'unknownIndex']++
       return 'nothing'
     }
     const peer = session.owner
-    this.#authenticated(peer, from, length, now)
+    this.#upkeep.authenticated(peer, from, length, now)
     if (session === peer.next) {
       this.#handshakes.end(peer.promote())
-      this.#established(peer)
+      this.#upkeep.established(peer)
     }
     const current = peer.current
     if (current?.wantsRenewalOnReceive(now) === true) {
       current.renewed = true
-      this.#initiate(peer, now)
+      this.#upkeep.initiate(peer, now)
     }
     const plain = length - KEEPALIVE_LENGTH
     return plain === 0 ? 'nothing' : this.#deliver(peer, memory, offset, plain, now)
@@ -388,29 +354,21 @@ export class Device {
     memory: Uint8Array,
     offset: number,
     length: number,
-    counter: number,
     now: number,
   ): keyof Drops | undefined {
     if (session === undefined) return 'unknownIndex'
     if (memory[offset + 2] !== 0 || memory[offset + 3] !== 0) return 'reserved'
     if (memory[offset + 1] !== 0 && !session.owner.marks) return 'reserved'
+    const counter = readCounter(memory, offset)
     if (!session.mayReceive(now) || counter >= REJECT_AFTER_MESSAGES) return 'expired'
     const sealed = offset + TRANSPORT_HEADER
     if (!session.receiveKey.open(memory, sealed, length - TRANSPORT_HEADER, counter)) return 'unauthenticated'
     return session.window.accept(counter) ? undefined : 'replayed'
   }
 
-  /** The peer has shown that it is there: it may have moved (paper 2.1). */
-  #authenticated(peer: Peer, from: Endpoint, length: number, now: number): void {
-    if (!sameEndpoint(peer.endpoint, from)) peer.endpoint = from
-    peer.receivedBytes += length
-    peer.timers.authenticatedReceived(now)
-    this.#wake(peer)
-  }
-
   #deliver(peer: Peer, memory: Uint8Array, offset: number, plain: number, now: number): ReceiveResult {
     peer.timers.dataReceived(now)
-    this.#wake(peer)
+    this.#upkeep.wake(peer)
     const at = offset + TRANSPORT_HEADER
     const version = versionOf(memory, at, plain)
     const length = version === 0 ? 0 : claimedLength(memory, at, plain, version)
@@ -428,41 +386,8 @@ export class Device {
     return 'packet'
   }
 
-  #receiveHandshake(bytes: Uint8Array, from: Endpoint, now: number): void {
-    const outcome = this.#handshakes.receive(bytes, from, now)
-    if (outcome.is === 'nothing') return
-    if (outcome.is === 'reply') {
-      if (!this.#outbox.push(from, outcome.bytes)) this.drops.outbox++
-      return
-    }
-    const { peer } = outcome
-    this.#authenticated(peer, from, bytes.length, now)
-    peer.timers.sessionDerived(now)
-    if (outcome.is === 'answered') {
-      peer.timers.authenticatedSent(now)
-      this.#transmitMessage(peer, outcome.bytes)
-    } else {
-      peer.keepaliveWanted = true
-      this.#established(peer)
-    }
-    this.#wake(peer)
-  }
-
-  /** A session may be sent on: what waited goes out, and an initiator says something in any case. */
-  #established(peer: Peer): void {
-    peer.lastHandshake = this.#deps.wall()
-    peer.timers.handshakeCompleted()
-    this.#list(peer)
-  }
-
-  #list(peer: Peer): void {
-    if (peer.listed || (peer.waiting === 0 && !peer.keepaliveWanted)) return
-    peer.listed = true
-    this.#ready.push(peer)
-  }
-
   #nextReleased(memory: Uint8Array, offset: number, now: number): Transmit | undefined {
-    for (let peer = this.#ready[0]; peer !== undefined; peer = this.#ready[0]) {
+    for (let peer = this.#upkeep.nextReady(); peer !== undefined; peer = this.#upkeep.nextReady()) {
       const session = peer.current
       while (session?.maySend(now) === true && (peer.waiting > 0 || peer.keepaliveWanted)) {
         const packet = peer.dequeue()
@@ -471,48 +396,8 @@ export class Device {
         this.#seal(this.#transmit, session, memory, offset, packet?.bytes.length ?? 0, now, packet?.mark ?? 0)
         return this.#transmit
       }
-      peer.listed = false
-      this.#ready.shift()
+      this.#upkeep.passOver()
     }
     return undefined
-  }
-
-  #keepAlive(peer: Peer, now: number): void {
-    peer.keepaliveWanted = true
-    if (peer.current?.maySend(now) === true) this.#list(peer)
-    else this.#initiate(peer, now)
-  }
-
-  #runTimers(peer: Peer, now: number): void {
-    for (let action = peer.timers.due(now); action !== undefined; action = peer.timers.due(now))
-      this.#run(action, peer, now)
-  }
-
-  #run(action: TimerAction, peer: Peer, now: number): void {
-    switch (action) {
-      case 'retry':
-      case 'silence':
-        this.#initiate(peer, now, action === 'retry')
-        break
-      case 'keepalive':
-      case 'persistent':
-        this.#keepAlive(peer, now)
-        break
-      case 'give-up':
-        this.#handshakes.abandon(peer)
-        this.drops.queue += peer.dropWaiting()
-        peer.keepaliveWanted = false
-        break
-      case 'erase':
-        this.#handshakes.abandon(peer)
-        this.#handshakes.end(peer.takeSessions())
-        break
-      default:
-        unreachable(action)
-    }
-  }
-
-  #wake(peer: Peer): void {
-    if (peer.timers.earliest < this.#deadline) this.#deadline = peer.timers.earliest
   }
 }
