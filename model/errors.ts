@@ -68,6 +68,11 @@ export const errorTable = {
     remedy: 'use it as it is, or `drover daemon --leave` first',
   },
   USAGE: { culprit: 'operator', says: 'the command line is not valid', remedy: 'see `drover --help`' },
+  LISTEN_FAILED: {
+    culprit: 'operator',
+    says: 'an address to listen on cannot be had',
+    remedy: 'stop what holds the port, or choose another in the configuration',
+  },
   COMMAND_FAILED: {
     culprit: 'us',
     says: 'a system command failed',
@@ -108,6 +113,11 @@ export const errorTable = {
     says: 'the target store already holds this environment',
     remedy: 'choose another etcd, or remove what is under the prefix named here',
   },
+  STORE_COPY_FAILED: {
+    culprit: 'operator',
+    says: 'the copy of the store is not equal to its source',
+    remedy: 'run the command again while nothing else uses the two stores',
+  },
   STORE_MISUSED: {
     culprit: 'us',
     says: 'a transaction is not valid',
@@ -142,6 +152,11 @@ export const errorTable = {
     culprit: 'retry',
     says: 'a container could not be attached',
     remedy: 'nothing: Drover retries; the cause is named here',
+  },
+  DNS_ADDRESS: {
+    culprit: 'operator',
+    says: 'DNS cannot listen on its address',
+    remedy: 'put the address on an interface (Drover puts it on lo), or end what holds the port',
   },
   TUNNEL_UNAVAILABLE: {
     culprit: 'retry',

@@ -1,0 +1,79 @@
+/**
+ * From the operator's words to a store: `embedded`, `etcd://host:2379,host:2379`, or `etcds://…` for TLS.
+ * Nothing is asked of etcd yet: whether it answers is seen at the first request.
+ */
+import { readFileSync } from 'node:fs'
+import { DroverError, reasonOf } from '../model/errors.ts'
+import type { Clock, Log } from '../model/ports.ts'
+import { EmbeddedStore } from './embedded.ts'
+import { EtcdStore } from './etcd.ts'
+import type { EtcdAccess } from './etcd-client.ts'
+import type { Store } from './store.ts'
+
+export interface StoreOptions {
+  /** `embedded` or `etcd://host:port,…`. */
+  readonly url: string
+  /** File of the embedded store. */
+  readonly path: string
+  /** PEM files. */
+  readonly tls?: {
+    readonly ca?: string | undefined
+    readonly cert?: string | undefined
+    readonly key?: string | undefined
+  }
+  readonly user?: string | undefined
+  readonly password?: string | undefined
+}
+
+export function openStore(options: StoreOptions, deps: { readonly clock: Clock; readonly log: Log }): Store {
+  const place = parseStoreUrl(options.url)
+  if (place.is === 'embedded') return new EmbeddedStore(deps, { path: options.path })
+  return new EtcdStore(deps, { endpoints: place.endpoints, ...accessOf(options, place.tls) })
+}
+
+export type StorePlace =
+  | { readonly is: 'embedded' }
+  | { readonly is: 'etcd'; readonly endpoints: readonly string[]; readonly tls: boolean }
+
+export function parseStoreUrl(url: string): StorePlace {
+  if (url === 'embedded') return { is: 'embedded' }
+  const [, scheme, list] = /^(etcds?):\/\/([^/]+)\/?$/.exec(url) ?? []
+  if (list === undefined) throw new DroverError('STORE_URL', JSON.stringify(url))
+  return { is: 'etcd', endpoints: list.split(',').map(endpointOf), tls: scheme === 'etcds' }
+}
+
+/** `host`, `host:port`, `[v6]` or `[v6]:port`; etcd's client port where none is given. */
+function endpointOf(text: string): string {
+  const [, host, port = '2379'] = /^(\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::(\d{1,5}))?$/.exec(text) ?? []
+  if (host === undefined || Number(port) < 1 || Number(port) > 65535)
+    throw new DroverError('STORE_URL', `${JSON.stringify(text)} is not host:port`)
+  return `${host}:${port}`
+}
+
+function accessOf({ tls = {}, user, password }: StoreOptions, wantsTls: boolean): EtcdAccess {
+  const { ca, cert, key } = tls
+  if ((cert === undefined) !== (key === undefined))
+    throw new DroverError('STORE_URL', 'a client certificate needs both cert and key')
+  if (cert !== undefined && ca === undefined)
+    throw new DroverError('STORE_URL', 'a client certificate needs the ca of etcd beside it')
+  const secure = wantsTls || ca !== undefined
+  return {
+    ...(secure && {
+      tls: {
+        ...(ca !== undefined && { ca: pemOf(ca) }),
+        ...(cert !== undefined && { cert: pemOf(cert) }),
+        ...(key !== undefined && { key: pemOf(key) }),
+      },
+    }),
+    ...(user !== undefined && { user }),
+    ...(password !== undefined && { password }),
+  }
+}
+
+function pemOf(path: string): Uint8Array {
+  try {
+    return readFileSync(path)
+  } catch (thrown) {
+    throw new DroverError('STORE_UNREADABLE', `${path}: ${reasonOf(thrown)}`, { cause: thrown })
+  }
+}
