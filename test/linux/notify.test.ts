@@ -1,6 +1,6 @@
 /**
- * Notifications as systemd would receive them, on a socket made by socat's place-taker: Python's standard
- * library, since Node cannot open unix datagram sockets.
+ * Notifications as systemd would receive them, on a socket that Python's standard library makes, since Node
+ * cannot open unix datagram sockets.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
