@@ -1,0 +1,165 @@
+/**
+ * Answers out of the zone, with authority: every type of an existing name is NODATA with SOA where there is no data
+ * (RFC 2308 2.2), what does not exist is NXDOMAIN with SOA. What the zone cannot say gets a verdict that tells
+ * whom to ask. Pure.
+ */
+import { type Ipv4, ipv6Bytes } from '../model/ip.ts'
+import { flags, type ResourceRecord, rcodes, types } from './message.ts'
+import { isWithin, type Name } from './name.ts'
+import { reverseOf } from './reverse.ts'
+import { candidatesOf, type SearchMode, turnOf } from './search.ts'
+import type { Target, View, Zone } from './targets.ts'
+import { type Body, bodyOf, type Sections } from './writer.ts'
+import { metadataName } from './zone.ts'
+
+/** Containers come and go: nobody keeps their addresses longer than this. */
+export const localTtl = 1 // seconds
+const maxChain = 8
+
+export interface Question {
+  readonly name: Name
+  readonly type: number
+}
+
+export type Local =
+  | { readonly is: 'answer'; readonly body: Body }
+  /** The chain of CNAMEs leaves our domain: `target` is asked of the upstreams. */
+  | { readonly is: 'chase'; readonly chain: readonly ResourceRecord[]; readonly target: Name }
+
+export type Verdict =
+  | Local
+  /** Not ours to answer, except with `fallback` when the world does not know the name. */
+  | { readonly is: 'foreign'; readonly fallback: Local | undefined }
+
+const authoritative = flags.AA | flags.RA
+
+const answer = (question: Question, sections: Sections): Local => ({
+  is: 'answer',
+  body: bodyOf(question.name, { flags: authoritative, ...sections }),
+})
+
+/** RFC 8482 4.2: one small record instead of everything. */
+const minimalAny = (question: Question, own: boolean): Local =>
+  answer(question, {
+    flags: own ? authoritative : flags.RA,
+    answers: [
+      {
+        name: question.name,
+        type: types.HINFO,
+        ttl: localTtl,
+        data: [Uint8Array.from([7, ...Buffer.from('RFC8482'), 0])],
+      },
+    ],
+  })
+
+/** What is to be said to a question by somebody who sees the zone through `view`. */
+export function verdictOf(zone: Zone, view: View, question: Question, mode: SearchMode): Verdict {
+  if (question.type === types.AXFR || question.type === types.IXFR)
+    return answer(question, { flags: flags.RA, rcode: rcodes.REFUSED })
+  if (isWithin(question.name, zone.domain)) return within(zone, view, question)
+  const reversed = reverse(zone, question)
+  if (reversed !== undefined) return reversed
+  return searched(zone, view, question, mode)
+}
+
+function searched(zone: Zone, view: View, question: Question, mode: SearchMode): Verdict {
+  const turn = turnOf(question.name, mode)
+  const local = turn === 'none' ? undefined : firstLocal(zone, view, question)
+  if (local !== undefined && turn === 'local') return local
+  if (question.type === types.ANY) return minimalAny(question, false)
+  return { is: 'foreign', fallback: local }
+}
+
+/** The first name of the search list that stands for something. */
+function firstLocal(zone: Zone, view: View, question: Question): Local | undefined {
+  for (const candidate of candidatesOf(question.name, view.search)) {
+    const target = targetAt(zone, view, candidate)
+    if (target !== undefined && target.is !== 'branch') return stated(zone, view, question, target)
+  }
+  return undefined
+}
+
+function targetAt(zone: Zone, view: View, name: Name): Target | undefined {
+  const target = view.names.get(name) ?? zone.names.get(name)
+  return target?.is === 'same' ? zone.names.get(target.name) : target
+}
+
+function within(zone: Zone, view: View, question: Question): Local {
+  if (question.name === zone.domain) return apex(zone, question)
+  const target = targetAt(zone, view, question.name)
+  return target === undefined
+    ? nothing(zone, question, rcodes.NXDOMAIN)
+    : stated(zone, view, question, target)
+}
+
+function apex(zone: Zone, question: Question): Local {
+  if (question.type === types.SOA) return answer(question, { answers: [soaOf(zone, zone.domain)] })
+  if (question.type === types.ANY) return minimalAny(question, true)
+  if (question.type !== types.NS) return nothing(zone, question)
+  const server = `${metadataName}.${zone.domain}`
+  return answer(question, { answers: [{ name: zone.domain, type: types.NS, ttl: localTtl, data: [server] }] })
+}
+
+/** What a target says to a type; follows our own CNAMEs until they end, leave us or go in circles. */
+function stated(zone: Zone, view: View, question: Question, start: Target): Local {
+  if (question.type === types.ANY) return minimalAny(question, true)
+  const chain: ResourceRecord[] = []
+  let owner = question.name
+  let target: Target | undefined = start
+  while (target?.is === 'alias') {
+    chain.push({ name: owner, type: types.CNAME, ttl: localTtl, data: [target.name] })
+    if (question.type === types.CNAME) return answer(question, { answers: chain })
+    if (!isWithin(target.name, zone.domain)) return { is: 'chase', chain, target: target.name }
+    if (chain.length > maxChain) return answer(question, { rcode: rcodes.SERVFAIL })
+    owner = target.name
+    target = targetAt(zone, view, owner)
+  }
+  if (target === undefined) return nothing(zone, question, rcodes.NXDOMAIN, chain)
+  const records = recordsOf(owner, question.type, target)
+  return records.length === 0
+    ? nothing(zone, question, rcodes.NOERROR, chain)
+    : answer(question, { answers: [...chain, ...records] })
+}
+
+function recordsOf(name: Name, type: number, target: Target): readonly ResourceRecord[] {
+  if (target.is !== 'addresses') return []
+  const record = (data: Uint8Array): ResourceRecord => ({ name, type, ttl: localTtl, data: [data] })
+  if (type === types.A) return target.four.map((address) => record(ipv4Bytes(address)))
+  if (type === types.AAAA) return target.six.flatMap((text) => ipv6Bytes(text) ?? []).map(record)
+  return []
+}
+
+export const ipv4Bytes = (address: Ipv4): Uint8Array =>
+  Uint8Array.of(address >>> 24, (address >>> 16) & 255, (address >>> 8) & 255, address & 255)
+
+function reverse(zone: Zone, question: Question): Local | undefined {
+  const meaning = reverseOf(question.name, zone.subnet)
+  if (meaning === undefined) return undefined
+  const soa = soaOf(zone, meaning.apex)
+  const negative = (rcode: number): Local => answer(question, { rcode, authority: [soa] })
+  if (question.name === meaning.apex && question.type === types.SOA)
+    return answer(question, { answers: [soa] })
+  if (meaning.is !== 'address') return negative(meaning.is === 'branch' ? rcodes.NOERROR : rcodes.NXDOMAIN)
+  const name = zone.pointers.get(meaning.address)
+  if (name === undefined) return negative(rcodes.NXDOMAIN)
+  if (question.type === types.ANY) return minimalAny(question, true)
+  if (question.type !== types.PTR) return negative(rcodes.NOERROR)
+  return answer(question, {
+    answers: [{ name: question.name, type: types.PTR, ttl: localTtl, data: [name] }],
+  })
+}
+
+const nothing = (
+  zone: Zone,
+  question: Question,
+  rcode: number = rcodes.NOERROR,
+  answers: readonly ResourceRecord[] = [],
+): Local => answer(question, { rcode, answers, authority: [soaOf(zone, zone.domain)] })
+
+/** The serial tells the store's revision. */
+export function soaOf(zone: Zone, apexName: Name): ResourceRecord {
+  const numbers = Buffer.alloc(20)
+  for (const [at, value] of [zone.revision % 2 ** 32, 60, 10, 86400, localTtl].entries())
+    numbers.writeUInt32BE(value, at * 4)
+  return { name: apexName, type: types.SOA, ttl: localTtl, data: [zone.domain, zone.domain, numbers] }
+}

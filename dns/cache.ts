@@ -1,0 +1,129 @@
+/**
+ * Replies of upstreams, kept as long as they say (RFC 1035 TTLs, RFC 2308 for what does not exist) and given out
+ * with what is left of it. Bounded in entries and bytes; the least recently asked goes first. Pure: `now` comes in,
+ * as time that never goes back.
+ */
+
+import type { Millis } from '../model/time.ts'
+import { flags, type Reply, type ResourceRecord, rcodes, readSection, types, u32 } from './message.ts'
+import type { Body } from './writer.ts'
+
+const day = 86_400 // seconds
+/** RFC 2308 5: one to three hours. */
+const maxNegative = 3 * 3600 // seconds
+
+/** A reply, free of its transport. */
+export interface Stored {
+  readonly reply: Reply
+  /** Where the question ends in the reply's bytes. */
+  readonly end: number
+  /** When it came, on the clock that never goes back. */
+  readonly at: Millis
+  /** Whole seconds it may be kept; 0 for not at all. */
+  readonly lifetime: number
+}
+
+export function storedReply(reply: Reply, end: number, at: Millis): Stored {
+  return { reply, end, at, lifetime: lifetimeOf(reply) }
+}
+
+function lifetimeOf({ rcode, answers, authority, bytes }: Reply): number {
+  if (rcode !== rcodes.NOERROR && rcode !== rcodes.NXDOMAIN) return 0
+  const positive = answers.map(({ ttl }) => Math.min(ttl, day))
+  const ended = rcode === rcodes.NOERROR && answers.some(({ type }) => type !== types.CNAME)
+  if (ended) return Math.min(...positive)
+  const soa = authority.find(({ type }) => type === types.SOA)
+  if (soa === undefined || soa.dataLength < 20) return 0
+  const minimum = u32(bytes, soa.dataAt + soa.dataLength - 4)
+  return Math.min(...positive, soa.ttl, minimum, maxNegative)
+}
+
+const ageOf = (stored: Stored, now: Millis): number => Math.max(0, Math.floor((now - stored.at) / 1000))
+
+/** The reply as the body of an answer of ours, with the TTLs that are left. */
+export function bodyAt({ reply, ...stored }: Stored, now: Millis, authentic: boolean): Body {
+  const age = ageOf({ reply, ...stored }, now)
+  const tail = Buffer.from(reply.bytes.subarray(stored.end, reply.end))
+  for (const { ttl, ttlAt } of [...reply.answers, ...reply.authority])
+    tail.writeUInt32BE(Math.max(0, ttl - age), ttlAt - stored.end)
+  return {
+    flags: flags.RA | (authentic ? reply.flags & flags.AD : 0),
+    rcode: reply.rcode,
+    answers: reply.answers.length,
+    authority: reply.authority.length,
+    tail,
+    rotating: 0,
+  }
+}
+
+/** The records of the answer with the TTLs that are left. */
+export function answersAt(stored: Stored, now: Millis): readonly ResourceRecord[] {
+  const age = ageOf(stored, now)
+  const records = readSection(stored.reply.bytes, stored.reply.answers) ?? []
+  return records.map((record) => ({ ...record, ttl: Math.max(0, record.ttl - age) }))
+}
+
+export interface CacheLimits {
+  readonly entries: number
+  readonly bytes: number
+}
+
+/** What a Map entry and its objects cost beside the message, roughly. */
+const overhead = 512
+
+export class Cache {
+  readonly #limits: CacheLimits
+  /** In the order of their last use. */
+  readonly #entries = new Map<string, Stored>()
+  #bytes = 0
+
+  constructor(limits: CacheLimits) {
+    this.#limits = limits
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  find(key: string, now: Millis): Stored | undefined {
+    const stored = this.#entries.get(key)
+    if (stored === undefined) return undefined
+    this.#entries.delete(key)
+    if (now - stored.at >= stored.lifetime * 1000) {
+      this.#bytes -= costOf(stored)
+      return undefined
+    }
+    this.#entries.set(key, stored)
+    return stored
+  }
+
+  keep(key: string, stored: Stored): void {
+    this.#remove(key)
+    if (stored.lifetime <= 0 || costOf(stored) > this.#limits.bytes) return
+    this.#entries.set(key, stored)
+    this.#bytes += costOf(stored)
+    while (this.#entries.size > this.#limits.entries || this.#bytes > this.#limits.bytes) {
+      const [oldest] = this.#entries.keys()
+      if (oldest === undefined) return
+      this.#remove(oldest)
+    }
+  }
+
+  clear(): void {
+    this.#entries.clear()
+    this.#bytes = 0
+  }
+
+  #remove(key: string): void {
+    const stored = this.#entries.get(key)
+    if (stored === undefined) return
+    this.#entries.delete(key)
+    this.#bytes -= costOf(stored)
+  }
+}
+
+const costOf = ({ reply }: Stored): number => reply.bytes.length + overhead

@@ -1,0 +1,88 @@
+/**
+ * What differs between two zones, so that what crosses to the worker is as small as the change. Pure.
+ */
+import type { Cidr, Ipv4 } from '../model/ip.ts'
+import type { Name } from './name.ts'
+import type { Asker, Target, View, Zone } from './targets.ts'
+
+export interface MapChanges<Key, Value> {
+  readonly set: readonly (readonly [Key, Value])[]
+  readonly gone: readonly Key[]
+}
+
+export interface ZoneChanges {
+  readonly revision: number
+  readonly domain: Name
+  readonly subnet: Cidr
+  readonly names: MapChanges<Name, Target>
+  readonly views: MapChanges<string, View>
+  readonly askers: MapChanges<Ipv4, Asker>
+  readonly pointers: MapChanges<Ipv4, Name>
+}
+
+/** Views with equal keys are equal, except everybody's, whose key is fixed. */
+export function changesOf(before: Zone | undefined, after: Zone): ZoneChanges {
+  const { revision, domain, subnet } = after
+  return {
+    revision,
+    domain,
+    subnet,
+    names: mapChanges(before?.names, after.names, sameTarget),
+    views: mapChanges(before?.views, after.views, sameView),
+    askers: mapChanges(before?.askers, after.askers, sameAsker),
+    pointers: mapChanges(before?.pointers, after.pointers, (one, other) => one === other),
+  }
+}
+
+/** A new zone; the old one stays as it is. */
+export function changed(before: Zone | undefined, changes: ZoneChanges): Zone {
+  const { revision, domain, subnet } = changes
+  return {
+    revision,
+    domain,
+    subnet,
+    names: patched(before?.names, changes.names),
+    views: patched(before?.views, changes.views),
+    askers: patched(before?.askers, changes.askers),
+    pointers: patched(before?.pointers, changes.pointers),
+  }
+}
+
+function mapChanges<Key, Value>(
+  before: ReadonlyMap<Key, Value> = new Map(),
+  after: ReadonlyMap<Key, Value>,
+  same: (one: Value, other: Value) => boolean,
+): MapChanges<Key, Value> {
+  const set: [Key, Value][] = []
+  for (const [key, value] of after) {
+    const old = before.get(key)
+    if (old === undefined || !same(old, value)) set.push([key, value])
+  }
+  return { set, gone: [...before.keys()].filter((key) => !after.has(key)) }
+}
+
+function patched<Key, Value>(
+  before: ReadonlyMap<Key, Value> = new Map(),
+  { set, gone }: MapChanges<Key, Value>,
+): ReadonlyMap<Key, Value> {
+  if (set.length === 0 && gone.length === 0) return before
+  const after = new Map(before)
+  for (const key of gone) after.delete(key)
+  for (const [key, value] of set) after.set(key, value)
+  return after
+}
+
+const sameView = (one: View, other: View): boolean => sameList(one.search, other.search)
+
+const sameAsker = (one: Asker, other: Asker): boolean =>
+  one.view === other.view && one.container === other.container
+
+const sameList = <T>(one: readonly T[], other: readonly T[]): boolean =>
+  one.length === other.length && one.every((value, at) => value === other[at])
+
+function sameTarget(one: Target, other: Target): boolean {
+  if (one.is === 'addresses' && other.is === 'addresses')
+    return sameList(one.four, other.four) && sameList(one.six, other.six)
+  if ((one.is === 'alias' || one.is === 'same') && one.is === other.is) return one.name === other.name
+  return one.is === 'branch' && other.is === 'branch'
+}

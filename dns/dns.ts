@@ -1,0 +1,244 @@
+/**
+ * DNS as the daemon holds it: starts the worker, gives it the newest snapshot, and starts another one with the same
+ * state when it ends or hangs. Answers are the worker's affair alone.
+ */
+import { Worker } from 'node:worker_threads'
+import type { EngineNetwork } from '../model/engine.ts'
+import type { Environment } from '../model/environment.ts'
+import { DroverError, reasonOf } from '../model/errors.ts'
+import { parseIpv4 } from '../model/ip.ts'
+import type { Clock, Log, Meter, Timer } from '../model/ports.ts'
+import { millis, seconds } from '../model/time.ts'
+import { changesOf } from './changes.ts'
+import type { FromWorker, Report, ToWorker, WorkerOptions } from './link.ts'
+import { parseName } from './name.ts'
+import type { Result } from './resolver.ts'
+import type { SearchMode } from './search.ts'
+import type { Zone } from './targets.ts'
+import { zoneOf } from './zone.ts'
+
+export interface DnsOptions {
+  /** Must be on an interface of this machine before DNS starts. */
+  readonly address: string
+  /** 0 for any. */
+  readonly port: number
+  /** `address` or `address:port`; empty for those of `resolvConf`. */
+  readonly upstreams: readonly string[]
+  readonly resolvConf: string
+  readonly domain: string
+  readonly search: SearchMode
+  /** Further addresses of this host at which we answer: never forwarded to. */
+  readonly own?: readonly string[]
+}
+
+export interface DnsStats extends Report {
+  readonly port: number
+  readonly up: boolean
+  readonly restarts: number
+}
+
+export interface Dns {
+  /** The newest snapshot; answers follow within milliseconds. */
+  apply(environment: Environment): void
+  /** All user-defined networks of the engine. */
+  applyNetworks(networks: readonly EngineNetwork[]): void
+  /** As the worker last reported; no older than two seconds while it is up. */
+  stats(): DnsStats
+  close(): Promise<void>
+}
+
+export interface DnsDeps {
+  readonly clock: Clock
+  readonly log: Log
+  readonly meter: Meter
+}
+
+/** Listens and answers; rejects with DNS_ADDRESS when the address or the port cannot be had. */
+export async function startDns(deps: DnsDeps, options: DnsOptions): Promise<Dns> {
+  const dns = new DnsHandle(deps, workerOptions(options))
+  await dns.start()
+  return dns
+}
+
+function workerOptions({ address, domain, own = [], ...rest }: DnsOptions): WorkerOptions {
+  const parsed = parseIpv4(address)
+  if (parsed === undefined) throw new DroverError('DNS_ADDRESS', `${address} is no IPv4 address`)
+  return { ...rest, address: parsed, domain: parseName(domain) ?? 'rancher.internal', own }
+}
+
+const reportEvery = seconds(1)
+/** Counted in ticks of our own thread, so that its being busy is not held against the worker. */
+const missedReportsToHang = 10
+const restartFirst = millis(50)
+const restartMost = seconds(5)
+
+const noResults: Record<Result, number> = {
+  local: 0,
+  engine: 0,
+  cached: 0,
+  forwarded: 0,
+  failed: 0,
+  refused: 0,
+  dropped: 0,
+}
+
+const silence: Report = { revision: undefined, names: 0, results: noResults, cached: 0, upstreams: [] }
+
+const results = Object.keys(noResults) as readonly Result[]
+
+const entry = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
+
+class DnsHandle implements Dns {
+  readonly #deps: DnsDeps
+  readonly #options: WorkerOptions
+  #worker: Worker | undefined
+  #zone: Zone | undefined
+  #networks: readonly EngineNetwork[] = []
+  #report = silence
+  #port = 0
+  #up = false
+  #restarts = 0
+  /** Failures in a row, for the back-off. */
+  #failures = 0
+  #unanswered = 0
+  #closing = false
+  #timer: Timer | undefined
+
+  constructor(deps: DnsDeps, options: WorkerOptions) {
+    this.#deps = deps
+    this.#options = options
+  }
+
+  async start(): Promise<void> {
+    const why = await this.#launch()
+    if (why !== undefined) {
+      await this.close()
+      throw new DroverError('DNS_ADDRESS', why)
+    }
+    this.#watch()
+  }
+
+  apply(environment: Environment): void {
+    const zone = zoneOf(environment, { service: this.#options.address })
+    this.#tell({ is: 'zone', changes: changesOf(this.#zone, zone) })
+    this.#zone = zone
+    this.#deps.meter.gauge('drover_dns_names', zone.names.size)
+  }
+
+  applyNetworks(networks: readonly EngineNetwork[]): void {
+    this.#networks = networks
+    this.#tell({ is: 'networks', networks })
+  }
+
+  stats(): DnsStats {
+    return { ...this.#report, port: this.#port, up: this.#up, restarts: this.#restarts }
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true
+    this.#timer?.cancel()
+    const worker = this.#worker
+    if (worker === undefined) return
+    const ended = new Promise((resolve) => worker.once('exit', resolve))
+    if (this.#up) worker.postMessage({ is: 'close' } satisfies ToWorker)
+    else await worker.terminate()
+    const forced = this.#deps.clock.after(seconds(2), () => void worker.terminate())
+    await ended
+    forced.cancel()
+  }
+
+  #tell(message: ToWorker): void {
+    this.#worker?.postMessage(message)
+  }
+
+  /** Resolves when the worker listens, or with the reason why it does not. */
+  #launch(): Promise<string | undefined> {
+    const options = this.#port === 0 ? this.#options : { ...this.#options, port: this.#port }
+    const worker = new Worker(entry, { workerData: options, name: 'drover-dns' })
+    this.#worker = worker
+    this.#unanswered = 0
+    this.#report = { ...silence, upstreams: this.#report.upstreams }
+    if (this.#zone !== undefined) this.#tell({ is: 'zone', changes: changesOf(undefined, this.#zone) })
+    this.#tell({ is: 'networks', networks: this.#networks })
+    return new Promise((resolve) => {
+      let reason = 'the DNS thread ended'
+      worker.on('message', (message: FromWorker) => {
+        if (message.is === 'failed') reason = message.why
+        if (message.is === 'failed') void worker.terminate()
+        if (message.is === 'ready') resolve(undefined)
+        this.#hear(message)
+      })
+      worker.on('error', (error) => {
+        reason = reasonOf(error)
+        this.#deps.log.error('the DNS thread failed', { err: error })
+      })
+      worker.once('exit', () => {
+        resolve(reason)
+        this.#ended(worker)
+      })
+    })
+  }
+
+  #hear(message: FromWorker): void {
+    if (message.is === 'ready') {
+      this.#port = message.port
+      this.#up = true
+      this.#failures = 0
+    } else if (message.is === 'report') {
+      this.#unanswered = 0
+      this.#count(message.report)
+      this.#report = message.report
+    } else if (message.is === 'upstreams') this.#tellUpstreams(message.addresses)
+  }
+
+  #tellUpstreams(addresses: readonly string[]): void {
+    if (addresses.length === 0)
+      this.#deps.log.warn('no upstream resolver is known: only local names are answered')
+    else this.#deps.log.info('upstream resolvers', { upstreams: addresses })
+  }
+
+  #count(report: Report): void {
+    const { meter } = this.#deps
+    for (const result of results) {
+      const more = report.results[result] - this.#report.results[result]
+      if (more > 0) meter.count('drover_dns_questions_total', more, { result })
+    }
+    meter.gauge('drover_dns_cache_entries', report.cached)
+    for (const { address, port, up } of report.upstreams)
+      meter.gauge('drover_dns_upstream_up', up ? 1 : 0, { upstream: `${address}:${port}` })
+  }
+
+  /** Notices a worker that hangs; one that ended says so by itself. */
+  #watch(): void {
+    this.#timer = this.#deps.clock.after(reportEvery, () => {
+      if (this.#up) {
+        this.#unanswered += 1
+        if (this.#unanswered > missedReportsToHang) void this.#worker?.terminate()
+        else this.#tell({ is: 'report' })
+      }
+      this.#watch()
+    })
+  }
+
+  #ended(worker: Worker): void {
+    if (worker !== this.#worker) return
+    const wasUp = this.#up
+    this.#up = false
+    this.#worker = undefined
+    if (this.#closing || (this.#restarts === 0 && !wasUp && this.#port === 0)) return
+    this.#restarts += 1
+    this.#deps.meter.count('drover_dns_restarts_total')
+    const delay = Math.min(restartFirst * 2 ** this.#failures, restartMost)
+    this.#failures += 1
+    this.#deps.log.error('the DNS thread ended and is started again', { restarts: this.#restarts })
+    this.#deps.clock.after(millis(delay), () => {
+      if (!this.#closing) void this.#relaunch()
+    })
+  }
+
+  async #relaunch(): Promise<void> {
+    const why = await this.#launch()
+    if (why !== undefined && !this.#closing)
+      this.#deps.log.error('the DNS thread could not be started', { reason: why })
+  }
+}

@@ -1,0 +1,189 @@
+/**
+ * Asks the upstreams what is not ours: the cache first, equal questions once, the healthiest upstream first and the
+ * next beside it when it is slow. Sockets are behind `Exchange`.
+ */
+import type { Clock, Random } from '../model/ports.ts'
+import { type Millis, millis, seconds } from '../model/time.ts'
+import { Cache, type CacheLimits, type Stored, storedReply } from './cache.ts'
+import { hedge } from './hedge.ts'
+import { flags, headerLength, questionKey, type Reply, rcodes, readReply } from './message.ts'
+import type { Attempt, Upstream, Upstreams } from './upstreams.ts'
+import { type Explanation, questionFor } from './writer.ts'
+
+export interface Exchange {
+  /**
+   * Sends one question and resolves with the first answer that `read` accepts; rejects when that cannot be had or
+   * `signal` aborts. Each question comes from a port of its own.
+   */
+  ask(upstream: Upstream, message: Uint8Array, how: Asking): Promise<Reply>
+}
+
+export interface Asking {
+  readonly transport: 'udp' | 'tcp'
+  readonly read: (bytes: Uint8Array) => Reply | undefined
+  readonly signal: AbortSignal
+}
+
+export interface ForeignQuestion {
+  /** Question section: name, type, class. */
+  readonly question: Uint8Array
+  readonly secure: boolean
+  readonly checkingDisabled: boolean
+}
+
+export type Outcome =
+  | { readonly is: 'reply'; readonly stored: Stored }
+  | { readonly is: 'failed'; readonly explanation: Explanation }
+
+export interface ForwarderOptions {
+  readonly cache: CacheLimits
+  /** Questions under way at one time. */
+  readonly concurrency: number
+}
+
+/** A little under the 5 s after which resolvers of C libraries repeat themselves. */
+const deadline = millis(4500)
+/** One upstream, one attempt. */
+const attemptTime = seconds(2)
+/** What a name of ours may be kept waiting for the world's opinion. */
+const patience = millis(500)
+const udpSize = 1232 // DNS flag day 2020
+
+// RFC 8914 4.
+const nobodyToAsk = { code: 0, text: 'no upstream resolver is known' }
+const nobodyAnswers = { code: 22, text: 'no upstream resolver answers' }
+const tooMany = { code: 0, text: 'too many questions under way' }
+
+export class Forwarder {
+  readonly #deps: {
+    readonly clock: Clock
+    readonly random: Random
+    readonly exchange: Exchange
+    readonly upstreams: Upstreams
+  }
+  readonly #options: ForwarderOptions
+  readonly #cache: Cache
+  readonly #open = new Map<string, Promise<Outcome>>()
+
+  constructor(
+    deps: { clock: Clock; random: Random; exchange: Exchange; upstreams: Upstreams },
+    options: ForwarderOptions,
+  ) {
+    this.#deps = deps
+    this.#options = options
+    this.#cache = new Cache(options.cache)
+  }
+
+  get cached(): number {
+    return this.#cache.size
+  }
+
+  now(): Millis {
+    return this.#deps.clock.boot()
+  }
+
+  /** Whether waiting for an upstream makes sense. */
+  hopeful(): boolean {
+    return this.#deps.upstreams.hopeful()
+  }
+
+  /** Other upstreams may give other answers. */
+  use(list: readonly Upstream[]): void {
+    this.#deps.upstreams.use(list)
+    this.#cache.clear()
+  }
+
+  /** What is known without asking. */
+  known(asked: ForeignQuestion): Stored | undefined {
+    return this.#cache.find(cacheKey(asked), this.now())
+  }
+
+  /** Never rejects. */
+  ask(asked: ForeignQuestion): Promise<Outcome> {
+    const key = cacheKey(asked)
+    const open = this.#open.get(key)
+    if (open !== undefined) return open
+    if (this.#open.size >= this.#options.concurrency)
+      return Promise.resolve({ is: 'failed', explanation: tooMany })
+    const outcome = this.#resolve(asked, key).finally(() => this.#open.delete(key))
+    this.#open.set(key, outcome)
+    return outcome
+  }
+
+  /** As `ask`, for somebody who knows another answer and does not wait long for this one. */
+  askFor(asked: ForeignQuestion): Promise<Outcome> {
+    return new Promise((resolve) => {
+      const impatient = this.#deps.clock.after(patience, () =>
+        resolve({ is: 'failed', explanation: nobodyAnswers }),
+      )
+      void this.ask(asked).then((outcome) => {
+        impatient.cancel()
+        resolve(outcome)
+      })
+    })
+  }
+
+  async #resolve(asked: ForeignQuestion, key: string): Promise<Outcome> {
+    const plan = this.#deps.upstreams.plan(this.now())
+    if (plan.length === 0) return { is: 'failed', explanation: nobodyToAsk }
+    const trials = plan.map((attempt) => ({
+      after: attempt.after,
+      run: (signal: AbortSignal) => this.#attempt(attempt, asked, signal),
+    }))
+    const reply = await hedge(this.#deps.clock, trials, { deadline, isGood: isFinal })
+    if (reply === undefined) return { is: 'failed', explanation: nobodyAnswers }
+    const stored = storedReply(reply, headerLength + asked.question.length, this.now())
+    this.#cache.keep(key, stored)
+    return { is: 'reply', stored }
+  }
+
+  /** One upstream: again without EDNS if it does not know that, over TCP if the answer was cut. */
+  async #attempt({ upstream }: Attempt, asked: ForeignQuestion, signal: AbortSignal): Promise<Reply> {
+    const { clock, upstreams } = this.#deps
+    const began = clock.boot()
+    const limit = new AbortController()
+    const timer = clock.after(attemptTime, () => limit.abort())
+    const either = AbortSignal.any([signal, limit.signal])
+    try {
+      let reply = await this.#exchange(upstream, asked, { transport: 'udp', signal: either })
+      if (reply.rcode === rcodes.FORMERR && upstreams.takesEdns(upstream)) {
+        upstreams.chokedOnEdns(upstream)
+        reply = await this.#exchange(upstream, asked, { transport: 'udp', signal: either })
+      }
+      upstreams.answered(upstream, millis(clock.boot() - began))
+      if ((reply.flags & flags.TC) === 0) return reply
+      return await this.#exchange(upstream, asked, { transport: 'tcp', signal: either })
+    } catch (error) {
+      this.#failed(upstream, millis(clock.boot() - began), signal)
+      throw error
+    } finally {
+      timer.cancel()
+    }
+  }
+
+  /** One that was overtaken soon after it was asked has done nothing wrong. */
+  #failed(upstream: Upstream, took: Millis, signal: AbortSignal): void {
+    if (!signal.aborted || took >= 250) this.#deps.upstreams.silent(upstream, this.now())
+  }
+
+  #exchange(
+    upstream: Upstream,
+    asked: ForeignQuestion,
+    how: { transport: 'udp' | 'tcp'; signal: AbortSignal },
+  ): Promise<Reply> {
+    const [high = 0, low = 0] = this.#deps.random.bytes(2)
+    const id = high * 256 + low
+    const size = this.#deps.upstreams.takesEdns(upstream) ? { size: udpSize } : {}
+    const message = questionFor(asked.question, { ...asked, id, ...size })
+    const expected = { id, key: questionKey(asked.question) }
+    const read = (bytes: Uint8Array): Reply | undefined => readReply(bytes, expected)
+    return this.#deps.exchange.ask(upstream, message, { ...how, read })
+  }
+}
+
+/** The others may know better than one that says SERVFAIL or REFUSED. */
+const isFinal = ({ rcode }: Reply): boolean => rcode === rcodes.NOERROR || rcode === rcodes.NXDOMAIN
+
+/** What changes the answer; who asks does not. */
+const cacheKey = ({ question, secure, checkingDisabled }: ForeignQuestion): string =>
+  `${secure ? 's' : '-'}${checkingDisabled ? 'c' : '-'}${questionKey(question)}`

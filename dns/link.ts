@@ -1,0 +1,45 @@
+/**
+ * What the daemon and the DNS worker say to each other.
+ */
+import type { EngineNetwork } from '../model/engine.ts'
+import type { Ipv4 } from '../model/ip.ts'
+import type { ZoneChanges } from './changes.ts'
+import type { Name } from './name.ts'
+import type { Result } from './resolver.ts'
+import type { SearchMode } from './search.ts'
+import type { UpstreamStatus } from './upstreams.ts'
+
+export interface WorkerOptions {
+  readonly address: Ipv4
+  /** 0 for any. */
+  readonly port: number
+  readonly upstreams: readonly string[]
+  readonly resolvConf: string
+  readonly domain: Name
+  readonly search: SearchMode
+  /** Addresses that lead back to us. */
+  readonly own: readonly string[]
+}
+
+export type ToWorker =
+  | { readonly is: 'zone'; readonly changes: ZoneChanges }
+  | { readonly is: 'networks'; readonly networks: readonly EngineNetwork[] }
+  /** Asks for a report: one that does not come means that the worker hangs. */
+  | { readonly is: 'report' }
+  | { readonly is: 'close' }
+
+export interface Report {
+  /** Of the snapshot that answers come from; undefined while there is none. */
+  readonly revision: number | undefined
+  readonly names: number
+  readonly results: Readonly<Record<Result, number>>
+  readonly cached: number
+  readonly upstreams: readonly UpstreamStatus[]
+}
+
+export type FromWorker =
+  | { readonly is: 'ready'; readonly port: number }
+  | { readonly is: 'failed'; readonly why: string }
+  | { readonly is: 'report'; readonly report: Report }
+  | { readonly is: 'upstreams'; readonly addresses: readonly string[] }
+  | { readonly is: 'closed' }

@@ -1,0 +1,223 @@
+/**
+ * One question in, one answer out, bytes both: who asks, what the zone says, what Docker's networks say, what the
+ * upstreams say, in this order. Local answers come at once, the others as promises. No sockets, and never an
+ * exception for what a client or an upstream sent.
+ */
+import type { Ipv4 } from '../model/ip.ts'
+import { ipv4Bytes, type Local, localTtl } from './authority.ts'
+import { answersAt, bodyAt } from './cache.ts'
+import type { EngineNames } from './engine-names.ts'
+import type { ForeignQuestion, Forwarder, Outcome } from './forwarder.ts'
+import { flags, headerLength, isInternet, nameOf, type Query, rcodes, readQuery, types } from './message.ts'
+import { isWithin, labelsOf, type Name } from './name.ts'
+import type { SearchMode } from './search.ts'
+import { AnswerTable } from './table.ts'
+import type { Asker, Zone } from './targets.ts'
+import { everybody } from './views.ts'
+import { type Body, bodyOf, type Explanation, finish, questionBytes, refusal, sizeLimit } from './writer.ts'
+
+export interface ResolverOptions {
+  readonly search: SearchMode
+  /** The domain that is ours also while there is no zone yet. */
+  readonly domain: Name
+}
+
+export type Answer = Uint8Array | Promise<Uint8Array> | undefined
+
+export type Transport = 'udp' | 'tcp'
+
+/** How questions ended, for metrics. */
+export type Result = 'local' | 'engine' | 'cached' | 'forwarded' | 'failed' | 'refused' | 'dropped'
+
+const empty = (rcode: number): Body => bodyOf('', { rcode })
+const notImplemented = empty(rcodes.NOTIMP)
+const badVersion = empty(rcodes.BADVERS)
+const serverFailure = empty(rcodes.SERVFAIL)
+
+const notReady: Explanation = { code: 14, text: 'the environment is not known yet' } // RFC 8914 4.15
+
+export class Resolver {
+  readonly #forwarder: Forwarder
+  readonly #options: ResolverOptions
+  readonly #results: Record<Result, number> = {
+    local: 0,
+    engine: 0,
+    cached: 0,
+    forwarded: 0,
+    failed: 0,
+    refused: 0,
+    dropped: 0,
+  }
+  #table: AnswerTable | undefined
+  #engine: EngineNames | undefined
+  #turn = 0
+
+  constructor(deps: { forwarder: Forwarder }, options: ResolverOptions) {
+    this.#forwarder = deps.forwarder
+    this.#options = options
+  }
+
+  get results(): Readonly<Record<Result, number>> {
+    return this.#results
+  }
+
+  apply(zone: Zone): void {
+    this.#table = new AnswerTable(zone, this.#options.search)
+  }
+
+  applyNetworks(names: EngineNames): void {
+    this.#engine = names
+  }
+
+  /** The answer for a datagram or a TCP message; undefined for what deserves none. */
+  respond(bytes: Uint8Array, from: Ipv4, transport: Transport): Answer {
+    const reading = readQuery(bytes)
+    if (reading.is === 'drop') {
+      this.#results.dropped += 1
+      return undefined
+    }
+    if (reading.is === 'refuse') {
+      this.#results.refused += 1
+      return refusal(bytes, reading.rcode)
+    }
+    const asking = new Asking(reading.query, sizeLimit(reading.query, transport), this.#turn++)
+    const error = errorOf(reading.query)
+    if (error !== undefined) {
+      this.#results.refused += 1
+      return asking.finish(error)
+    }
+    return this.#answer(asking, from)
+  }
+
+  #answer(asking: Asking, from: Ipv4): Answer {
+    const table = this.#table
+    if (table === undefined) return this.#withoutZone(asking)
+    const asker = table.zone.askers.get(from)
+    const verdict = table.verdict(asking.query, asker?.view ?? everybody)
+    if (verdict.is !== 'foreign') return this.#local(asking, verdict)
+    const engine = this.#fromEngine(asking.query, from, asker)
+    if (engine !== undefined) {
+      this.#results.engine += 1
+      return asking.finish(engine)
+    }
+    return verdict.fallback === undefined ? this.#forward(asking) : this.#forwardOr(asking, verdict.fallback)
+  }
+
+  /** A name of ours must not leak to an upstream, which would say that there is none. */
+  #withoutZone(asking: Asking): Answer {
+    const name = nameOf(asking.query)
+    if (!isWithin(name, this.#options.domain) && labelsOf(name).length > 1) return this.#forward(asking)
+    this.#results.failed += 1
+    return asking.finish(serverFailure, notReady)
+  }
+
+  #local(asking: Asking, verdict: Local): Answer {
+    this.#results.local += 1
+    return verdict.is === 'answer' ? asking.finish(verdict.body) : this.#chase(asking.kept(), verdict)
+  }
+
+  #fromEngine(query: Query, address: Ipv4, asker: Asker | undefined): Body | undefined {
+    if (this.#engine === undefined) return undefined
+    const name = nameOf(query)
+    const addresses = this.#engine.lookup(name, { address, container: asker?.container })
+    if (addresses === undefined) return undefined
+    const given = query.type === types.A ? addresses : []
+    const answers = given.map((one) => ({ name, type: types.A, ttl: localTtl, data: [ipv4Bytes(one)] }))
+    return bodyOf(name, { answers })
+  }
+
+  #forward(asking: Asking): Answer {
+    const asked = foreignOf(asking.query)
+    const known = this.#forwarder.known(asked)
+    if (known !== undefined) {
+      this.#results.cached += 1
+      return asking.finish(bodyAt(known, this.#forwarder.now(), asking.authentic))
+    }
+    const kept = asking.kept()
+    return this.#forwarder.ask(foreignOf(kept.query)).then((outcome) => this.#relay(kept, outcome))
+  }
+
+  #relay(asking: Asking, outcome: Outcome): Uint8Array {
+    if (outcome.is === 'failed') {
+      this.#results.failed += 1
+      return asking.finish(serverFailure, outcome.explanation)
+    }
+    this.#results.forwarded += 1
+    return asking.finish(bodyAt(outcome.stored, this.#forwarder.now(), asking.authentic))
+  }
+
+  /** The world first; ours when it does not know the name, or when nobody there can be asked. */
+  #forwardOr(now: Asking, fallback: Local): Answer {
+    const asking = now.kept()
+    const asked = foreignOf(asking.query)
+    const known = this.#forwarder.known(asked)
+    if (known === undefined && !this.#forwarder.hopeful()) {
+      void this.#forwarder.ask(asked)
+      return this.#local(asking, fallback)
+    }
+    const outcome: Promise<Outcome> =
+      known === undefined ? this.#forwarder.askFor(asked) : Promise.resolve({ is: 'reply', stored: known })
+    return outcome.then((found) => {
+      const exists = found.is === 'reply' && found.stored.reply.rcode === rcodes.NOERROR
+      return exists
+        ? this.#relay(asking, found)
+        : (this.#local(asking, fallback) ?? asking.finish(serverFailure))
+    })
+  }
+
+  /** Our CNAMEs, then what the upstreams say of where they lead; its rcode is the answer's (RFC 6604). */
+  async #chase(asking: Asking, { chain, target }: Local & { is: 'chase' }): Promise<Uint8Array> {
+    const { query } = asking
+    const asked = { ...foreignOf(query), question: questionBytes(target, query.type) }
+    const known = this.#forwarder.known(asked)
+    const outcome: Outcome =
+      known === undefined ? await this.#forwarder.ask(asked) : { is: 'reply', stored: known }
+    const name = nameOf(query)
+    if (outcome.is === 'failed') {
+      const body = bodyOf(name, { flags: flags.AA | flags.RA, rcode: rcodes.SERVFAIL, answers: chain })
+      return asking.finish(body, outcome.explanation)
+    }
+    const found = answersAt(outcome.stored, this.#forwarder.now())
+    const { rcode } = outcome.stored.reply
+    return asking.finish(bodyOf(name, { flags: flags.AA | flags.RA, rcode, answers: [...chain, ...found] }))
+  }
+}
+
+/** One question under way, with what its answer must respect. */
+class Asking {
+  readonly query: Query
+  readonly #limit: number
+  readonly #turn: number
+
+  constructor(query: Query, limit: number, turn: number) {
+    this.query = query
+    this.#limit = limit
+    this.#turn = turn
+  }
+
+  /** Whether the client wants to hear that an upstream has validated (RFC 6840 5.7). */
+  get authentic(): boolean {
+    return this.query.edns?.secure === true || (this.query.flags & flags.AD) !== 0
+  }
+
+  /** The same with bytes of its own: those of a batch are reused after it. */
+  kept(): Asking {
+    return new Asking({ ...this.query, bytes: this.query.bytes.slice() }, this.#limit, this.#turn)
+  }
+
+  finish(body: Body, explanation?: Explanation): Uint8Array {
+    const explained = explanation === undefined ? {} : { explanation }
+    return finish(this.query, body, { limit: this.#limit, turn: this.#turn, ...explained })
+  }
+}
+
+function errorOf(query: Query): Body | undefined {
+  if ((query.edns?.version ?? 0) > 0) return badVersion
+  return isInternet(query) ? undefined : notImplemented
+}
+
+const foreignOf = (query: Query): ForeignQuestion => ({
+  question: query.bytes.subarray(headerLength, query.end),
+  secure: query.edns?.secure === true,
+  checkingDisabled: (query.flags & flags.CD) !== 0,
+})

@@ -1,0 +1,97 @@
+/**
+ * The DNS thread: builds resolver and sockets, takes zones and networks from the daemon, reports to it. It answers
+ * whatever the daemon's own thread is busy with.
+ */
+import { parentPort, workerData } from 'node:worker_threads'
+import { reasonOf } from '../model/errors.ts'
+import { formatIpv4 } from '../model/ip.ts'
+import { changed } from './changes.ts'
+import { EngineNames } from './engine-names.ts'
+import { SocketExchange } from './exchange.ts'
+import { Forwarder } from './forwarder.ts'
+import { followHostUpstreams, type HostUpstreams } from './host-upstreams.ts'
+import type { FromWorker, ToWorker, WorkerOptions } from './link.ts'
+import { Resolver } from './resolver.ts'
+import { type DnsServer, serveDns } from './server.ts'
+import { workerClock as clock, workerRandom as random } from './system.ts'
+import type { Zone } from './targets.ts'
+import { Upstreams } from './upstreams.ts'
+
+const cacheLimits = { entries: 20_000, bytes: 32 << 20 }
+const concurrency = 1000
+
+class DnsThread {
+  readonly #options: WorkerOptions
+  readonly #say: (message: FromWorker) => void
+  readonly #upstreams = new Upstreams()
+  readonly #forwarder: Forwarder
+  readonly #resolver: Resolver
+  #zone: Zone | undefined
+  #server: DnsServer | undefined
+  #host: HostUpstreams | undefined
+
+  constructor(deps: { say: (message: FromWorker) => void }, options: WorkerOptions) {
+    this.#options = options
+    this.#say = deps.say
+    const exchange = new SocketExchange()
+    this.#forwarder = new Forwarder(
+      { clock, random, exchange, upstreams: this.#upstreams },
+      { cache: cacheLimits, concurrency },
+    )
+    this.#resolver = new Resolver({ forwarder: this.#forwarder }, options)
+  }
+
+  async start(): Promise<void> {
+    try {
+      const own = [...this.#options.own, formatIpv4(this.#options.address)]
+      this.#host = await followHostUpstreams(
+        { clock, use: (list) => this.#use(list) },
+        { ...this.#options, own },
+      )
+      this.#server = await serveDns({ resolver: this.#resolver }, this.#options)
+      this.#say({ is: 'ready', port: this.#server.port })
+    } catch (error) {
+      this.#say({ is: 'failed', why: reasonOf(error) })
+    }
+  }
+
+  async hear(message: ToWorker): Promise<void> {
+    if (message.is === 'zone') {
+      this.#zone = changed(this.#zone, message.changes)
+      this.#resolver.apply(this.#zone)
+      this.#report()
+    } else if (message.is === 'networks') this.#resolver.applyNetworks(new EngineNames(message.networks))
+    else if (message.is === 'report') this.#report()
+    else await this.#close()
+  }
+
+  #use(list: Parameters<Forwarder['use']>[0]): void {
+    this.#forwarder.use(list)
+    this.#say({ is: 'upstreams', addresses: list.map(({ address, port }) => `${address}:${port}`) })
+  }
+
+  #report(): void {
+    const report = {
+      revision: this.#zone?.revision,
+      names: this.#zone?.names.size ?? 0,
+      results: { ...this.#resolver.results },
+      cached: this.#forwarder.cached,
+      upstreams: this.#upstreams.status(),
+    }
+    this.#say({ is: 'report', report })
+  }
+
+  async #close(): Promise<void> {
+    this.#host?.close()
+    await this.#server?.close()
+    this.#say({ is: 'closed' })
+    parentPort?.close()
+  }
+}
+
+const thread = new DnsThread(
+  { say: (message) => parentPort?.postMessage(message) },
+  workerData as WorkerOptions,
+)
+parentPort?.on('message', (message: ToWorker) => void thread.hear(message))
+void thread.start()
