@@ -1,0 +1,57 @@
+/**
+ * Who asks, by the address that the question comes from; nothing else is trusted. A container on this host may
+ * ask from its address on an engine network, which means something here only.
+ */
+import type { Environment } from '../model/environment.ts'
+import { type Ipv4, parseIpv4 } from '../model/ip.ts'
+import type { ContainerRecord } from '../model/records.ts'
+import { isRunning } from '../model/services.ts'
+
+export type Asker =
+  | { readonly is: 'container'; readonly record: ContainerRecord }
+  /** This host, a container on its network, or somebody unknown: they see the host and no container. */
+  | { readonly is: 'host' }
+  /** More than one container could be it: it sees neither. */
+  | { readonly is: 'ambiguous' }
+
+export interface Askers {
+  at(address: string): Asker
+}
+
+const host: Asker = { is: 'host' }
+const ambiguous: Asker = { is: 'ambiguous' }
+
+/** Containers that share a namespace are the one that owns it. */
+function ownerOf(candidates: readonly ContainerRecord[]): Asker {
+  if (candidates.length === 0) return host
+  const owners = candidates.filter(({ networkFrom }) => networkFrom === null)
+  const running = (owners.length === 0 ? candidates : owners).filter(isRunning)
+  const [only, ...others] = running.length === 0 ? owners : running
+  return only !== undefined && others.length === 0 ? { is: 'container', record: only } : ambiguous
+}
+
+const push = <K>(map: Map<K, ContainerRecord[]>, key: K, record: ContainerRecord): void => {
+  const found = map.get(key)
+  if (found === undefined) map.set(key, [record])
+  else found.push(record)
+}
+
+/** `isOwn` says whether an address is one of this machine's. */
+export function askersOf(environment: Environment, isOwn: (address: string) => boolean): Askers {
+  const managed = new Map<Ipv4, ContainerRecord[]>()
+  const local = new Map<string, ContainerRecord[]>()
+  for (const record of environment.containers.values()) {
+    if (record.address !== null) push(managed, record.address, record)
+    if (record.host !== environment.self || !isRunning(record)) continue
+    for (const address of new Set(record.engineAddresses)) push(local, address, record)
+  }
+  return {
+    at(text) {
+      const plain = text.replace(/^::ffff:/, '')
+      const address = parseIpv4(plain)
+      const known = address === undefined ? undefined : managed.get(address)
+      if (known !== undefined) return ownerOf(known)
+      return isOwn(plain) ? host : ownerOf(local.get(plain) ?? [])
+    },
+  }
+}

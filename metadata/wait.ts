@@ -1,0 +1,54 @@
+/**
+ * Long polls that wait for a change. They are woken by the change itself and end at their own deadline to the
+ * millisecond; there is no tick.
+ */
+import type { Clock, Timer } from '../model/ports.ts'
+import type { Millis } from '../model/time.ts'
+
+interface Poll {
+  readonly isUnchanged: () => boolean
+  readonly done: () => void
+  readonly timer: Timer
+}
+
+export class Waiters {
+  readonly #clock: Clock
+  readonly #polls = new Set<Poll>()
+
+  constructor({ clock }: { readonly clock: Clock }) {
+    this.#clock = clock
+  }
+
+  get size(): number {
+    return this.#polls.size
+  }
+
+  /** Calls `done` once: when a wake-up finds a change, or after `atMost`. Cancelling forgets it. */
+  wait(isUnchanged: () => boolean, atMost: Millis, done: () => void): Timer {
+    const timer = this.#clock.after(atMost, () => this.#end(poll))
+    const poll: Poll = { isUnchanged, done, timer }
+    this.#polls.add(poll)
+    return { cancel: () => this.#forget(poll) }
+  }
+
+  /** Looks at every poll again: to be called whenever the tree is a new one. */
+  wake(): void {
+    for (const poll of [...this.#polls]) {
+      if (this.#polls.has(poll) && !poll.isUnchanged()) this.#end(poll)
+    }
+  }
+
+  /** Answers all of them as they are. */
+  close(): void {
+    for (const poll of [...this.#polls]) this.#end(poll)
+  }
+
+  #end(poll: Poll): void {
+    if (this.#forget(poll)) poll.done()
+  }
+
+  #forget(poll: Poll): boolean {
+    poll.timer.cancel()
+    return this.#polls.delete(poll)
+  }
+}
