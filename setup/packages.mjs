@@ -1,0 +1,71 @@
+/**
+ * The Debian packages that tests, lab and benchmarks need, and how the missing ones are installed: without a
+ * question, without recommended packages, and without starting a service (a policy-rc.d that says no stands for
+ * the time of the installation, where the machine has none of its own).
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
+import { say } from './say.mjs'
+import { isOnPath } from './system.mjs'
+
+/** Debian package → a program of it. */
+export const testPackages = new Map([
+  ['docker.io', 'dockerd'],
+  ['docker-cli', 'docker'],
+  ['etcd-server', 'etcd'],
+  ['etcd-client', 'etcdctl'],
+  ['iproute2', 'ip'],
+  ['iptables', 'iptables'],
+  ['nftables', 'nft'],
+  ['busybox-static', 'busybox'],
+  ['iperf3', 'iperf3'],
+  ['wireguard-tools', 'wg'],
+  ['wireguard-go', 'wireguard-go'],
+  ['tcpdump', 'tcpdump'],
+  ['bind9-dnsutils', 'dig'],
+  ['curl', 'curl'],
+  ['procps', 'ps'],
+  ['iputils-ping', 'ping'],
+  ['util-linux', 'nsenter'],
+  ['tar', 'tar'],
+  ['openssl', 'openssl'],
+])
+
+/** Packages whose program is not there. */
+export const missingPackages = () =>
+  [...testPackages].filter(([, program]) => !isOnPath(program)).map(([name]) => name)
+
+const policy = '/usr/sbin/policy-rc.d'
+
+/**
+ * Installs; the names that are still missing afterwards.
+ * @param {string[]} names
+ */
+export function installPackages(names) {
+  if (!isOnPath('apt-get')) return names
+  const guard = !existsSync(policy)
+  if (guard) writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 })
+  try {
+    apt(['update'])
+    const available = names.filter(isAvailable)
+    say(`drover: installing ${available.join(' ')} …`)
+    if (available.length > 0) apt(['install', '-y', '--no-install-recommends', ...available])
+  } finally {
+    if (guard) rmSync(policy, { force: true })
+  }
+  return missingPackages()
+}
+
+/** @param {string} name */
+const isAvailable = (name) =>
+  /Candidate: (?!\(none\))/.test(spawnSync('apt-cache', ['policy', name], { encoding: 'utf8' }).stdout ?? '')
+
+/** @param {string[]} args */
+function apt(args) {
+  const { status, stdout, stderr } = spawnSync('apt-get', ['-q', '-o', 'DPkg::Lock::Timeout=300', ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    encoding: 'utf8',
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+  })
+  if (status !== 0) say(`${stdout}${stderr}`.split('\n').slice(-15).join('\n'))
+}
