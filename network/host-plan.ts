@@ -1,0 +1,81 @@
+/**
+ * What a host itself needs so that its containers reach those of others, as data: addresses on `lo`, routes
+ * into the tunnel, the nftables table, Docker's permission. A pure function of the snapshot; it says nothing
+ * of single containers of this host (attach-plan.ts does).
+ */
+import type { EngineNetwork } from '../model/engine.ts'
+import type { Environment } from '../model/environment.ts'
+import { type Cidr, cidrOf, contains, type Ipv4, networkOf } from '../model/ip.ts'
+import type { NetworkNames } from './names.ts'
+import { type Elements, type Ruleset, rulesetOf, type Servers } from './ruleset.ts'
+
+export interface HostPlan {
+  readonly subnet: Cidr
+  /** The host's own address in the environment; undefined until it owns a block. */
+  readonly managed: Ipv4 | undefined
+  /** On `lo`, each as /32: the managed one, and the servers'. */
+  readonly addresses: readonly Ipv4[]
+  readonly tunnel: { readonly name: string; readonly mtu: number }
+  /** What other hosts hold: routed into the tunnel while it exists. */
+  readonly routes: readonly Cidr[]
+  readonly ruleset: Ruleset
+  /** Elements that do not follow from attachments. */
+  readonly elements: Elements
+}
+
+export interface HostPlanOptions {
+  readonly names: NetworkNames
+  readonly tunnel: { readonly name: string; readonly mtu: number }
+  readonly servers: Servers
+  /** Docker's bridges: unmanaged containers on them may ask our servers. */
+  readonly bridges: readonly string[]
+}
+
+/** Bridges of the engine: its default ones, and one per user-defined network unless the user named it. */
+export const bridgesOf = (networks: readonly EngineNetwork[]): readonly string[] => [
+  'docker0',
+  'docker_gwbridge',
+  ...networks.map(({ id }) => `br-${id.slice(0, 12)}`),
+]
+
+export function hostPlan(environment: Environment, options: HostPlanOptions): HostPlan {
+  const { names, tunnel, servers, bridges } = options
+  const { subnet } = environment.settings
+  const managed = environment.hosts.get(environment.self)?.record.managed ?? undefined
+  return {
+    subnet,
+    managed,
+    addresses: managed === undefined ? [servers.address] : [managed, servers.address],
+    tunnel,
+    routes: routesOf(environment),
+    ruleset: rulesetOf(names.table, subnet, servers),
+    elements: new Map([
+      ['subnet', [subnet]],
+      ['tunnels', [tunnel.name]],
+      ['bridges', [...new Set(bridges)]],
+    ]),
+  }
+}
+
+/** Equal for equal plans. */
+export const signatureOf = (plan: HostPlan): string =>
+  JSON.stringify({ ...plan, ruleset: plan.ruleset.version, elements: [...plan.elements] })
+
+/**
+ * Blocks and confirmed pins of the other hosts. A claim outside the subnet would take traffic that is not
+ * ours: it does not count.
+ */
+export function routesOf(environment: Environment): readonly Cidr[] {
+  const { subnet } = environment.settings
+  const inside = (cidr: Cidr): boolean => {
+    const { first, last } = networkOf(cidr)
+    return contains(subnet, first) && contains(subnet, last)
+  }
+  const blocks = [...environment.blocks]
+    .filter(([, claim]) => claim.host !== environment.self)
+    .map(([cidr]) => cidr)
+  const pins = [...environment.pins]
+    .filter(([, claim]) => claim.host !== environment.self && claim.confirmed)
+    .map(([address]) => cidrOf(address, 32))
+  return [...blocks, ...pins].filter(inside)
+}
