@@ -36,6 +36,7 @@ const c = {
   ioctlValue: process.func('int ioctl(int, ulong, ulong)'),
   fcntl: process.func('int fcntl(int, int, int)'),
   poll: process.func('int poll(uint64_t, ulong, int)'),
+  clockGettime: process.func('int clock_gettime(int, uint64_t)'),
   eventfd: process.func('int eventfd(uint, int)'),
   socket: process.func('int socket(int, int, int)'),
   bind: process.func('int bind(int, uint64_t, uint)'),
@@ -111,6 +112,14 @@ export class Libc {
 
   poll(at: number, count: number, timeout: number): number {
     return checked(c.poll(this.arena.address(at, count * pollfdSize), count, timeout))
+  }
+
+  /** Milliseconds since the machine started, suspension included (CLOCK_BOOTTIME). */
+  bootTime(): number {
+    checked(c.clockGettime(7, this.arena.address(this.#scratch + 16, 16)))
+    const { view } = this.arena
+    const seconds = view.getUint32(this.#scratch + 16, true)
+    return seconds * 1000 + view.getUint32(this.#scratch + 24, true) / 1e6
   }
 
   eventfd(): number {

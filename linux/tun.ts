@@ -135,6 +135,11 @@ export class TunDevice {
     if (result < 0) throw deviceError('up', this.name, result)
   }
 
+  /** Whether the device outlives its last descriptor. */
+  setPersistent(persistent: boolean): number {
+    return this.#libc.ioctlValue(this.fd, request.TUNSETPERSIST, persistent ? 1 : 0)
+  }
+
   close(): void {
     this.#libc.close(this.fd)
   }
@@ -144,7 +149,7 @@ export class TunDevice {
     this.#putRequest(options.name, flags)
     const made = this.#libc.ioctl(this.fd, request.TUNSETIFF, this.#request, ifreqSize)
     if (made < 0) throw this.#closing('create', options.name, made)
-    const kept = this.#libc.ioctlValue(this.fd, request.TUNSETPERSIST, options.persistent ? 1 : 0)
+    const kept = this.setPersistent(options.persistent)
     if (kept < 0) throw this.#closing('persist', options.name, kept)
     return true
   }

@@ -1,0 +1,59 @@
+/**
+ * What the control thread of a tunnel tells its packet thread, and what that answers. Values that structured
+ * cloning carries.
+ */
+import type { DeviceChange, DeviceStatus } from '../wireguard/change.ts'
+import type { Drops } from '../wireguard/drops.ts'
+import type { DriverStatus } from '../wireguard/uapi.ts'
+
+export type Order =
+  | { readonly is: 'set'; readonly id: number; readonly change: DeviceChange }
+  | { readonly is: 'get'; readonly id: number }
+  /** `remove`: the device goes too, even a persistent one. */
+  | { readonly is: 'stop'; readonly remove: boolean }
+
+/** What the packet thread counts besides what the protocol drops. */
+export interface Traffic {
+  /** Packets of the TUN device that lie about themselves. */
+  readonly malformed: number
+  /** Refused by the kernel: datagrams, and packets for the TUN device. */
+  readonly refusedDatagrams: number
+  readonly refusedPackets: number
+}
+
+export type Report =
+  | { readonly is: 'ready'; readonly facts: EngineFacts }
+  | { readonly is: 'done'; readonly id: number; readonly errno: number }
+  | {
+      readonly is: 'status'
+      readonly id: number
+      readonly device: DeviceStatus
+      readonly driver: DriverStatus
+      readonly drops: Drops
+      readonly traffic: Traffic
+    }
+  | { readonly is: 'failed'; readonly why: string }
+  | { readonly is: 'ended'; readonly why: 'gone' | 'stopped' }
+
+/** What was found to work when the engine started. */
+export interface EngineFacts {
+  readonly interface: string
+  readonly aead: 'openssl' | 'libsodium'
+  readonly tso: boolean
+  readonly uso: boolean
+  readonly gso: boolean
+  readonly ipv6: boolean
+}
+
+/** Each can be switched off. */
+export const switches = ['tso', 'uso', 'gso', 'gro', 'coalesce', 'openssl', 'gso-tail'] as const
+export type Switch = (typeof switches)[number]
+
+export interface EngineOptions {
+  readonly interface: string
+  readonly fd: number | undefined
+  readonly persistent: boolean
+  /** Set only where the device is made; undefined keeps what it has. */
+  readonly mtu: number | undefined
+  readonly without: readonly Switch[]
+}
