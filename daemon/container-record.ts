@@ -7,6 +7,7 @@ import { printable } from '../model/names.ts'
 import type { ContainerRecord, HostId } from '../model/records.ts'
 import type { Instant } from '../model/time.ts'
 import { uuidOf } from '../model/uuid.ts'
+import { macOf } from '../network/attach-plan.ts'
 
 export interface ContainerFacts {
   readonly host: HostId
@@ -62,11 +63,6 @@ export function containerRecordOf(
     createdAt: container.createdAt,
     since: sinceOf(container),
   }
-}
-
-/** The MAC address of a managed interface: `02:d0:` and the address (design section 17). */
-export function macOf(address: Ipv4): string {
-  return `02:d0:${[24, 16, 8, 0].map((shift) => ((address >>> shift) & 255).toString(16).padStart(2, '0')).join(':')}`
 }
 
 function sinceOf(container: EngineContainer): Instant {
