@@ -24,6 +24,8 @@ export type FromWorker =
   | { readonly is: 'listening'; readonly port: number }
   | { readonly is: 'refused'; readonly why: string }
   | { readonly is: 'stats'; readonly stats: MetadataStats }
+  /** A snapshot could not be shown; the one before it stays. */
+  | { readonly is: 'failed'; readonly revision: number; readonly err: unknown }
 
 export interface WorkerOptions {
   readonly address: string

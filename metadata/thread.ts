@@ -59,6 +59,7 @@ class MetadataThread implements Metadata {
     return new Promise((resolve, reject) => {
       worker.on('message', (message: FromWorker) => {
         if (message.is === 'stats') this.#take(message.stats)
+        if (message.is === 'failed') this.#failed(message.revision, message.err)
         if (message.is === 'refused') reject(this.#refusal(message.why))
         if (message.is !== 'listening') return
         this.#port = message.port
@@ -100,6 +101,11 @@ class MetadataThread implements Metadata {
     this.#tell({ is: 'close' })
     await ended
     clearTimeout(force)
+  }
+
+  #failed(revision: number, err: unknown): void {
+    this.#ports.meter.count('drover_metadata_failures_total')
+    this.#ports.log.error('a snapshot could not be shown by metadata', { revision, err })
   }
 
   #tell(message: ToWorker): void {

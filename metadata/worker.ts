@@ -8,6 +8,7 @@ import { DroverError, reasonOf } from '../model/errors.ts'
 import type { Clock } from '../model/ports.ts'
 import { instant, millis } from '../model/time.ts'
 import { Answers } from './answer.ts'
+import type { Delta } from './delta.ts'
 import { LiveTree } from './live.ts'
 import type { FromWorker, ToWorker, WorkerOptions } from './messages.ts'
 import { MetadataServer } from './server.ts'
@@ -46,11 +47,17 @@ async function main({ address, port }: WorkerOptions): Promise<void> {
   const answers = new Answers({ source: live, texts: live.pieces.texts })
   const server = new MetadataServer({ clock: systemClock, answers })
   const stats = () => ({ revision: live.revision, version: live.version, ...server.stats() })
-  parent.on('message', (message: ToWorker) => {
-    if (message.is === 'delta') {
-      live.apply(message.delta)
+  const show = (delta: Delta): void => {
+    try {
+      live.apply(delta)
       server.wake()
-    } else if (message.is === 'stats') tell({ is: 'stats', stats: stats() })
+    } catch (err) {
+      tell({ is: 'failed', revision: delta.revision, err })
+    }
+  }
+  parent.on('message', (message: ToWorker) => {
+    if (message.is === 'delta') show(message.delta)
+    else if (message.is === 'stats') tell({ is: 'stats', stats: stats() })
     else void server.close().finally(() => parent.close())
   })
   try {

@@ -30,7 +30,7 @@ function child(value: Value, indent: string): string {
 
 /** Words and numbers of YAML 1.1 that are no strings. */
 const otherType =
-  /^(~|null|true|false|yes|no|on|off|y|n|<<|=|[-+]?(\.inf)|\.nan|[-+]?[\d.][\d_.,:]*(e[-+]?\d+)?|0[xob][\da-f_]+|\d{4}-\d\d?-\d\d?.*)$/i
+  /^(~|null|true|false|yes|no|on|off|y|n|<<|=|[-+]?(\.inf)|\.nan|[-+]?[\d.][\d_.,:]*(e[-+]?\d+)?|0[xob][\da-f_]+)$/i
 const unsafe = /^[-?:,[\]{}#&*!|>'"%@`\s]|\s$|: |:$| #/
 
 function plainOrQuoted(text: string): string {
