@@ -1,0 +1,160 @@
+/**
+ * Who this host is: an Ed25519 key that signs its records and an X25519 key for its tunnel, made here and kept
+ * in one file of mode 0600. The file is whole or absent, whenever the process dies; two processes that start
+ * together agree on one.
+ */
+import { createPrivateKey, createPublicKey, type KeyObject, randomBytes, sign } from 'node:crypto'
+import {
+  closeSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { base64, fromBase64 } from '../model/bytes.ts'
+import { DroverError, reasonOf } from '../model/errors.ts'
+import type { HostId } from '../model/records.ts'
+import { hostIdOf } from './envelope.ts'
+
+export interface HostIdentity {
+  readonly id: HostId
+  /** Ed25519 public key, base64 of 32 bytes. */
+  readonly signingKey: string
+  /** X25519 public key, base64 of 32 bytes. */
+  readonly wireguardKey: string
+  /** X25519 private key, base64 of 32 bytes: for the tunnel, and for nobody else. */
+  readonly wireguardPrivate: string
+  sign(bytes: Uint8Array): Uint8Array
+}
+
+const fileName = 'identity.json'
+
+export function loadOrCreateIdentity(folder: string): HostIdentity {
+  return loadIdentity(folder) ?? createIdentity(folder)
+}
+
+/** Undefined when there is none. */
+export function loadIdentity(folder: string): HostIdentity | undefined {
+  const path = join(folder, fileName)
+  const text = guarded(path, () => readIfPresent(path))
+  return text === undefined ? undefined : identityOf(text, path)
+}
+
+function createIdentity(folder: string): HostIdentity {
+  const path = join(folder, fileName)
+  const text = JSON.stringify({ signing: base64(randomBytes(32)), wireguard: base64(randomScalar()) })
+  guarded(path, () => writeOnce(folder, path, `${text}\n`))
+  const identity = loadIdentity(folder)
+  if (identity === undefined) throw damaged(path, 'it was removed while it was made')
+  return identity
+}
+
+/** Clamped as RFC 7748 section 5 asks. */
+function randomScalar(): Uint8Array {
+  const scalar = randomBytes(32)
+  scalar.writeUInt8(scalar.readUInt8(0) & 248, 0)
+  scalar.writeUInt8((scalar.readUInt8(31) & 127) | 64, 31)
+  return scalar
+}
+
+/** A link appears with its whole content or not at all, and never in the place of another. */
+function writeOnce(folder: string, path: string, text: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const draft = `${path}.${base64(randomBytes(6)).replaceAll('/', '_')}.new`
+  try {
+    const handle = openSync(draft, 'wx', 0o600)
+    writeFileSync(handle, text)
+    fsyncSync(handle)
+    closeSync(handle)
+    linkUnlessPresent(draft, path)
+    syncFolder(folder)
+  } finally {
+    rmSync(draft, { force: true })
+  }
+  removeDrafts(folder)
+}
+
+function linkUnlessPresent(draft: string, path: string): void {
+  try {
+    linkSync(draft, path)
+  } catch (thrown) {
+    if (!hasCode(thrown, 'EEXIST')) throw thrown
+  }
+}
+
+/** What killed processes left; an identity exists by now, so nobody needs a draft. */
+function removeDrafts(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    if (name.startsWith(`${fileName}.`) && name.endsWith('.new')) rmSync(join(folder, name), { force: true })
+  }
+}
+
+function syncFolder(folder: string): void {
+  const handle = openSync(folder, 'r')
+  fsyncSync(handle)
+  closeSync(handle)
+}
+
+function readIfPresent(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (thrown) {
+    if (hasCode(thrown, 'ENOENT')) return undefined
+    throw thrown
+  }
+}
+
+const hasCode = (thrown: unknown, code: string): boolean =>
+  thrown instanceof Error && 'code' in thrown && thrown.code === code
+
+function guarded<T>(path: string, work: () => T): T {
+  try {
+    return work()
+  } catch (thrown) {
+    throw damaged(path, reasonOf(thrown), thrown)
+  }
+}
+
+const damaged = (path: string, why: string, cause?: unknown): DroverError =>
+  new DroverError('IDENTITY_DAMAGED', `${path}: ${why}`, { fields: { path }, cause })
+
+function identityOf(text: string, path: string): HostIdentity {
+  const { signing, wireguard } = parsed(text)
+  const seed = rawKey(signing)
+  const scalar = rawKey(wireguard)
+  if (seed === undefined || scalar === undefined) throw damaged(path, 'its content is not what was written')
+  const key = privateKey('302e020100300506032b657004220420', seed)
+  const signingKey = publicOf(key)
+  return {
+    id: hostIdOf(signingKey),
+    signingKey,
+    wireguardKey: publicOf(privateKey('302e020100300506032b656e04220420', scalar)),
+    wireguardPrivate: base64(scalar),
+    sign: (bytes) => sign(null, bytes, key),
+  }
+}
+
+function parsed(text: string): Readonly<Record<string, unknown>> {
+  try {
+    const json: unknown = JSON.parse(text)
+    return typeof json === 'object' && json !== null ? { ...json } : {}
+  } catch {
+    return {}
+  }
+}
+
+const rawKey = (value: unknown): Uint8Array | undefined =>
+  typeof value === 'string' ? fromBase64(value, 32) : undefined
+
+/** `prefix` is PKCS #8 up to the 32 bytes of the key (RFC 8410 section 7). */
+const privateKey = (prefix: string, raw: Uint8Array): KeyObject =>
+  createPrivateKey({ key: Buffer.concat([Buffer.from(prefix, 'hex'), raw]), format: 'der', type: 'pkcs8' })
+
+/** The last 32 bytes of its SubjectPublicKeyInfo. */
+const publicOf = (key: KeyObject): string =>
+  base64(createPublicKey(key).export({ format: 'der', type: 'spki' }).subarray(-32))
