@@ -2,9 +2,9 @@
  * From a request to an answer, without a socket: routes, methods, errors and bodies as rancher.md 1.2 to 1.8 have
  * them. A request is read once and may be looked up many times, as a long poll does.
  */
-import { hash } from 'node:crypto'
 import { type Millis, seconds } from '../model/time.ts'
 import { type Format, formatOf } from './accept.ts'
+import { digestOf } from './digest.ts'
 import { targetOf, valueAt } from './path.ts'
 import { jsonOf, type PieceTexts, scalarText, textOf } from './render.ts'
 import type { Value } from './value.ts'
@@ -109,7 +109,7 @@ const movedTo = (location: string): Answer => ({
 })
 
 export function bodyOf(content: string | Buffer): Body {
-  return { content, etag: `"${hash('sha1', content, 'base64url')}"` }
+  return { content, etag: `"${digestOf(content)}"` }
 }
 
 type Found =

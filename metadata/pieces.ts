@@ -3,9 +3,9 @@
  * two snapshots give identical objects (`===`), so that finished texts of them can be kept as well.
  * Forgetting is automatic; keeping never changes an answer.
  */
-import { hash } from 'node:crypto'
 import type { ContainerRecord } from '../model/records.ts'
 import { containerOf, portsOf, type Surroundings } from './container.ts'
+import { digestOf } from './digest.ts'
 import { jsonOf, type PieceTexts } from './render.ts'
 import type { Dict } from './value.ts'
 import { containerIn, type Version } from './versions.ts'
@@ -64,7 +64,7 @@ export class Pieces {
   digest(dict: Dict): string {
     const known = this.#digests.get(dict)
     if (known !== undefined) return known
-    const digest = hash('sha1', jsonOf(dict), 'base64')
+    const digest = digestOf(jsonOf(dict))
     this.#digests.set(dict, digest)
     return digest
   }

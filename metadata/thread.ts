@@ -52,7 +52,8 @@ class MetadataThread implements Metadata {
   /** Resolves when it listens, rejects when it cannot. */
   start(): Promise<void> {
     const workerData: WorkerOptions = { ...this.#options, port: this.#port }
-    const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData, name: 'metadata' })
+    const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js'
+    const worker = new Worker(new URL(file, import.meta.url), { workerData, name: 'metadata' })
     this.#worker = worker
     this.#counted = undefined
     if (this.#shown !== undefined) this.#tell({ is: 'delta', delta: deltaOf(undefined, this.#shown) })
@@ -104,7 +105,7 @@ class MetadataThread implements Metadata {
   }
 
   #failed(revision: number, err: unknown): void {
-    this.#ports.meter.count('drover_metadata_failures_total')
+    this.#ports.meter.count('drover_failures_total', 1, { what: 'metadata' })
     this.#ports.log.error('a snapshot could not be shown by metadata', { revision, err })
   }
 
@@ -125,7 +126,6 @@ class MetadataThread implements Metadata {
     meter.count('drover_metadata_requests_total', stats.requests - (before?.requests ?? 0))
     meter.count('drover_metadata_refused_total', stats.refused - (before?.refused ?? 0))
     meter.gauge('drover_metadata_waiting', stats.waiting)
-    meter.gauge('drover_metadata_revision', stats.revision)
     for (const resolve of this.#waiting.splice(0)) resolve(stats)
   }
 
@@ -134,7 +134,7 @@ class MetadataThread implements Metadata {
     this.#worker = undefined
     for (const resolve of this.#waiting.splice(0)) resolve(undefined)
     if (this.#closed) return
-    this.#ports.meter.count('drover_metadata_restarts_total')
+    this.#ports.meter.count('drover_worker_restarts_total', 1, { worker: 'metadata' })
     this.#ports.log.warn('the metadata thread is started again', { delay: this.#backOff })
     this.#timer = setTimeout(() => {
       this.start().catch((err: unknown) =>

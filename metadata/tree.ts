@@ -3,13 +3,13 @@
  * Orders are stable: stack, service, index; then containers outside of services by name. Of two containers with
  * one name the listings show the older; the younger still sees itself under `self`.
  */
-import { hash } from 'node:crypto'
 import type { Environment, Host } from '../model/environment.ts'
 import type { ContainerId, ContainerRecord } from '../model/records.ts'
 import { presentContainers, type Service, type Stack, stacksOf } from '../model/services.ts'
 import { uuidOf, uuidText } from '../model/uuid.ts'
 import type { Asker } from './asker.ts'
 import { isExported, isSystem } from './container.ts'
+import { versionBytes } from './digest.ts'
 import { hostNumber, hostOf, linkedEnvironments, networkOf, networkUuidOf } from './host.ts'
 import type { ContainerPiece, Pieces } from './pieces.ts'
 import { serviceOf } from './service.ts'
@@ -224,7 +224,7 @@ function versionHash({ environment, pieces, hosts, containers, stacks, network }
   const dicts = [network, ...hosts.map(({ base }) => base), ...services]
   const digests = [...dicts, ...containers.map((piece) => piece.in('v2'))].map((dict) => pieces.digest(dict))
   const all = [settings.name, settings.uuid, self, ...digests].join('\n')
-  return uuidText(hash('sha256', all, 'buffer').subarray(0, 16))
+  return uuidText(versionBytes(all))
 }
 
 function shapeOf(parts: Parts, version: string, name: Version): Shape {

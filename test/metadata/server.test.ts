@@ -286,7 +286,7 @@ test('a thread that dies is started again with the newest state', async (t) => {
   await born[0]?.terminate()
   await until('it answers again', async () => (await metadata.stats())?.revision === 7)
   t.equal((await ask(port, '/latest/self/container/name', { from: '127.0.0.11' })).text, 'web-1')
-  t.equal(meter.values.get('drover_metadata_restarts_total'), 1)
+  t.equal(meter.values.get('drover_worker_restarts_total{"worker":"metadata"}'), 1)
   t.equal(metadata.port, port)
 })
 

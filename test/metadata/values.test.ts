@@ -19,6 +19,8 @@ const tree: Value = {
   Mixed: { Case: { lower: 'found' } },
   nothing: null,
   absent: nilList,
+  KEY3: 'upper',
+  key3: 'lower',
 }
 
 test('paths', async (t) => {
@@ -38,6 +40,8 @@ test('paths', async (t) => {
   t.equal(at('/list/999999999999999999'), undefined)
   t.equal(at('/a%2Fb/c+d/'), 'deep')
   t.equal(at('/mixed/CASE/Lower'), 'found')
+  t.equal(at('/KEY3'), 'upper')
+  t.equal(at('/Key3'), 'lower', 'lower case before any other')
   t.equal(at('/nothing'), null)
   t.equal(at('/nothing/below'), undefined)
   t.equal(at('/absent/0'), undefined)
@@ -65,7 +69,7 @@ test('targets', async (t) => {
 })
 
 test('rendering', async (t) => {
-  t.equal(textOf(tree), 'Mixed/\na%2Fb/\nabsent/\nlist/\nnothing\n')
+  t.equal(textOf(tree), 'KEY3\nMixed/\na%2Fb/\nabsent/\nkey3\nlist/\nnothing\n')
   t.equal(textOf([{ name: 'a b' }, { uuid: 'u' }, {}, [], 1, null]), '0=a+b\n1=u\n2/\n3/\n4\n5\n')
   t.equal(textOf(1.5), '1.5')
   t.equal(textOf(0.1 + 0.2), '0.3')
