@@ -6,12 +6,21 @@ import { formatIpv4 } from '../model/ip.ts'
 import type { ContainerRecord, ContainerState, HealthState } from '../model/records.ts'
 import { type Dict, nilMap, type Value } from './value.ts'
 
+export interface ServiceIdentity {
+  readonly uuid: string
+  readonly stackUuid: string
+  /** The launch config's name: the sidekick's for a sidekick. */
+  readonly name: string
+}
+
 /** What the rest of the environment says about a container. */
 export interface Surroundings {
+  /** Where other hosts reach the container's host. */
+  readonly agentIp: string
   readonly environmentUuid: string
   readonly networkUuid: string
   /** Null for a container outside every service. */
-  readonly service: { readonly uuid: string; readonly stackUuid: string; readonly name: string } | null
+  readonly service: ServiceIdentity | null
   readonly networkFromUuid: string | null
   /** Link name → container uuid. */
   readonly links: Readonly<Record<string, string>>

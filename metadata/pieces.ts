@@ -16,7 +16,7 @@ export interface ContainerPiece {
 }
 
 interface KeptContainer {
-  readonly key: string
+  readonly around: Surroundings
   readonly piece: ContainerPiece
 }
 
@@ -50,13 +50,11 @@ export class Pieces {
     return kept.dict
   }
 
-  container(record: ContainerRecord, around: Surroundings, agentIp: string): ContainerPiece {
-    const { service, links } = around
-    const key = JSON.stringify([agentIp, around.networkUuid, service, around.networkFromUuid, links])
+  container(record: ContainerRecord, around: Surroundings): ContainerPiece {
     const kept = this.#containers.get(record)
-    if (kept?.key === key) return kept.piece
-    const piece = containerPiece(record, around, agentIp)
-    this.#containers.set(record, { key, piece })
+    if (kept !== undefined && sameSurroundings(kept.around, around)) return kept.piece
+    const piece = containerPiece(record, around)
+    this.#containers.set(record, { around, piece })
     return piece
   }
 
@@ -70,10 +68,27 @@ export class Pieces {
   }
 }
 
-function containerPiece(record: ContainerRecord, around: Surroundings, agentIp: string): ContainerPiece {
+function sameSurroundings(one: Surroundings, other: Surroundings): boolean {
+  return (
+    one.agentIp === other.agentIp &&
+    one.environmentUuid === other.environmentUuid &&
+    one.networkUuid === other.networkUuid &&
+    one.networkFromUuid === other.networkFromUuid &&
+    one.service?.uuid === other.service?.uuid &&
+    one.service?.stackUuid === other.service?.stackUuid &&
+    one.service?.name === other.service?.name &&
+    sameLinks(one.links, other.links)
+  )
+}
+
+function sameLinks(one: Surroundings['links'], other: Surroundings['links']): boolean {
+  return one === other || JSON.stringify(one) === JSON.stringify(other)
+}
+
+function containerPiece(record: ContainerRecord, around: Surroundings): ContainerPiece {
   const base = containerOf(record, around)
   const made = new Map<Version, Dict>()
-  const middle = containerIn('v2', base, portsOf(record, agentIp))
+  const middle = containerIn('v2', base, portsOf(record, around.agentIp))
   const make = (version: Version): Dict =>
     version === 'v3' ? containerIn('v3', base, portsOf(record, '0.0.0.0')) : middle
   return {

@@ -95,6 +95,23 @@ test('services, sidekicks, aliases and what was declared', async (t) => {
   t.equal(side?.network_from_container_uuid, environment.containers.get(containerIdOf(1))?.uuid)
 })
 
+test('absurd names are told apart', async (t) => {
+  const names = [
+    { stack: 'a\0b', service: 'c', sidekick: null },
+    { stack: 'a', service: 'b\0c', sidekick: null },
+    { stack: 'a', service: 'b', sidekick: 'c' },
+    { stack: 'a', service: 'b/c', sidekick: null },
+    { stack: '__proto__', service: 'constructor', sidekick: '' },
+    { stack: 'x'.repeat(4096), service: '\ud800', sidekick: null },
+  ]
+  const containers = names.map((name, at) => containerRecordOf(at, name))
+  const root = rootOf(environmentOf({ containers }))
+  for (const [at, { stack, service, sidekick }] of names.entries()) {
+    const shown = listOf(root, 'containers').find(({ uuid }) => uuid === containers[at]?.uuid)
+    t.match(shown, { stack_name: stack.toLowerCase(), service_name: sidekick ?? service })
+  }
+})
+
 test('links of containers are uuids; unknown ones are left out', async (t) => {
   const links = { db: 'data', gone: 'nobody' }
   const containers = [containerRecordOf(1, { links }), containerRecordOf(2, { name: 'data' })]
