@@ -4,6 +4,7 @@
  */
 import type { Netns } from '../linux/netns.ts'
 import type { EngineContainer, Wish } from '../model/engine.ts'
+import { DroverError } from '../model/errors.ts'
 import type { Cidr, Ipv4 } from '../model/ip.ts'
 import type { NetworkApplier } from '../network/apply.ts'
 import { attachPlan } from '../network/attach-plan.ts'
@@ -53,7 +54,7 @@ export class NetworkAttacher implements Attacher {
     this.#found.delete(target.inode)
     if (found?.complete && found.container === target.container && found.address === target.address) return
     const host = this.#deps.hostAddress()
-    if (host === undefined) throw new TypeError('a container got an address before its host did')
+    if (host === undefined) throw new DroverError('ATTACH_FAILED', 'the host has no address yet')
     await this.#deps.applier.attach(attachPlan(target, { ...this.#options, host }))
   }
 

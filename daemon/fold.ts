@@ -24,18 +24,10 @@ import {
   type Settings,
   serviceSchema,
 } from '../model/records.ts'
+import { type Envelope, hostIdOf, openEnvelope, verifyEnvelope } from '../pki/envelope.ts'
 import type { Entry, Update } from '../store/store.ts'
 
-/** The signed envelope, as pki/ knows it. */
-export interface Envelopes {
-  open(bytes: Uint8Array): Decoded<{ readonly body: string; readonly key: HostId }>
-  /** Whether the envelope under `storeKey` was signed with this Ed25519 public key, base64. */
-  verify(bytes: Uint8Array, storeKey: string, signingKey: string): boolean
-  hostIdOf(signingKey: string): HostId
-}
-
 export interface FoldDeps {
-  readonly envelopes: Envelopes
   readonly log: Log
   readonly meter: Meter
 }
@@ -142,10 +134,10 @@ export class Fold {
 
   /** Undefined when the record now counts, or waits for its signer. */
   #decode(entry: Entry, meaning: KeyMeaning): string | undefined {
-    const opened = this.#deps.envelopes.open(entry.value)
+    const opened = openEnvelope(entry.value)
     if (opened.is === 'bad') return opened.why
     const { body, key: signer } = opened.value
-    if (meaning.is === 'host') return this.#host(entry, meaning.host, body)
+    if (meaning.is === 'host') return this.#host(entry.key, meaning.host, opened.value)
     if ('host' in meaning && meaning.host !== signer) return 'signed by another host'
     const host = this.#now.hosts.get(signer)
     if (host === undefined) {
@@ -153,18 +145,16 @@ export class Fold {
       this.#waiting.set(signer, waiting.set(entry.key, entry))
       return undefined
     }
-    if (!this.#deps.envelopes.verify(entry.value, entry.key, host.signingKey))
-      return 'signature does not verify'
+    if (!verifyEnvelope(opened.value, entry.key, host.signingKey)) return 'signature does not verify'
     return this.#record(meaning, body, signer)
   }
 
-  #host(entry: Entry, id: HostId, body: string): string | undefined {
-    const decoded = decodeRecord(hostSchema, body)
+  #host(storeKey: string, id: HostId, envelope: Envelope): string | undefined {
+    const decoded = decodeRecord(hostSchema, envelope.body)
     if (decoded.is === 'bad') return decoded.why
     const { signingKey } = decoded.value
-    if (decoded.value.id !== id || this.#deps.envelopes.hostIdOf(signingKey) !== id)
-      return 'the host id is not that of its key'
-    if (!this.#deps.envelopes.verify(entry.value, entry.key, signingKey)) return 'signature does not verify'
+    if (decoded.value.id !== id || hostIdOf(signingKey) !== id) return 'the host id is not that of its key'
+    if (!verifyEnvelope(envelope, storeKey, signingKey)) return 'signature does not verify'
     this.#now.hosts.set(id, decoded.value)
     const waiting = this.#waiting.get(id)
     this.#waiting.delete(id)
