@@ -16,6 +16,8 @@ export interface Source {
   readonly versions: readonly string[]
   /** The root of a version as the client at an address sees it. */
   root(version: string, client: string): Value | undefined
+  /** Why this client has no `self`, if there is something to say about it. */
+  reason?(client: string): string | undefined
 }
 
 export interface Request {
@@ -114,7 +116,7 @@ export function bodyOf(content: string | Buffer): Body {
 
 type Found =
   | { readonly is: 'value'; readonly value: Value }
-  | { readonly is: 'nothing'; readonly why: string }
+  | { readonly is: 'nothing'; readonly why: string; readonly mayCome: boolean }
 
 /** Looks requests up in one source and keeps the finished bodies of what many may ask for. */
 export class Answers {
@@ -142,7 +144,7 @@ export class Answers {
   isUnchanged(asked: Asked): boolean {
     if (asked.is !== 'value' || asked.wait === undefined) return false
     const found = this.#find(asked)
-    if (found.is === 'nothing') return found.why === notFound
+    if (found.is === 'nothing') return found.mayCome
     const scalar = scalarText(found.value)
     if (scalar !== undefined) return scalar === asked.wait.value
     const { etag } = this.#body(found.value, asked.format)
@@ -151,12 +153,14 @@ export class Answers {
 
   #find({ version, segments, client }: Asked & { readonly is: 'value' }): Found {
     const { versions } = this.#source
-    const newest = versions.toSorted().at(-1)
-    const name = version === 'latest' && !versions.includes('latest') ? newest : version
-    if (name !== undefined && !versions.includes(name)) return { is: 'nothing', why: 'Invalid version' }
+    const newest = version === 'latest' && !versions.includes(version)
+    const name = newest ? versions.toSorted().at(-1) : version
+    if (name !== undefined && !versions.includes(name)) return nothing('Invalid version', false)
     const root = name === undefined ? undefined : this.#source.root(name, client)
     const value = root === undefined ? undefined : valueAt(root, segments)
-    return value === undefined ? { is: 'nothing', why: notFound } : { is: 'value', value }
+    if (value !== undefined) return { is: 'value', value }
+    const reason = segments[0]?.toLowerCase() === 'self' ? this.#source.reason?.(client) : undefined
+    return nothing(reason === undefined ? 'Not found' : `Not found: ${reason}`, true)
   }
 
   #success(value: Value, format: Format): Answer {
@@ -175,7 +179,7 @@ export class Answers {
   }
 }
 
-const notFound = 'Not found'
+const nothing = (why: string, mayCome: boolean): Found => ({ is: 'nothing', why, mayCome })
 
 function render(value: Value, format: Format, texts: PieceTexts): string {
   if (format === 'text') return textOf(value)

@@ -4,7 +4,7 @@
  */
 import type { Environment } from '../model/environment.ts'
 import type { Source } from './answer.ts'
-import { type Askers, askersOf } from './asker.ts'
+import { type Asker, type Askers, askersOf } from './asker.ts'
 import { changedBy, type Delta } from './delta.ts'
 import { Pieces } from './pieces.ts'
 import { type Tree, treeOf } from './tree.ts'
@@ -45,7 +45,17 @@ export class LiveTree implements Source {
   root(name: string, client: string): Dict | undefined {
     const version = versionOf(name)
     if (version === undefined || this.#tree === undefined || this.#environment === undefined) return undefined
-    this.#askers ??= askersOf(this.#environment, this.#isOwn)
-    return this.#tree.root(version, this.#askers.at(client))
+    return this.#tree.root(version, this.#asker(this.#environment, client))
+  }
+
+  reason(client: string): string | undefined {
+    if (this.#environment === undefined) return undefined
+    const { is } = this.#asker(this.#environment, client)
+    return is === 'ambiguous' ? 'more than one container has this address' : undefined
+  }
+
+  #asker(environment: Environment, client: string): Asker {
+    this.#askers ??= askersOf(environment, this.#isOwn)
+    return this.#askers.at(client)
   }
 }

@@ -47,7 +47,7 @@ export class MetadataServer {
       exposeHeadRoutes: false,
       // One route: the target is read by path.ts and by nothing else.
       rewriteUrl: () => '/',
-      http: { maxHeaderSize: largestHead, headersTimeout: arrival },
+      http: { maxHeaderSize: largestHead, headersTimeout: arrival, connectionsCheckingInterval: 5000 },
       clientErrorHandler: (error, socket) => this.#clientError(error.code, socket),
     })
     this.#app.removeAllContentTypeParsers()

@@ -14,7 +14,7 @@ import { type Test, test } from 'tap'
 import { type Metadata, startMetadata } from '../../metadata/thread.ts'
 import type { Environment } from '../../model/environment.ts'
 import { DroverError } from '../../model/errors.ts'
-import { MemoryLog, MemoryMeter } from '../support/ports.ts'
+import { MemoryLog, MemoryMeter, SeededRandom } from '../support/ports.ts'
 import { containerRecordOf, environmentOf, hostIdOf, ip } from '../support/snapshots.ts'
 
 const run = promisify(execFile)
@@ -132,6 +132,14 @@ test('what a container reads', async (t) => {
   t.match(await metadata.stats(), { revision: 7, refused: 1, waiting: 0 })
 })
 
+test('an address of two containers is nobody', async (t) => {
+  const twins = [1, 2].map((n) => containerRecordOf(n, { address: ip('127.0.0.20') }))
+  const { port } = await start(t, environmentOf({ containers: twins }))
+  const reply = await ask(port, '/latest/self/container/name', { from: '127.0.0.20' })
+  t.match(reply, { status: 404, text: 'Not found: more than one container has this address\n' })
+  t.equal((await ask(port, '/latest/nope', { from: '127.0.0.20' })).text, 'Not found\n')
+})
+
 test('before the first snapshot', async (t) => {
   const { port } = await start(t, null)
   t.equal((await ask(port, '/')).text, 'latest\n')
@@ -199,6 +207,41 @@ test('what is no HTTP gets a short answer', async (t) => {
   )
 })
 
+test('half-open clients and noise do not disturb others', async (t) => {
+  const { port } = await start(t)
+  const idle = Array.from({ length: 200 }, () => connect(port, '127.0.0.1'))
+  t.teardown(() => {
+    for (const socket of idle) socket.destroy()
+  })
+  for (const socket of idle)
+    socket.on('error', () => undefined).write('GET /latest/containers HTTP/1.1\r\nHo')
+  const random = new SeededRandom(11)
+  const bits = [
+    'GET ',
+    'HEAD ',
+    '/latest',
+    '/%',
+    ' HTTP/1.1',
+    '\r\n',
+    ': ',
+    'Host',
+    'Accept',
+    '\0',
+    '\xff',
+    '{}',
+    'Content-Length',
+    '9',
+    'Transfer-Encoding',
+    'chunked',
+  ]
+  const noise = Array.from({ length: 100 }, () => {
+    const text = Array.from({ length: 12 }, () => bits[random.below(bits.length)]).join('')
+    return raw(port, `${text}\r\n\r\n`)
+  })
+  for (const answer of await Promise.all(noise)) t.match(answer, /^HTTP\/1\.1 (200|301|400|404|417|431) /)
+  t.equal((await ask(port, '/latest/self/host/name')).text, 'host1')
+})
+
 test('a long poll is answered by the change itself, and only by a change', async (t) => {
   const { port, metadata } = await start(t)
   const version = (await ask(port, '/latest/version')).text
@@ -248,6 +291,10 @@ test('a long poll ends at its deadline with what there is', async (t) => {
   await until('it waits', isWaiting(metadata, 1))
   gone.destroy()
   await until('a client that left is forgotten', isWaiting(metadata, 0))
+  const last = ask(port, `/latest/version?wait=true&value=${version}`)
+  await until('the last one waits', isWaiting(metadata, 1))
+  await metadata.close()
+  t.equal((await last).text, version, 'the end of the service answers what waits')
 })
 
 test('200 long polls are answered together', async (t) => {
