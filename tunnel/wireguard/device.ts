@@ -165,20 +165,11 @@ export class Device {
     const at = this.#tick(now)
     const roomy = offset >= HEADROOM && offset + length + TAILROOM <= memory.length
     const version = roomy ? versionOf(memory, offset, length) : 0
-    if (version === 0) {
-      this.drops.malformed++
-      return 'malformed'
-    }
+    if (version === 0) return this.#drop('malformed', 'malformed')
     const peer = this.#roster.destination(memory, offset, version)
-    if (peer === undefined) {
-      this.drops.noRoute++
-      return 'no-route'
-    }
+    if (peer === undefined) return this.#drop('noRoute', 'no-route')
     if (mark !== 0 && !peer.marks) return 'no-marks'
-    if (peer.endpoint === undefined) {
-      this.drops.noEndpoint++
-      return 'no-endpoint'
-    }
+    if (peer.endpoint === undefined) return this.#drop('noEndpoint', 'no-endpoint')
     const session = peer.current
     if (session?.maySend(at) !== true) {
       if (!peer.enqueue(memory.slice(offset, offset + length), mark)) this.drops.queue++
@@ -192,13 +183,11 @@ export class Device {
   /** A datagram from `from`. */
   receive(memory: Uint8Array, offset: number, length: number, from: Endpoint, now: Millis): ReceiveResult {
     const at = this.#tick(now)
-    if (offset < 0 || offset + length > memory.length || length < KEEPALIVE_LENGTH) {
-      this.drops.malformed++
-      return 'nothing'
-    }
+    if (offset < 0 || offset + length > memory.length || length < KEEPALIVE_LENGTH)
+      return this.#drop('malformed', 'nothing')
     if (memory[offset] === TRANSPORT) return this.#receiveTransport(memory, offset, length, from, at)
-    if (length > INITIATION_LENGTH) this.drops.malformed++
-    else this.#upkeep.receive(memory.slice(offset, offset + length), from, at)
+    if (length > INITIATION_LENGTH) return this.#drop('malformed', 'nothing')
+    this.#upkeep.receive(memory.slice(offset, offset + length), from, at)
     return 'nothing'
   }
 
@@ -251,9 +240,7 @@ export class Device {
     for (const peer of this.#roster.all()) {
       this.#handshakes.acquaint(peer)
       this.#handshakes.abandon(peer)
-      this.#handshakes.end(peer.next === undefined ? [] : [peer.next])
-      peer.next = undefined
-      for (const session of [peer.previous, peer.current]) if (session) session.sendable = false
+      this.#handshakes.end(peer.disown())
     }
   }
 
@@ -329,10 +316,7 @@ export class Device {
   ): ReceiveResult {
     const session = this.#handshakes.sessions.get(readU32(memory, offset + 4))
     const reason = this.#refusal(session, memory, offset, length, now)
-    if (reason !== undefined || session === undefined) {
-      this.drops[reason ?? 'unknownIndex']++
-      return 'nothing'
-    }
+    if (reason !== undefined || session === undefined) return this.#drop(reason ?? 'unknownIndex', 'nothing')
     const peer = session.owner
     this.#upkeep.authenticated(peer, from, length, now)
     if (session === peer.next) {
@@ -372,14 +356,8 @@ export class Device {
     const at = offset + TRANSPORT_HEADER
     const version = versionOf(memory, at, plain)
     const length = version === 0 ? 0 : claimedLength(memory, at, plain, version)
-    if (version === 0 || length === 0) {
-      this.drops.innerMalformed++
-      return 'nothing'
-    }
-    if (this.#roster.source(memory, at, version) !== peer) {
-      this.drops.innerSource++
-      return 'nothing'
-    }
+    if (version === 0 || length === 0) return this.#drop('innerMalformed', 'nothing')
+    if (this.#roster.source(memory, at, version) !== peer) return this.#drop('innerSource', 'nothing')
     this.#packet.offset = at
     this.#packet.length = length
     this.#packet.mark = memory[offset + 1] ?? 0
@@ -399,5 +377,10 @@ export class Device {
       this.#upkeep.passOver()
     }
     return undefined
+  }
+
+  #drop<Result>(reason: keyof Drops, result: Result): Result {
+    this.drops[reason]++
+    return result
   }
 }

@@ -1,6 +1,6 @@
 /**
- * What a device knows of one peer: keys, endpoint, its sessions (previous, current, next: paper 6.1 and the order
- * of their replacement), the packets that wait for a session, counters. It sends nothing by itself.
+ * What a device knows of one peer: keys, endpoint, its sessions (past, current, next) and the order
+ * of their replacement, the packets that wait for a session, counters. It sends nothing by itself.
  */
 import { CookieJar } from './cookie.ts'
 import type { Endpoint } from './endpoint.ts'
@@ -8,6 +8,9 @@ import type { Initiated, Partner } from './noise.ts'
 import type { Session } from './session.ts'
 import { TIMESTAMP_LENGTH } from './tai64n.ts'
 import type { PeerTimers } from './timers.ts'
+
+/** How many past sessions are kept. */
+const KEPT = 2
 
 interface Waiting {
   readonly bytes: Uint8Array
@@ -34,10 +37,14 @@ export class Peer implements Partner {
   /** The greatest timestamp of an initiation of this peer. */
   timestamp: Uint8Array = new Uint8Array(TIMESTAMP_LENGTH)
 
-  previous: Session<Peer> | undefined
   current: Session<Peer> | undefined
   /** Made as responder: not sent on before the initiator has shown that it has it. */
   next: Session<Peer> | undefined
+  /**
+   * Sessions that were current, newest first, for packets still under way. The paper keeps one; two are needed
+   * when both sides rekey at once and each still receives on a session that the other began.
+   */
+  #past: readonly Session<Peer>[] = []
 
   keepaliveWanted = false
   /** Whether it stands in the device's list of peers with something to transmit. */
@@ -74,36 +81,47 @@ export class Peer implements Partner {
 
   /** Takes in the session of a handshake we began; answers the sessions that end. */
   installInitiated(session: Session<Peer>): readonly Session<Peer>[] {
-    const ended = this.next === undefined ? [this.previous] : [this.previous, this.current]
-    this.previous = this.next ?? this.current
+    const ended = this.#retire(this.next, this.current)
     this.current = session
     this.next = undefined
-    return ended.filter((each) => each !== undefined)
+    return ended
   }
 
-  /** Takes in the session of a handshake we answered. */
+  /** Takes in the session of a handshake we answered; one that was never confirmed ends. */
   installAnswered(session: Session<Peer>): readonly Session<Peer>[] {
-    const ended = [this.previous, this.next]
-    this.previous = undefined
+    const ended = this.next === undefined ? [] : [this.next]
     this.next = session
-    return ended.filter((each) => each !== undefined)
+    return ended
   }
 
   /** The initiator has used `next`: so may we. */
   promote(): readonly Session<Peer>[] {
-    const ended = this.previous
-    this.previous = this.current
+    const ended = this.#retire(this.current)
     this.current = this.next
     this.next = undefined
-    return ended === undefined ? [] : [ended]
+    return ended
+  }
+
+  /** Our own key has changed: nothing more is sent; what is under way may still arrive. */
+  disown(): readonly Session<Peer>[] {
+    const ended = this.next === undefined ? [] : [this.next]
+    this.next = undefined
+    if (this.current !== undefined) this.current.sendable = false
+    return ended
   }
 
   /** Takes all sessions away. */
   takeSessions(): readonly Session<Peer>[] {
-    const sessions = [this.previous, this.current, this.next]
-    this.previous = undefined
+    const sessions = [...this.#past, this.current, this.next]
+    this.#past = []
     this.current = undefined
     this.next = undefined
     return sessions.filter((each) => each !== undefined)
+  }
+
+  #retire(...sessions: readonly (Session<Peer> | undefined)[]): readonly Session<Peer>[] {
+    const all = [...sessions.filter((each) => each !== undefined), ...this.#past]
+    this.#past = all.slice(0, KEPT)
+    return all.slice(KEPT)
   }
 }
