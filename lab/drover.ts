@@ -1,0 +1,103 @@
+/**
+ * Drover on a lab host: its configuration, how it becomes a member (`drover init`), and its daemon, which starts
+ * the tunnel process itself. All of it as on a real host, on the Node that the lockfile brought.
+ */
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { commandLine, must, run, start, tailOf, until } from './command.ts'
+import { dockerHost } from './engine.ts'
+import { type HostPlace, node, root } from './layout.ts'
+import type { BackendChoice } from './record.ts'
+
+const program = join(root, 'cli', 'main.ts')
+const log = (host: HostPlace): string => join(host.folder, 'daemon.log')
+
+export const drover = (host: HostPlace, ...args: readonly string[]): readonly string[] => [
+  node,
+  program,
+  ...args,
+  '--config',
+  host.config,
+]
+
+export const binFolder = (host: HostPlace): string => join(host.folder, 'bin')
+
+/** YAML by way of JSON, which it contains. */
+export function writeConfig(host: HostPlace, backend: BackendChoice): void {
+  for (const folder of [host.run, binFolder(host), join(host.run, 'wireguard')])
+    mkdirSync(folder, { recursive: true })
+  const resolvConf = join(host.folder, 'resolv.conf')
+  writeFileSync(resolvConf, '# The lab has no resolver outside.\n')
+  const settings = {
+    state: host.state,
+    run: host.run,
+    host: { name: host.name, address: host.underlay },
+    docker: { host: dockerHost(host) },
+    tunnel: { backend, sockets: join(host.run, 'wireguard') },
+    dns: { resolvConf },
+    log: { level: 'debug' },
+  }
+  const lines = Object.entries(settings).map(([key, value]) => `${key}: ${JSON.stringify(value)}`)
+  writeFileSync(host.config, `${lines.join('\n')}\n`)
+  const command = join(binFolder(host), 'drover')
+  const script = `#!/bin/sh\nexec '${node}' '${program}' "$@" --config '${host.config}'\n`
+  writeFileSync(command, script)
+  chmodSync(command, 0o755)
+}
+
+export const becomeMember = (host: HostPlace, store: string): Promise<string> =>
+  must(drover(host, 'init', '--store', store), { namespace: host.namespace })
+
+/** Starts the daemon and returns its pid at once; `daemonAnswers` waits for it. */
+export const startDaemon = (host: HostPlace): number =>
+  start(drover(host, 'daemon'), log(host), { namespace: host.namespace })
+
+export async function daemonAnswers(host: HostPlace): Promise<void> {
+  await until(
+    `the daemon on ${host.name}`,
+    async () => (await status(host)).docker?.connected === true || undefined,
+    { patience: 60_000, every: 100, blame: () => tailOf(log(host)) },
+  )
+}
+
+interface Status {
+  readonly docker?: { readonly connected?: boolean }
+}
+
+async function status(host: HostPlace): Promise<Status> {
+  const { stdout } = await run(drover(host, 'status', '--json'), { namespace: host.namespace })
+  try {
+    return JSON.parse(stdout) as Status
+  } catch {
+    return {}
+  }
+}
+
+interface HostLine {
+  readonly name: string
+  readonly managed: string | null
+}
+
+/** The host's address in the environment, once it has one. */
+export function managedAddress(host: HostPlace): Promise<string> {
+  return until(
+    `a managed address of ${host.name}`,
+    async () => {
+      const { stdout } = await run(drover(host, 'hosts', '--json'), { namespace: host.namespace })
+      if (stdout === '') return undefined
+      const lines = JSON.parse(stdout) as readonly HostLine[]
+      return lines.find(({ name }) => name === host.name)?.managed ?? undefined
+    },
+    { every: 100, blame: () => tailOf(log(host)) },
+  )
+}
+
+/** The tunnel process that serves the host now. */
+export async function tunnelPid(host: HostPlace): Promise<number | undefined> {
+  const { stdout } = await run(['ip', 'netns', 'pids', host.namespace])
+  const pids = stdout.split('\n').filter((line) => line !== '')
+  return pids.map(Number).find((pid) => {
+    const argv = commandLine(pid)
+    return argv.includes('tunnel') && argv.some((word) => word.endsWith('main.ts'))
+  })
+}

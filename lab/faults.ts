@@ -1,0 +1,53 @@
+/**
+ * Faults on the underlay, made in the bridge's namespace: what is cut, lost or blocked there looks to the hosts
+ * like a fault of the network between them. `heal` takes all of them away from one port.
+ */
+import { DroverError } from '../model/errors.ts'
+import { must, run } from './command.ts'
+import type { LabPlace } from './layout.ts'
+
+/** A host's name, or `store`. */
+export type Port = string
+
+const table = (port: Port): string => `fault_${port}`
+
+/** Rules that see what the port sends (`iifname`) and what it gets (`oifname`). */
+async function rules(lab: LabPlace, port: Port, verdicts: readonly string[]): Promise<void> {
+  const lines = verdicts.flatMap((verdict) => [
+    `add rule bridge ${table(port)} forward iifname "${port}" ${verdict}`,
+    `add rule bridge ${table(port)} forward oifname "${port}" ${verdict}`,
+  ])
+  const input = [
+    `add table bridge ${table(port)}`,
+    `add chain bridge ${table(port)} forward { type filter hook forward priority 0; }`,
+    ...lines,
+  ].join('\n')
+  await must(['nft', '-f', '-'], { namespace: lab.bridge, input: `${input}\n` })
+}
+
+export const cut = (lab: LabPlace, port: Port): Promise<void> => rules(lab, port, ['drop'])
+
+/** Drops a share of the packets, in percent, in each direction. */
+export const lose = (lab: LabPlace, port: Port, percent: number): Promise<void> =>
+  rules(lab, port, [`numgen random mod 1000 < ${Math.round(percent * 10)} drop`])
+
+export const block = (lab: LabPlace, port: Port, udpPorts: readonly number[]): Promise<void> =>
+  rules(lab, port, [`udp dport { ${udpPorts.join(', ')} } drop`])
+
+/** A path that swallows larger packets without a word. */
+export const shrink = async (lab: LabPlace, port: Port, mtu: number): Promise<void> => {
+  await rules(lab, port, [`meta length > ${mtu} drop`])
+}
+
+/** Delays what the port gets; a kernel without netem cannot. */
+export async function delayPackets(lab: LabPlace, port: Port, milliseconds: number): Promise<void> {
+  const argv = ['tc', '-n', lab.bridge, 'qdisc', 'replace', 'dev', port, 'root', 'netem', 'delay']
+  const { code, stderr } = await run([...argv, `${milliseconds}ms`])
+  if (code !== 0)
+    throw new DroverError('SYSTEM_MISSING', `the kernel cannot delay packets (${stderr.trim()})`)
+}
+
+export async function heal(lab: LabPlace, port: Port): Promise<void> {
+  await run(['nft', 'delete', 'table', 'bridge', table(port)], { namespace: lab.bridge })
+  await run(['tc', '-n', lab.bridge, 'qdisc', 'del', 'dev', port, 'root'])
+}
