@@ -16,6 +16,7 @@ export interface HostUpstreamsOptions {
   readonly upstreams: readonly string[]
   readonly resolvConf: string
   readonly own: readonly string[]
+  readonly port: number
 }
 
 /** Calls `use` with the upstreams once before it returns, and again whenever they are others. */
@@ -43,9 +44,14 @@ export async function followHostUpstreams(
   }
 }
 
-async function read({ upstreams, resolvConf, own }: HostUpstreamsOptions): Promise<readonly Upstream[]> {
+async function read({
+  upstreams,
+  resolvConf,
+  own,
+  port,
+}: HostUpstreamsOptions): Promise<readonly Upstream[]> {
   const [conf, resolved] = await Promise.all([textOf(resolvConf), textOf(resolvedConf)])
-  return upstreamsOf({ configured: upstreams, resolvConf: conf, resolved, own })
+  return upstreamsOf({ configured: upstreams, resolvConf: conf, resolved, own, ownPort: port })
 }
 
 /** A file that is not there says nothing. */

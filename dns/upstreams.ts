@@ -48,17 +48,25 @@ export interface UpstreamSources {
   readonly resolved: string
   /** Addresses that lead back to us. */
   readonly own: readonly string[]
+  /** Where we answer there, beside the usual port. */
+  readonly ownPort: number
 }
 
 /** Whom to forward to. May be nobody: a resolver that nobody chose is never asked. */
-export function upstreamsOf({ configured, resolvConf, resolved, own }: UpstreamSources): readonly Upstream[] {
+export function upstreamsOf({
+  configured,
+  resolvConf,
+  resolved,
+  own,
+  ownPort,
+}: UpstreamSources): readonly Upstream[] {
   const listed = nameserversIn(resolvConf)
   const behind = listed.includes(resolvedStub) ? nameserversIn(resolved) : []
   const host = behind.length > 0 ? [...behind, ...listed.filter((text) => text !== resolvedStub)] : listed
   const chosen = configured.length > 0 ? configured : host
   return [...new Set(chosen)]
     .flatMap((text) => parseUpstream(text) ?? [])
-    .filter(({ address }) => !own.includes(address))
+    .filter(({ address, port }) => !own.includes(address) || (port !== dnsPort && port !== ownPort))
 }
 
 /** One question to one upstream, this long after the one before it. */

@@ -411,13 +411,18 @@ test('who the upstreams are', (t) => {
     nameserversIn('# nameserver 1.1.1.1\nnameserver 192.0.2.1\n nameserver\tfe80::1\nnameserver x\nsearch a'),
     ['192.0.2.1', 'fe80::1'],
   )
-  const sources = { configured: [], resolvConf: '', resolved: '', own: ['169.254.169.250'] }
+  const sources = { configured: [], resolvConf: '', resolved: '', own: ['169.254.169.250'], ownPort: 10053 }
   const addresses = (given: object): readonly string[] =>
     upstreamsOf({ ...sources, ...given }).map(({ address }) => address)
   t.strictSame(
     addresses({ resolvConf: 'nameserver 169.254.169.250\nnameserver 192.0.2.1' }),
     ['192.0.2.1'],
     'never ourselves',
+  )
+  t.strictSame(
+    addresses({ configured: ['169.254.169.250:10053', '169.254.169.250:5353'] }),
+    ['169.254.169.250'],
+    'at either port',
   )
   t.strictSame(addresses({ resolvConf: 'nameserver 127.0.0.53', resolved: 'nameserver 192.0.2.2' }), [
     '192.0.2.2',
