@@ -1,0 +1,487 @@
+/**
+ * Who on this host has which address. Allocates alone from own blocks, journalled before use; claims blocks and
+ * pins in the store when it must. Every answer comes within two seconds and is data: an address, something to
+ * wait for, or a refusal. It reads no clock but its own and starts nothing by itself: `observe` and `tick` do.
+ */
+import { DroverError, type ErrorCode, reasonOf } from '../model/errors.ts'
+import { type Cidr, formatIpv4, type Ipv4, parseIpv4 } from '../model/ip.ts'
+import type { Keys } from '../model/keys.ts'
+import { printable } from '../model/names.ts'
+import type { Clock, Ledger, Log, Meter, Sealer } from '../model/ports.ts'
+import type { ContainerId, HostId, Settings } from '../model/records.ts'
+import { later, type Millis, millis, minutes, seconds } from '../model/time.ts'
+import type { Store } from '../store/store.ts'
+import { Book, type Change, type Use } from './book.ts'
+import { Claims } from './claims.ts'
+import { Fence, Silences, type Stamp, span } from './fence.ts'
+import { entriesOf, recover, renewalEntry } from './journal.ts'
+import { type Context, type Lost, reconcile, type View } from './reconcile.ts'
+import { blockAround, isInside, isUsable, type Space, spaceOf } from './space.ts'
+import { Upkeep } from './upkeep.ts'
+
+export type Answer =
+  /** `problem` says what stood in the way of the requested address. */
+  | { readonly is: 'address'; readonly address: Ipv4; readonly problem?: string }
+  /** Ask again later. */
+  | { readonly is: 'waiting'; readonly why: string }
+  | { readonly is: 'refused'; readonly why: string }
+
+export interface AllocatorDeps {
+  readonly store: Store
+  readonly ledger: Ledger
+  readonly sealer: Sealer
+  readonly clock: Clock
+  readonly log: Log
+  readonly meter: Meter
+}
+
+export interface AllocatorOptions {
+  readonly keys: Keys
+  readonly self: HostId
+  readonly settings: Pick<Settings, 'subnet' | 'blockBits'>
+  /** How long a host must be dead before its claims are taken back. */
+  readonly grace?: Millis
+  /** How long a freed address is not given again. */
+  readonly rest?: Millis
+}
+
+export interface AllocatorStatus {
+  readonly managed: Ipv4 | undefined
+  readonly blocks: readonly Cidr[]
+  readonly held: number
+  readonly free: number
+  readonly resting: number
+  readonly lent: number
+  /** False while this host may not give new addresses. */
+  readonly open: boolean
+}
+
+const answerWithin = millis(1_800) // two seconds are promised
+const attention = seconds(10) // a host that looked away for longer starts counting anew
+
+type ContainerUse = Use & { readonly is: 'container' }
+type Attempt = { readonly is: 'problem'; readonly problem: string } | Answer
+
+interface Ask {
+  readonly container: ContainerId
+  readonly revision: number
+  readonly resolve: (outcome: 'granted' | 'refused') => void
+}
+
+const late = Symbol('late')
+
+export class Allocator {
+  readonly #ledger: Ledger
+  readonly #clock: Clock
+  readonly #log: Log
+  readonly #meter: Meter
+  readonly #self: HostId
+  readonly #space: Space
+  readonly #rest: Millis
+  readonly #grace: Millis
+  readonly #book: Book
+  readonly #claims: Claims
+  readonly #fence: Fence
+  readonly #silences: Silences
+  readonly #upkeep: Upkeep
+  #view: View | undefined
+  #fresh = false
+  #savedRenewal: Stamp | undefined
+  #epoch = 0
+  /** Revision of our own last write to a key: older views do not count for it. */
+  readonly #touched = new Map<Cidr | Ipv4, number>()
+  readonly #busy = new Set<Cidr | Ipv4>()
+  readonly #asks = new Map<Ipv4, Ask>()
+  readonly #pending = new Map<ContainerId, Promise<Answer>>()
+  readonly #gone = new Set<ContainerId>()
+
+  /** Recovers everything from the ledger. */
+  constructor(deps: AllocatorDeps, options: AllocatorOptions) {
+    this.#ledger = deps.ledger
+    this.#clock = deps.clock
+    this.#log = deps.log
+    this.#meter = deps.meter
+    this.#self = options.self
+    this.#space = spaceOf(options.settings)
+    this.#rest = options.rest ?? seconds(60)
+    this.#grace = options.grace ?? minutes(60)
+    this.#book = new Book(this.#space)
+    this.#claims = new Claims(deps, options)
+    this.#fence = new Fence(this.#grace)
+    this.#silences = new Silences(this.#grace, attention)
+    const { changes, renewed, unreadable } = recover(deps.ledger.entries())
+    this.#book.apply(changes)
+    if (renewed !== undefined) this.#fence.restore(renewed, this.stamp())
+    for (const key of unreadable) this.#log.error('an entry of the ledger is not readable', { key })
+    this.#upkeep = new Upkeep({
+      book: this.#book,
+      claims: this.#claims,
+      space: this.#space,
+      keys: options.keys,
+      self: options.self,
+      rest: this.#rest,
+      clock: deps.clock,
+      log: deps.log,
+      meter: deps.meter,
+      situation: () => this.#situation(),
+      write: (changes) => this.#write(changes),
+      reserve: (key, work) => this.#reserve(key, work),
+      isOver: (host) => this.#silences.isOver(host, this.#clock.boot()),
+    })
+  }
+
+  /** The host's own address in the environment; undefined until it owns a block. */
+  managed(): Ipv4 | undefined {
+    return this.#book.host
+  }
+
+  addressOf(container: ContainerId): Ipv4 | undefined {
+    return this.#book.heldBy(container)?.address
+  }
+
+  /** This moment, to be taken before a renewal is sent. */
+  stamp(): Stamp {
+    return { boot: this.#clock.boot(), wall: this.#clock.now() }
+  }
+
+  /** The alive key, put at `aliveRevision`, was prolonged by a call sent at `sent`. */
+  renewed(sent: Stamp, aliveRevision: number): void {
+    this.#fence.renewed(sent, aliveRevision)
+    const saved = this.#savedRenewal
+    if (saved !== undefined && span(saved, sent) < this.#grace / 60 && sent.wall >= saved.wall) return
+    this.#savedRenewal = sent
+    this.#ledger.write(renewalEntry(sent))
+  }
+
+  /**
+   * Takes a view of the store; `fresh` says that the watch is current. Returns the containers whose address is
+   * no longer ours: they must be detached before anything else.
+   */
+  observe(view: View, fresh: boolean): readonly Lost[] {
+    this.#view = view
+    this.#fresh = fresh
+    const claims = [...view.blocks.values(), ...view.pins.values()]
+    const others = claims.map(({ host }) => host).filter((host) => host !== this.#self)
+    this.#silences.look(view.hosts, others, fresh, this.#clock.boot())
+    for (const { epoch } of claims) this.#epoch = Math.max(this.#epoch, epoch)
+    if (!fresh) return []
+    const { changes, lost } = reconcile(this.#context(view))
+    this.#write(changes)
+    for (const { container, address } of lost)
+      this.#log.warn('an address was lost to another host', { container, address: formatIpv4(address) })
+    for (const [key, revision] of this.#touched) if (revision <= view.revision) this.#touched.delete(key)
+    if (view.hosts.get(this.#self)?.alive !== undefined) this.#fence.confirm(view.revision, this.stamp())
+    this.#hear(view)
+    this.#upkeep.run()
+    return lost
+  }
+
+  /** To be called every second or so: rests end, claims are retried, the dead are counted. */
+  tick(): void {
+    const view = this.#view
+    if (view !== undefined) {
+      const holders = [...view.blocks.values(), ...view.pins.values()].map(({ host }) => host)
+      const others = holders.filter((host) => host !== this.#self)
+      this.#silences.look(view.hosts, others, this.#fresh, this.#clock.boot())
+    }
+    this.#upkeep.run()
+  }
+
+  /** Resolves when nothing is under way in the store. */
+  settled(): Promise<void> {
+    return this.#upkeep.settled()
+  }
+
+  /** The address of a container that runs or starts, within two seconds; the same one until it is removed. */
+  allocate(container: ContainerId, requested: readonly string[] = []): Promise<Answer> {
+    this.#gone.delete(container)
+    const pending = this.#pending.get(container)
+    if (pending !== undefined) return pending
+    const begun = this.#clock.boot()
+    const answer = this.#allocate(container, requested, begun)
+      .catch((error: unknown): Answer => this.#failed(error))
+      .finally(() => {
+        this.#pending.delete(container)
+        this.#meter.observe('drover_allocation_seconds', (this.#clock.boot() - begun) / 1000)
+      })
+    this.#pending.set(container, answer)
+    return answer
+  }
+
+  /** A container that is attached already: true when it may keep the address, false when it must be detached. */
+  adopt(container: ContainerId, address: Ipv4): boolean {
+    const held = this.#book.heldBy(container)
+    if (held !== undefined) return held.address === address
+    const pin = this.#view?.pins.get(address)
+    const pinned = pin?.host === this.#self && pin.confirmed && pin.container === container
+    if (!this.#book.isFree(address) && !(pinned && this.#book.uses.get(address) === undefined)) return false
+    this.#write([taken(address, container, !this.#book.isFree(address), '')])
+    return true
+  }
+
+  /** It keeps its address, and gives it up first when space is short. */
+  stopped(container: ContainerId): void {
+    const held = this.#book.heldBy(container)
+    if (held === undefined || held.use.stoppedAt !== null) return
+    const use: ContainerUse = { ...held.use, stoppedAt: this.#clock.now() }
+    this.#write([{ of: 'address', address: held.address, use }])
+  }
+
+  /** Its address rests and is then free. */
+  removed(container: ContainerId): void {
+    if (this.#pending.has(container)) this.#gone.add(container)
+    const held = this.#book.heldBy(container)
+    if (held === undefined) return
+    this.#write([{ of: 'address', address: held.address, use: this.#resting(held.use.pin) }])
+    this.#upkeep.run()
+  }
+
+  /** Frees whatever belongs to containers that no longer exist. */
+  retain(existing: ReadonlySet<ContainerId>): void {
+    for (const { use } of this.#book.held()) if (!existing.has(use.container)) this.removed(use.container)
+  }
+
+  status(): AllocatorStatus {
+    const uses = [...this.#book.uses.values()]
+    const count = (is: Use['is']): number => uses.filter((use) => use.is === is).length
+    return {
+      managed: this.#book.host,
+      blocks: this.#book.blocks('owned').map(({ cidr }) => cidr),
+      held: count('container'),
+      free: this.#book.free(),
+      resting: count('resting'),
+      lent: count('lent'),
+      open: this.#fence.isOpen(this.stamp()),
+    }
+  }
+
+  checkInvariants(): readonly string[] {
+    return this.#book.checkInvariants()
+  }
+
+  #context(view: View): Context {
+    return {
+      book: this.#book,
+      view,
+      space: this.#space,
+      self: this.#self,
+      trusts: (key) => !this.#busy.has(key) && view.revision >= (this.#touched.get(key) ?? 0),
+      now: this.#clock.now(),
+      rest: this.#rest,
+    }
+  }
+
+  #situation(): { readonly context: Context; readonly epoch: number } | undefined {
+    if (this.#view === undefined || !this.#fresh || !this.#fence.isOpen(this.stamp())) return undefined
+    return { context: this.#context(this.#view), epoch: this.#epoch + 1 }
+  }
+
+  /** Journals, then acts: after a crash at any point the ledger says what may be in use. */
+  #write(changes: readonly Change[]): void {
+    if (changes.length === 0) return
+    this.#ledger.write(entriesOf(changes))
+    this.#book.apply(changes)
+    this.#upkeep.noteRests(changes)
+  }
+
+  #resting(pin: boolean): Use {
+    return { is: 'resting', until: later(this.#clock.now(), this.#rest), pin }
+  }
+
+  /** Does something with a key of the store, during which and after which older views do not count for it. */
+  async #reserve<T extends object>(key: Cidr | Ipv4, work: () => Promise<T>): Promise<T | undefined> {
+    if (this.#busy.has(key)) return undefined
+    this.#busy.add(key)
+    try {
+      const result = await work()
+      if ('revision' in result && typeof result.revision === 'number') this.#touched.set(key, result.revision)
+      return result
+    } finally {
+      this.#busy.delete(key)
+    }
+  }
+
+  #failed(error: unknown): Answer {
+    if (error instanceof DroverError && error.culprit === 'retry') return { is: 'waiting', why: error.line }
+    this.#log.error('an address could not be journalled', { err: error })
+    return { is: 'waiting', why: `the address could not be journalled: ${reasonOf(error)}` }
+  }
+
+  async #allocate(container: ContainerId, requested: readonly string[], begun: Millis): Promise<Answer> {
+    const held = this.#book.heldBy(container)
+    if (held !== undefined) return this.#again(held.address, held.use)
+    if (!this.#fence.isOpen(this.stamp())) return waiting('STORE_UNAVAILABLE', closedText)
+    const problems: string[] = []
+    for (const text of requested) {
+      const attempt = await this.#request(text, container, begun)
+      if (attempt.is !== 'problem') return attempt
+      problems.push(attempt.problem)
+      if (this.#gone.has(container)) return removedAnswer
+    }
+    return await this.#ordinary(container, problems.join('; '), begun)
+  }
+
+  #again(address: Ipv4, use: ContainerUse): Answer {
+    if (use.stoppedAt !== null) this.#write([{ of: 'address', address, use: { ...use, stoppedAt: null } }])
+    return answerOf(address, use.problem)
+  }
+
+  #take(address: Ipv4, container: ContainerId, pin: boolean, problem: string): Answer {
+    this.#write([taken(address, container, pin, problem)])
+    return answerOf(address, problem)
+  }
+
+  async #ordinary(container: ContainerId, problem: string, begun: Millis): Promise<Answer> {
+    for (;;) {
+      if (this.#gone.has(container)) return removedAnswer
+      if (!this.#fence.isOpen(this.stamp())) return waiting('STORE_UNAVAILABLE', closedText)
+      const address = this.#book.next()
+      if (address !== undefined) {
+        const answer = this.#take(address, container, false, problem)
+        this.#upkeep.run() // keeps a spare block
+        return answer
+      }
+      const outcome = await this.#within(begun, this.#upkeep.claim())
+      if (outcome === late || outcome === 'away')
+        return waiting('STORE_UNAVAILABLE', 'the own blocks are full and another cannot be claimed')
+      if (outcome === 'contended')
+        return waiting('STORE_UNAVAILABLE', 'other hosts claim blocks at the same time')
+      if (outcome === 'full') return this.#evict(container, problem)
+    }
+  }
+
+  /** Space is short: the container that has been stopped for longest gives up its address. */
+  #evict(container: ContainerId, problem: string): Answer {
+    const [oldest] = this.#book
+      .held()
+      .filter(({ use }) => use.stoppedAt !== null && !use.pin)
+      .sort((one, other) => (one.use.stoppedAt ?? 0) - (other.use.stoppedAt ?? 0))
+    if (oldest !== undefined) {
+      this.#log.info('a stopped container gives up its address', { container: oldest.use.container })
+      if (this.#clock.now() - (oldest.use.stoppedAt ?? 0) >= this.#rest)
+        return this.#take(oldest.address, container, false, problem)
+      this.#write([{ of: 'address', address: oldest.address, use: this.#resting(false) }])
+    }
+    const rests = [...this.#book.uses.values()].some((use) => use.is === 'resting')
+    const full = new DroverError(
+      'ADDRESS_SPACE_FULL',
+      `every block of ${this.#space.subnet} is owned and used`,
+    )
+    if (rests)
+      return { is: 'waiting', why: `${full.message}; freed addresses rest before they are given again` }
+    this.#meter.count('drover_address_space_full_total')
+    return { is: 'refused', why: full.line }
+  }
+
+  async #request(text: string, container: ContainerId, begun: Millis): Promise<Attempt> {
+    const address = parseIpv4(text)
+    if (address === undefined) return refused(text, 'is not an IPv4 address')
+    if (!isInside(this.#space, address)) return refused(text, `is outside the subnet ${this.#space.subnet}`)
+    if (!isUsable(this.#space, address)) return refused(text, 'is an end of the subnet, which nobody gets')
+    const block = blockAround(this.#space, address)
+    const use = this.#book.uses.get(address)
+    if (use !== undefined) return refused(text, takenText(use))
+    if (this.#book.stateOf(block) === 'returning')
+      return refused(text, 'lies in a block that is being given back')
+    if (this.#book.isFree(address)) return this.#take(address, container, false, '')
+    return await this.#pin(text, address, block, container, begun)
+  }
+
+  async #pin(
+    text: string,
+    address: Ipv4,
+    block: Cidr,
+    container: ContainerId,
+    begun: Millis,
+  ): Promise<Attempt> {
+    if (this.#busy.has(address)) return refused(text, 'is being asked for or given back')
+    const work = this.#reserve(address, () => this.#pinned(text, address, block, container, begun))
+    const attempt = await this.#within(begun, work)
+    if (attempt === late) return waiting('STORE_UNAVAILABLE', `${text} cannot be claimed now`)
+    return attempt ?? refused(text, 'is being asked for or given back')
+  }
+
+  /** Claims the address, or asks its owner and waits for the answer; the address is busy meanwhile. */
+  async #pinned(
+    text: string,
+    address: Ipv4,
+    block: Cidr,
+    container: ContainerId,
+    begun: Millis,
+  ): Promise<Attempt & { readonly revision?: number }> {
+    const outcome = await this.#claims.pin(address, block, container, this.#epoch + 1)
+    if (outcome.is === 'raced') return refused(text, 'changed hands in this moment')
+    if (outcome.is === 'taken') return refused(text, `is taken by ${this.#nameOf(outcome.by)}`)
+    const { revision } = outcome
+    if (outcome.is === 'asked') {
+      const answered = await this.#within(begun, this.#answer(address, container, revision))
+      this.#asks.delete(address)
+      const owner = `${text} belongs to the block of ${this.#nameOf(outcome.owner)}`
+      if (answered === late) return { ...refused(owner, 'which has not answered'), revision }
+      if (answered === 'refused') return { ...refused(owner, 'which has refused it'), revision }
+    }
+    const over = this.#clock.boot() - begun > answerWithin
+    if (over || this.#gone.has(container) || !this.#fence.isOpen(this.stamp()))
+      return { ...refused(text, 'came too late'), revision }
+    return { ...this.#take(address, container, true, ''), revision }
+  }
+
+  /** What the owner of a block says to a request, as seen in later views. */
+  #answer(address: Ipv4, container: ContainerId, revision: number): Promise<'granted' | 'refused'> {
+    return new Promise((resolve) => this.#asks.set(address, { container, revision, resolve }))
+  }
+
+  #hear(view: View): void {
+    for (const [address, { container, revision, resolve }] of this.#asks) {
+      if (view.revision < revision) continue
+      const pin = view.pins.get(address)
+      const ours = pin?.host === this.#self && pin.container === container
+      if (!ours) resolve('refused')
+      else if (pin.confirmed) resolve('granted')
+    }
+  }
+
+  #nameOf(host: HostId | undefined): string {
+    if (host === undefined) return 'an unreadable record'
+    if (host === this.#self) return 'this host'
+    return `host ${printable(this.#view?.hosts.get(host)?.record.name ?? host)}`
+  }
+
+  /** What comes before the answer is due, or `late`; what comes later is looked after by upkeep. */
+  #within<T>(begun: Millis, work: Promise<T>): Promise<T | typeof late> {
+    const left = millis(Math.max(0, begun + answerWithin - this.#clock.boot()))
+    return new Promise((resolve, reject) => {
+      const timer = this.#clock.after(left, () => resolve(late))
+      work.then(resolve, reject).finally(() => timer.cancel())
+    })
+  }
+}
+
+const closedText = 'this host was away from the store for too long, and has not yet seen again what it owns'
+const removedAnswer: Answer = { is: 'refused', why: 'the container was removed meanwhile' }
+
+const answerOf = (address: Ipv4, problem: string): Answer =>
+  problem === '' ? { is: 'address', address } : { is: 'address', address, problem }
+
+const waiting = (code: ErrorCode, detail: string): Answer => ({
+  is: 'waiting',
+  why: new DroverError(code, detail).message,
+})
+
+const refused = (text: string, why: string): Attempt & { readonly is: 'problem' } => ({
+  is: 'problem',
+  problem: `requested address ${printable(text)} ${why}`,
+})
+
+const taken = (address: Ipv4, container: ContainerId, pin: boolean, problem: string): Change => ({
+  of: 'address',
+  address,
+  use: { is: 'container', container, pin, stoppedAt: null, problem },
+})
+
+function takenText(use: Use): string {
+  if (use.is === 'host') return "is this host's own address"
+  if (use.is === 'resting') return 'was freed a moment ago and rests'
+  if (use.is === 'lent') return 'is taken by a container of another host'
+  return `is taken by container ${use.container.slice(0, 12)}`
+}

@@ -1,0 +1,93 @@
+/**
+ * When a host must stop trusting what it owns, and when another host's claims may be taken back. Pure: every
+ * time comes in. The two halves fit together: a host that could not renew for half the grace is closed, and its
+ * blocks are taken no earlier than a whole grace after its key was last seen.
+ */
+import type { Environment } from '../model/environment.ts'
+import type { HostId } from '../model/records.ts'
+import type { Instant, Millis } from '../model/time.ts'
+
+/** One moment by both clocks. */
+export interface Stamp {
+  readonly boot: Millis
+  readonly wall: Instant
+}
+
+/** Time from one moment to another by the larger of boot time and wall clock. */
+export const span = (from: Stamp, to: Stamp): number => Math.max(to.boot - from.boot, to.wall - from.wall)
+
+/** Whether this host may allocate. */
+export class Fence {
+  readonly #limit: number
+  #renewed: Stamp | undefined
+  #aliveRevision = Number.POSITIVE_INFINITY
+  #open = false
+
+  constructor(grace: Millis) {
+    this.#limit = grace / 2
+  }
+
+  /** What the ledger remembers of the last renewal; it counts only while time has not gone back. */
+  restore(renewed: Stamp, now: Stamp): void {
+    if (now.boot < renewed.boot && now.wall < renewed.wall) return
+    const boot = now.boot < renewed.boot ? (0 as Millis) : renewed.boot // rebooted: only the wall clock knows
+    if (now.wall < renewed.wall && boot !== renewed.boot) return
+    this.#renewed = { boot, wall: renewed.wall }
+    this.#open = span(this.#renewed, now) < this.#limit
+  }
+
+  /** The lease was prolonged by a call sent at `sent`; the alive key stands since `aliveRevision`. */
+  renewed(sent: Stamp, aliveRevision: number): void {
+    this.#renewed = sent
+    this.#aliveRevision = aliveRevision
+  }
+
+  /** A fresh view at `revision` that holds our alive key: nobody can take what it shows as ours. */
+  confirm(revision: number, now: Stamp): void {
+    if (revision >= this.#aliveRevision && !this.#isLate(now)) this.#open = true
+  }
+
+  /** Closes by itself, and stays closed until it is renewed and confirmed. */
+  isOpen(now: Stamp): boolean {
+    if (this.#open && this.#isLate(now)) this.#open = false
+    return this.#open
+  }
+
+  #isLate(now: Stamp): boolean {
+    return this.#renewed === undefined || span(this.#renewed, now) >= this.#limit
+  }
+}
+
+/** How long other hosts have given no sign of life, as far as this host could see. */
+export class Silences {
+  readonly #grace: Millis
+  readonly #attention: Millis
+  readonly #since = new Map<HostId, number>()
+  #lastLook = Number.NEGATIVE_INFINITY
+
+  /** After a look that is older than `attention` everything counts from the start. */
+  constructor(grace: Millis, attention: Millis) {
+    this.#grace = grace
+    this.#attention = attention
+  }
+
+  /** Looks at a view; without a fresh one nothing can be known, and every silence starts again. */
+  look(hosts: Environment['hosts'], claimants: Iterable<HostId>, fresh: boolean, boot: Millis): void {
+    if (!fresh || boot - this.#lastLook > this.#attention) this.#since.clear()
+    this.#lastLook = boot
+    if (!fresh) return
+    const silent = new Set<HostId>()
+    for (const id of claimants) {
+      const host = hosts.get(id)
+      if (host?.alive === undefined && host?.reachability !== 'answers') silent.add(id)
+    }
+    for (const id of this.#since.keys()) if (!silent.has(id)) this.#since.delete(id)
+    for (const id of silent) if (!this.#since.has(id)) this.#since.set(id, boot)
+  }
+
+  /** Whether a host's claims may be taken back. */
+  isOver(host: HostId, boot: Millis): boolean {
+    const since = this.#since.get(host)
+    return since !== undefined && boot - since >= this.#grace
+  }
+}
