@@ -17,11 +17,11 @@ export type Grant =
 
 /** Who owns which address; `ipam/` behind it. */
 export interface Addresses {
-  acquire(container: ContainerId, requested: readonly string[]): Promise<Grant>
+  allocate(container: ContainerId, requested: readonly string[]): Promise<Grant>
   addressOf(container: ContainerId): Ipv4 | undefined
   stopped(container: ContainerId): void
   /** The container is gone for good. */
-  release(container: ContainerId): void
+  removed(container: ContainerId): void
 }
 
 /** Links into network namespaces; `network/` behind it. */
@@ -123,6 +123,17 @@ export class Containers {
     }
   }
 
+  /** Cuts off whoever lost its address to another host, at once; it then gets another one. */
+  lose(lost: readonly ContainerId[]): void {
+    for (const id of lost) {
+      const one = this.#kept.get(id)
+      if (one === undefined) continue
+      this.#letGo(one)
+      one.address = null
+      this.#settle(id)
+    }
+  }
+
   close(): void {
     this.#closed = true
     for (const one of this.#kept.values()) one.retry?.cancel()
@@ -144,7 +155,7 @@ export class Containers {
     one.retry?.cancel()
     this.#kept.delete(id)
     this.#letGo(one)
-    this.#deps.addresses.release(id)
+    this.#deps.addresses.removed(id)
     this.#deps.log.info('container released', { container: one.container.name, ...addressField(one.address) })
     this.#deps.onChange()
   }
@@ -185,7 +196,7 @@ export class Containers {
     const owner = this.#namespaceOwner(one, inode)
     if (owner !== undefined) return this.#share(one, owner)
     const resolving = this.#resolve(one)
-    const grant = await this.#deps.addresses.acquire(container.id, wish.requestedAddresses)
+    const grant = await this.#deps.addresses.allocate(container.id, wish.requestedAddresses)
     if (grant.is !== 'address') {
       await resolving
       throw new DroverError(grant.is === 'refused' ? 'ADDRESS_REFUSED' : 'ADDRESS_SPACE_FULL', grant.why)

@@ -3,29 +3,27 @@
  * it says. `drover store move` replaces it by another one; servers, tunnel and engine watch live on.
  */
 import type { EngineState } from '../docker/watch.ts'
+import type { Allocator } from '../ipam/allocator.ts'
 import type { Environment, Reachability } from '../model/environment.ts'
 import type { Keys } from '../model/keys.ts'
+import { type Clock, sleep } from '../model/ports.ts'
 import type { HostId, HostRecord } from '../model/records.ts'
+import { seconds } from '../model/time.ts'
 import type { Store, Update } from '../store/store.ts'
+import type { Adoption } from './adoption.ts'
 import type { Containers, Held } from './containers.ts'
 import type { Observer } from './observer.ts'
 import { ownRecords } from './own-records.ts'
 import type { Publisher } from './publisher.ts'
 import type { Tasks } from './tasks.ts'
 
-/** The allocator's reading side. */
-export interface AddressBook {
-  observe(environment: Environment, fresh: boolean): void
-  /** Forgets whoever is not in here: the engine has spoken. */
-  retain(containers: EngineState['containers']): void
-  close(): Promise<void>
-}
-
 export interface ControlDeps {
   readonly store: Store
   readonly observer: Observer
   readonly publisher: Publisher
-  readonly book: AddressBook
+  readonly allocator: Allocator
+  readonly adoption: Adoption
+  readonly clock: Clock
   readonly containers: Containers
   readonly tasks: Tasks
   /** This host's record as it should be now. */
@@ -36,6 +34,9 @@ export interface ControlDeps {
 export class Control {
   readonly #deps: ControlDeps
   readonly #keys: Keys
+  readonly #stop = new AbortController()
+  #seen = false
+  #engine: EngineState | undefined
   #engineHeard = false
 
   constructor(deps: ControlDeps, keys: Keys) {
@@ -59,6 +60,7 @@ export class Control {
     const { tasks, observer, publisher } = this.#deps
     tasks.run('observer', observer.start())
     tasks.run('alive key', publisher.keepAlive())
+    tasks.run('address upkeep', this.#upkeep())
   }
 
   /** A raw update of the store. */
@@ -68,18 +70,28 @@ export class Control {
 
   /** A new snapshot. */
   observed(environment: Environment): void {
-    const { book, containers, observer, onEnvironment } = this.#deps
-    book.observe(environment, observer.fresh)
+    const { allocator, adoption, containers, observer, onEnvironment } = this.#deps
+    const lost = allocator.observe(environment, observer.fresh)
+    const first = !this.#seen
+    this.#seen = true
+    if (first) adoption.adopt()
+    containers.lose(lost.map(({ container }) => container))
     containers.recheck(undefined)
-    this.publish()
+    if (first && this.#engine !== undefined) this.engine(this.#engine)
+    else this.publish()
     onEnvironment(environment)
   }
 
+  /** What the engine runs; kept until there is a snapshot to judge it by. */
   engine(state: EngineState): void {
-    if (!state.connected) return
+    this.#engine = state
+    if (!state.connected || !this.#seen) return
     const first = !this.#engineHeard
     this.#engineHeard = true
-    if (first) this.#deps.book.retain(state.containers)
+    if (first) {
+      this.#deps.allocator.retain(new Set(state.containers.keys()))
+      this.#deps.adoption.prune(state.containers)
+    }
     this.#deps.containers.apply(state.containers)
     this.publish()
   }
@@ -99,18 +111,19 @@ export class Control {
 
   /** Stops everything but what is in the kernel. */
   async close(): Promise<void> {
-    const { observer, publisher, containers, book } = this.#deps
+    const { observer, publisher, containers, allocator, store } = this.#deps
+    this.#stop.abort()
     containers.close()
     observer.close()
     await publisher.close()
-    await book.close()
+    await allocator.settled()
+    await store.close()
   }
 
-  /** Takes this host out of the environment. */
-  async withdraw(): Promise<void> {
-    this.#deps.containers.close()
-    this.#deps.observer.close()
-    await this.#deps.publisher.withdraw()
-    await this.#deps.book.close()
+  async #upkeep(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      this.#deps.allocator.tick()
+      await sleep(this.#deps.clock, seconds(1), this.#stop.signal).catch(() => undefined)
+    }
   }
 }

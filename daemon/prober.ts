@@ -7,11 +7,11 @@ import type { Environment, Reachability } from '../model/environment.ts'
 import type { Ipv4 } from '../model/ip.ts'
 import { type Clock, type Log, type Meter, sleep } from '../model/ports.ts'
 import type { HostId } from '../model/records.ts'
-import { millis, seconds } from '../model/time.ts'
+import { type Millis, millis, seconds } from '../model/time.ts'
 
 export interface Echo {
   /** The addresses that answered within `timeout` milliseconds. */
-  probe(addresses: readonly Ipv4[], options: { readonly timeout: number }): Promise<ReadonlySet<Ipv4>>
+  probe(addresses: readonly Ipv4[], options: { readonly timeout: Millis }): Promise<ReadonlySet<Ipv4>>
 }
 
 export interface ProberDeps {

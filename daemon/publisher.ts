@@ -7,7 +7,7 @@ import { reasonOf } from '../model/errors.ts'
 import type { Keys } from '../model/keys.ts'
 import { type Clock, type Log, type Meter, type Sealer, sleep } from '../model/ports.ts'
 import { encodeRecord, type HostId } from '../model/records.ts'
-import { type Instant, millis, seconds } from '../model/time.ts'
+import { type Instant, type Millis, millis, seconds } from '../model/time.ts'
 import type { Lease, Store, Update, Write } from '../store/store.ts'
 
 export interface PublisherDeps {
@@ -16,6 +16,14 @@ export interface PublisherDeps {
   readonly clock: Clock
   readonly log: Log
   readonly meter: Meter
+  /** The alive key, written at `revision`, was prolonged by a call that was sent at `sent`. */
+  readonly onRenewed: (sent: Sent, revision: number) => void
+}
+
+/** One moment by both clocks. */
+export interface Sent {
+  readonly boot: Millis
+  readonly wall: Instant
 }
 
 export interface PublisherOptions {
@@ -41,16 +49,11 @@ export class Publisher {
   #running: Promise<void> | undefined
   #again = false
   #lease: Lease | undefined
-  #renewed: Instant | undefined
+  #aliveRevision = 0
 
   constructor(deps: PublisherDeps, options: PublisherOptions) {
     this.#deps = deps
     this.#options = options
-  }
-
-  /** When the alive key was last renewed; undefined before the first time. */
-  get renewed(): Instant | undefined {
-    return this.#renewed
   }
 
   /** What the watch says stands under our own keys. */
@@ -79,8 +82,9 @@ export class Publisher {
     const { clock, log, meter } = this.#deps
     while (!this.#stop.signal.aborted) {
       try {
+        const sent = { boot: clock.boot(), wall: clock.now() }
         await this.#renew()
-        this.#renewed = clock.now()
+        this.#deps.onRenewed(sent, this.#aliveRevision)
       } catch (err) {
         meter.count('drover_failures_total', 1, { what: 'lease' })
         log.debug('the alive key could not be renewed', { err })
@@ -126,7 +130,11 @@ export class Publisher {
     if (this.#lease !== undefined && (await this.#lease.keepAlive())) return
     this.#lease = await store.grant(leaseSeconds)
     const value = sealer.seal(keys.alive(self), { host: self, since: started })
-    await store.transact([], [{ is: 'put', key: keys.alive(self), value, lease: this.#lease }])
+    const outcome = await store.transact(
+      [],
+      [{ is: 'put', key: keys.alive(self), value, lease: this.#lease }],
+    )
+    this.#aliveRevision = outcome.revision
   }
 
   #kick(): void {

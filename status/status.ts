@@ -42,6 +42,7 @@ export interface Vitals {
   readonly peers: readonly PeerState[]
   readonly problems: readonly Problem[]
   readonly lastSeen: ReadonlyMap<HostId, number>
+  readonly now: number
 }
 
 export interface PeerView {
@@ -219,7 +220,7 @@ export function hostsView(environment: Environment, vitals: Vitals): readonly Ho
       blocks: blocks.filter(([, claim]) => claim.host === record.id).map(([cidr]) => cidr),
       backend: 'wireguard',
       engine: record.engine,
-      lastSeen: timeOrNull(vitals.lastSeen.get(record.id)),
+      lastSeen: timeOrNull(record.id === environment.self ? vitals.now : vitals.lastSeen.get(record.id)),
     }))
     .sort((one, other) => one.name.localeCompare(other.name))
 }

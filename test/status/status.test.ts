@@ -27,6 +27,7 @@ const vitals: Vitals = {
   ],
   problems: [],
   lastSeen: new Map([[hostId('h2'), Date.UTC(2026, 0, 2)]]),
+  now: Date.UTC(2026, 0, 3),
 }
 const snapshot = environment({
   hosts: [

@@ -1,0 +1,144 @@
+/**
+ * The composition root of the control plane: the only place where a `Control` and its parts are made. Nothing
+ * here touches the machine; `Lifecycle` starts what is made.
+ */
+import { join } from 'node:path'
+import { wishOf } from '../docker/labels.ts'
+import { Allocator } from '../ipam/allocator.ts'
+import type { Environment } from '../model/environment.ts'
+import { type Ipv4, parseIpv4 } from '../model/ip.ts'
+import { keysOf } from '../model/keys.ts'
+import type { Ledger, Log, Meter } from '../model/ports.ts'
+import type { HostRecord } from '../model/records.ts'
+import type { Instant } from '../model/time.ts'
+import type { Attachment } from '../network/attachments.ts'
+import type { HostIdentity } from '../pki/identity.ts'
+import { EnvelopeSealer } from '../pki/sealer.ts'
+import { SqliteLedger } from '../store/ledger.ts'
+import { openStore } from '../store/open.ts'
+import type { Store } from '../store/store.ts'
+import { Adoption } from './adoption.ts'
+import { NetworkAttacher } from './attacher.ts'
+import type { Config } from './config/resolve.ts'
+import { Containers } from './containers.ts'
+import { Control } from './control.ts'
+import { Fold } from './fold.ts'
+import type { Membership } from './membership.ts'
+import { Observer } from './observer.ts'
+import { Publisher } from './publisher.ts'
+import type { System } from './system.ts'
+import type { Tasks } from './tasks.ts'
+
+/** Where DNS and metadata answer containers (docs/architecture.md). */
+export const serversAddress: Ipv4 = parseIpv4('169.254.169.250') as Ipv4
+
+export interface Ledgers {
+  /** Addresses, and the counter of signatures. */
+  readonly journal: Ledger
+  /** The last snapshot of a store that is elsewhere. */
+  readonly snapshots: Ledger
+}
+
+export interface ControlParts {
+  readonly system: System
+  readonly log: Log
+  readonly meter: Meter
+  readonly tasks: Tasks
+  readonly ledgers: Ledgers
+  readonly identity: HostIdentity
+  readonly config: Config
+  readonly started: Instant
+  /** Attachments that the kernel has now. */
+  readonly found: readonly Attachment[]
+  readonly hostRecord: (managed: Ipv4 | undefined) => HostRecord
+  readonly onEnvironment: (environment: Environment) => void
+}
+
+export function openLedgers(state: string): Ledgers {
+  return {
+    journal: new SqliteLedger({ path: join(state, 'journal.db') }),
+    snapshots: new SqliteLedger({ path: join(state, 'snapshot.db') }),
+  }
+}
+
+export function storeOf(
+  url: string,
+  config: Config,
+  deps: Pick<System, 'clock'> & { readonly log: Log },
+): Store {
+  const { ca, cert, key, user, password } = config.store
+  return openStore(
+    { url, path: join(config.state, 'store.db'), tls: { ca, cert, key }, user, password },
+    deps,
+  )
+}
+
+/** What holds for the environment wherever its store is. */
+export function composeControl(parts: ControlParts, membership: Membership, store: Store): Control {
+  const { system, log, meter, tasks, ledgers, identity, config, found } = parts
+  const { clock, names, applier, netns } = system
+  const { settings } = membership
+  const keys = keysOf(membership.environment)
+  const self = identity.id
+  const sealer = new EnvelopeSealer({ identity, ledger: ledgers.journal })
+  const allocator = new Allocator(
+    { store, ledger: ledgers.journal, sealer, clock, log, meter },
+    { keys, self, settings },
+  )
+  const attacher = new NetworkAttacher(
+    { applier, netns, hostAddress: () => allocator.managed() },
+    {
+      names,
+      subnet: settings.subnet,
+      domain: settings.domain,
+      mtu: config.tunnel.mtu,
+      servers: serversAddress,
+    },
+    found,
+  )
+  const containers = new Containers(
+    { addresses: allocator, attacher, wishOf, clock, log, meter, onChange: () => control.publish() },
+    { environment: membership.environment, hostInode: attacher.inodeOf(process.pid) ?? 0 },
+  )
+  const publisher = new Publisher(
+    { store, sealer, clock, log, meter, onRenewed: (sent, revision) => allocator.renewed(sent, revision) },
+    { keys, self, started: parts.started },
+  )
+  const observer = new Observer(
+    {
+      store,
+      fold: new Fold({ log, meter }, { keys, self, settings }),
+      snapshots: membership.store === 'embedded' ? undefined : ledgers.snapshots,
+      clock,
+      log,
+      meter,
+      onUpdate: (update) => control.updated(update),
+      onEnvironment: (environment) => control.observed(environment),
+    },
+    keys,
+  )
+  const adoption = new Adoption(
+    {
+      adopt: (container, address) => allocator.adopt(container, address),
+      detach: (inode) => applier.detach(inode),
+      log,
+    },
+    found,
+  )
+  const control: Control = new Control(
+    {
+      store,
+      observer,
+      publisher,
+      allocator,
+      adoption,
+      containers,
+      clock,
+      tasks,
+      hostRecord: () => parts.hostRecord(allocator.managed()),
+      onEnvironment: parts.onEnvironment,
+    },
+    keys,
+  )
+  return control
+}

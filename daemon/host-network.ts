@@ -1,0 +1,90 @@
+/**
+ * Keeps the host's own part of the network as the plan says: after every snapshot, and every 30 s because
+ * somebody may have changed the machine.
+ */
+import type { EngineNetwork } from '../model/engine.ts'
+import type { Environment } from '../model/environment.ts'
+import type { Clock, Log, Meter, Timer } from '../model/ports.ts'
+import { seconds } from '../model/time.ts'
+import type { HostOutcome, NetworkApplier } from '../network/apply.ts'
+import {
+  bridgesOf,
+  type HostPlan,
+  type HostPlanOptions,
+  hostPlan,
+  signatureOf,
+} from '../network/host-plan.ts'
+import { Latest } from './latest.ts'
+
+export interface HostNetworkDeps {
+  readonly applier: NetworkApplier
+  readonly clock: Clock
+  readonly log: Log
+  readonly meter: Meter
+  /** After every successful application. */
+  readonly onApplied: (outcome: HostOutcome) => void
+}
+
+const reapplyEvery = seconds(30)
+
+export class HostNetwork {
+  readonly #deps: HostNetworkDeps
+  readonly #options: Omit<HostPlanOptions, 'bridges'>
+  readonly #latest: Latest<HostPlan>
+  #environment: Environment | undefined
+  #networks: readonly EngineNetwork[] = []
+  #signature = ''
+  #timer: Timer | undefined
+
+  constructor(deps: HostNetworkDeps, options: Omit<HostPlanOptions, 'bridges'>) {
+    this.#deps = deps
+    this.#options = options
+    this.#latest = new Latest((plan) => this.#apply(plan), {
+      clock: deps.clock,
+      onFailure: (err) => {
+        this.#signature = ''
+        deps.meter.count('drover_failures_total', 1, { what: 'host network' })
+        deps.log.error('the network of this host could not be set up', { err })
+      },
+    })
+  }
+
+  observe(environment: Environment): void {
+    this.#environment = environment
+    this.#offer()
+  }
+
+  networks(networks: readonly EngineNetwork[]): void {
+    this.#networks = networks
+    this.#offer()
+  }
+
+  /** Applies the plan again although it is the same: the tunnel's device has come, or Docker has restarted. */
+  again(): void {
+    this.#signature = ''
+    this.#offer()
+  }
+
+  async close(): Promise<void> {
+    this.#timer?.cancel()
+    await this.#latest.close()
+  }
+
+  #offer(): void {
+    if (this.#environment === undefined) return
+    const plan = hostPlan(this.#environment, { ...this.#options, bridges: bridgesOf(this.#networks) })
+    const signature = signatureOf(plan)
+    if (signature === this.#signature) return
+    this.#signature = signature
+    this.#latest.offer(plan)
+  }
+
+  async #apply(plan: HostPlan): Promise<void> {
+    const outcome = await this.#deps.applier.applyHost(plan)
+    if (outcome.changes > 0)
+      this.#deps.log.debug('network of this host changed', { changes: outcome.changes })
+    this.#timer?.cancel()
+    this.#timer = this.#deps.clock.after(reapplyEvery, () => this.again())
+    this.#deps.onApplied(outcome)
+  }
+}

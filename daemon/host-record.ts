@@ -1,0 +1,35 @@
+/**
+ * What this host says of itself.
+ */
+import type { Ipv4 } from '../model/ip.ts'
+import type { HostRecord } from '../model/records.ts'
+import type { Instant } from '../model/time.ts'
+import type { HostIdentity } from '../pki/identity.ts'
+import type { Config } from './config/resolve.ts'
+
+export interface HostFacts {
+  readonly hostname: string
+  readonly size: { readonly memory: number; readonly milliCpu: number; readonly disk: number }
+  readonly managed: Ipv4 | undefined
+  /** Version of the Docker engine; empty while there is none. */
+  readonly engine: string
+  /** When this host joined. */
+  readonly createdAt: Instant
+}
+
+export function hostRecordOf(identity: HostIdentity, config: Config, facts: HostFacts): HostRecord {
+  return {
+    id: identity.id,
+    name: config.host.name,
+    hostname: facts.hostname,
+    signingKey: identity.signingKey,
+    wireguardKey: identity.wireguardKey,
+    endpoint: { address: config.host.address, wireguard: config.tunnel.port },
+    managed: facts.managed ?? null,
+    capabilities: [],
+    engine: facts.engine,
+    labels: {},
+    ...facts.size,
+    createdAt: facts.createdAt,
+  }
+}

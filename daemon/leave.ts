@@ -1,0 +1,64 @@
+/**
+ * Undoes everything that Drover did to this machine: attachments, routes, rules, resolv.conf files, the tunnel,
+ * this host's records in the store, and the state folder. Containers keep running, without their managed address.
+ */
+import { rmSync } from 'node:fs'
+import { reasonOf } from '../model/errors.ts'
+import { keysOf } from '../model/keys.ts'
+import type { Log } from '../model/ports.ts'
+import type { HostId } from '../model/records.ts'
+import { restoreResolvFile } from '../network/resolv-file.ts'
+import { openEnvelope } from '../pki/envelope.ts'
+import type { Store, Write } from '../store/store.ts'
+import type { Config } from './config/resolve.ts'
+import type { Membership } from './membership.ts'
+import type { System } from './system.ts'
+import type { Tunnel } from './tunnel.ts'
+
+export interface LeaveDeps {
+  readonly system: System
+  readonly tunnel: Tunnel
+  readonly log: Log
+  /** Undefined for a machine that is no member. */
+  readonly member:
+    | { readonly membership: Membership; readonly self: HostId; readonly store: Store }
+    | undefined
+}
+
+export async function leave({ system, tunnel, log, member }: LeaveDeps, config: Config): Promise<void> {
+  await restoreResolvers(system, log)
+  await tunnel.remove()
+  await system.applier.leave(member?.membership.settings.subnet)
+  if (member !== undefined) {
+    const prefix = keysOf(member.membership.environment).prefix
+    await withdraw(member.store, prefix, member.self).catch((error: unknown) => {
+      log.warn('the records of this host could not be taken out of the store', { why: reasonOf(error) })
+    })
+    await member.store.close()
+  }
+  for (const folder of [config.state, config.run]) rmSync(folder, { recursive: true, force: true })
+  log.info('this machine has left', { environment: config.environment })
+}
+
+async function restoreResolvers({ engine }: System, log: Log): Promise<void> {
+  const containers = await engine.list().catch((error: unknown) => {
+    log.warn('resolv.conf of containers is left as it is: the Docker engine does not answer', {
+      why: reasonOf(error),
+    })
+    return []
+  })
+  for (const { container } of containers) {
+    if (container.resolvConf !== '') await restoreResolvFile(container.resolvConf)
+  }
+}
+
+/** Deletes what this host has signed: its record, its containers', its claims. Settings stay for the others. */
+async function withdraw(store: Store, prefix: string, self: HostId): Promise<void> {
+  const { entries } = await store.list(prefix)
+  const own = entries.filter(({ key, value }) => {
+    const opened = openEnvelope(value)
+    return opened.is === 'ok' && opened.value.key === self && key !== `${prefix}settings`
+  })
+  const writes: Write[] = own.map(({ key }) => ({ is: 'delete', key }))
+  for (let at = 0; at < writes.length; at += 100) await store.transact([], writes.slice(at, at + 100))
+}

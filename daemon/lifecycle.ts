@@ -1,0 +1,330 @@
+/**
+ * Starts and stops what `compose.ts` made, in the order that loses nothing: the walls before the first route,
+ * the servers once their address is there, containers last. Stopping leaves everything in the kernel.
+ */
+
+import type { Dns } from '../dns/dns.ts'
+import { startDns } from '../dns/dns.ts'
+import type { EngineState } from '../docker/watch.ts'
+import { type Metadata, startMetadata } from '../metadata/thread.ts'
+import type { Environment } from '../model/environment.ts'
+import { DroverError } from '../model/errors.ts'
+import { formatIpv4, type Ipv4 } from '../model/ip.ts'
+import { keysOf } from '../model/keys.ts'
+import type { Log } from '../model/ports.ts'
+import type { HostRecord } from '../model/records.ts'
+import type { Millis } from '../model/time.ts'
+import type { HostIdentity } from '../pki/identity.ts'
+import { type AdminServer, startAdmin } from '../status/server.ts'
+import { containersView, hostsView, type Problem, statusOf, type Vitals } from '../status/status.ts'
+import { copyStore } from '../store/move.ts'
+import { composeControl, type Ledgers, openLedgers, serversAddress, storeOf } from './compose.ts'
+import type { Config } from './config/resolve.ts'
+import type { Control } from './control.ts'
+import { HostNetwork } from './host-network.ts'
+import { hostRecordOf } from './host-record.ts'
+import { machineFacts, machineSize } from './machine.ts'
+import { type Membership, writeMembership } from './membership.ts'
+import type { PrometheusMeter } from './meter.ts'
+import { Prober } from './prober.ts'
+import type { System } from './system.ts'
+import type { Tasks } from './tasks.ts'
+import type { Tunnel } from './tunnel.ts'
+import { version } from './version.ts'
+
+export interface LifecycleDeps {
+  readonly system: System
+  readonly log: Log
+  readonly meter: PrometheusMeter
+  readonly tasks: Tasks
+  readonly tunnel: Tunnel
+  readonly identity: HostIdentity
+}
+
+interface Servers {
+  readonly dns: Dns
+  readonly metadata: Metadata
+}
+
+export class Lifecycle {
+  readonly #deps: LifecycleDeps
+  readonly #config: Config
+  readonly #stop = new AbortController()
+  readonly #ledgers: Ledgers
+  readonly #network: HostNetwork
+  readonly #prober: Prober
+  readonly #size = machineSize()
+  readonly #hostname = machineFacts().hostname
+  readonly #started
+  #membership: Membership
+  #control: Control | undefined
+  #servers: Servers | undefined
+  #admin: AdminServer | undefined
+  #engine: EngineState | undefined
+  #engineVersion = ''
+  #networkUp: (() => void) | undefined
+  #moving = false
+
+  constructor(deps: LifecycleDeps, config: Config, membership: Membership) {
+    const { system, log, meter } = deps
+    this.#deps = deps
+    this.#config = config
+    this.#membership = membership
+    this.#started = system.clock.now()
+    this.#ledgers = openLedgers(config.state)
+    this.#network = new HostNetwork(
+      { applier: system.applier, clock: system.clock, log, meter, onApplied: () => this.#networkUp?.() },
+      {
+        names: system.names,
+        tunnel: { name: config.tunnel.interface, mtu: config.tunnel.mtu },
+        servers: { address: serversAddress, dnsPort: config.dns.port, metadataPort: config.metadata.port },
+      },
+    )
+    this.#prober = new Prober({
+      echo: { probe: (addresses, options) => system.pinger.probe(addresses, this.#probeOptions(options)) },
+      clock: system.clock,
+      log,
+      meter,
+      environment: () => this.#control?.environment,
+      onResult: (reachability) => this.#control?.probed(reachability),
+    })
+  }
+
+  /** Resolves when containers of this host are served. */
+  async start(): Promise<void> {
+    const { tasks, system, tunnel, log } = this.#deps
+    this.#admin = await startAdmin(this.#actions(), this.#config.admin)
+    const networkUp = new Promise<void>((resolve) => {
+      this.#networkUp = resolve
+    })
+    await this.#newControl()
+    await Promise.race([networkUp, this.#stopped()])
+    if (this.#stop.signal.aborted) return
+    await this.#startServers()
+    tasks.run(
+      'tunnel',
+      tunnel.run(() => this.#network.again()),
+    )
+    tasks.run('probes', this.#prober.run())
+    tasks.run(
+      'engine watch',
+      system.engineWatch.run((state) => this.#engineChanged(state), this.#stop.signal),
+    )
+    log.info('listening', {
+      dns: this.#place(53, this.#config.dns.port),
+      metadata: this.#place(80, this.#config.metadata.port),
+      admin: this.#config.admin,
+    })
+  }
+
+  /** Ends the daemon; the kernel and the tunnel process go on. */
+  async stop(): Promise<void> {
+    this.#stop.abort()
+    this.#prober.close()
+    await this.#admin?.close()
+    await this.#control?.close()
+    await this.#network.close()
+    await this.#servers?.dns.close()
+    await this.#servers?.metadata.close()
+    this.#deps.tunnel.close()
+    this.#ledgers.journal.close()
+    this.#ledgers.snapshots.close()
+  }
+
+  #stopped(): Promise<void> {
+    const { signal } = this.#stop
+    return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+  }
+
+  async #newControl(): Promise<void> {
+    const { system, log, meter, tasks, identity } = this.#deps
+    const found = await system.applier.attached()
+    const store = storeOf(this.#membership.store, this.#config, { clock: system.clock, log })
+    this.#control = composeControl(
+      {
+        system,
+        log,
+        meter,
+        tasks,
+        identity,
+        found,
+        ledgers: this.#ledgers,
+        config: this.#config,
+        started: this.#started,
+        hostRecord: (managed) => this.#hostRecord(managed),
+        onEnvironment: (environment) => this.#project(environment),
+      },
+      this.#membership,
+      store,
+    )
+    if (this.#engine !== undefined) this.#control.engine(this.#engine)
+    this.#control.start()
+  }
+
+  #hostRecord(managed: Ipv4 | undefined): HostRecord {
+    const before = this.#control?.environment?.hosts.get(this.#deps.identity.id)?.record
+    return hostRecordOf(this.#deps.identity, this.#config, {
+      managed,
+      hostname: this.#hostname,
+      size: this.#size,
+      engine: this.#engineVersion,
+      createdAt: before?.createdAt ?? this.#started,
+    })
+  }
+
+  /** One snapshot in, many projections out. */
+  #project(environment: Environment): void {
+    this.#network.observe(environment)
+    this.#deps.tunnel.observe(environment)
+    this.#servers?.dns.apply(environment)
+    this.#servers?.metadata.apply(environment)
+  }
+
+  async #startServers(): Promise<void> {
+    const { system, log, meter } = this.#deps
+    const address = formatIpv4(serversAddress)
+    const { domain } = this.#membership.settings
+    const { port, upstreams, resolvConf, search } = this.#config.dns
+    const dns = await startDns(
+      { clock: system.clock, log, meter },
+      { address, port, upstreams, resolvConf, search, domain },
+    )
+    const metadata = await startMetadata({ log, meter }, { address, port: this.#config.metadata.port })
+    this.#servers = { dns, metadata }
+    if (this.#engine !== undefined) dns.applyNetworks(this.#engine.networks)
+    const environment = this.#control?.environment
+    if (environment !== undefined) this.#project(environment)
+  }
+
+  #engineChanged(state: EngineState): void {
+    const was = this.#engine?.connected
+    this.#engine = state
+    this.#deps.meter.gauge('drover_engine_connected', state.connected ? 1 : 0)
+    if (state.connected && was !== true) {
+      this.#deps.tasks.run('engine version', this.#learnEngine())
+      this.#network.again()
+    }
+    this.#control?.engine(state)
+    this.#servers?.dns.applyNetworks(state.networks)
+    this.#network.networks(state.networks)
+  }
+
+  async #learnEngine(): Promise<void> {
+    const { system, log } = this.#deps
+    try {
+      this.#engineVersion = (await system.engine.version()).version
+      this.#control?.publish()
+    } catch (err) {
+      log.debug('the version of the engine is not known yet', { err })
+    }
+  }
+
+  #probeOptions(options: { readonly timeout: Millis }) {
+    const managed = this.#control?.environment?.hosts.get(this.#deps.identity.id)?.record.managed
+    return {
+      ...options,
+      ...(managed == null ? {} : { source: managed }),
+      interface: this.#config.tunnel.interface,
+    } as const
+  }
+
+  #actions() {
+    const view =
+      <T>(render: (environment: Environment) => T) =>
+      (): T | undefined => {
+        const environment = this.#control?.environment
+        return environment === undefined ? undefined : render(environment)
+      }
+    return {
+      views: {
+        status: view((environment) => statusOf(environment, this.#vitals())),
+        ps: view(containersView),
+        hosts: view((environment) => hostsView(environment, this.#vitals())),
+      },
+      metrics: async () => {
+        await this.#servers?.metadata.stats()
+        return this.#deps.meter.text()
+      },
+      moveStore: (url: string) => this.#moveStore(url),
+    }
+  }
+
+  #vitals(): Vitals {
+    const { system, tunnel } = this.#deps
+    const { store } = this.#membership
+    return {
+      version,
+      hostName: this.#config.host.name,
+      since: this.#started,
+      now: system.clock.now(),
+      store: { kind: store === 'embedded' ? 'embedded' : 'etcd', connected: this.#control?.fresh ?? false },
+      docker: {
+        connected: this.#engine?.connected ?? false,
+        endpoint: system.engineName,
+        version: this.#engineVersion,
+      },
+      tunnel: tunnel.state(),
+      servers: {
+        dns: this.#place(53, this.#config.dns.port),
+        metadata: this.#place(80, this.#config.metadata.port),
+      },
+      peers: tunnel.peers(),
+      problems: this.#problems(),
+      lastSeen: this.#prober.lastSeen,
+    }
+  }
+
+  #problems(): readonly Problem[] {
+    const { system, tunnel } = this.#deps
+    const problems: Problem[] = []
+    if (this.#engine?.connected !== true)
+      problems.push({
+        what: `the Docker engine at ${system.engineName} does not answer`,
+        remedy: 'start it; Drover picks it up by itself',
+      })
+    if (this.#control?.fresh !== true)
+      problems.push({
+        what: `the store ${this.#membership.store} is out of reach: going on with the last snapshot`,
+        remedy: 'check etcd and the way to it; nothing that works stops',
+      })
+    if (!tunnel.state().running)
+      problems.push({
+        what: 'the tunnel process does not answer',
+        remedy: 'see its log; Drover starts it again by itself',
+      })
+    return problems
+  }
+
+  #place(port: number, own: number): string {
+    return `${formatIpv4(serversAddress)}:${port} (on port ${own})`
+  }
+
+  /** Copies, verifies and switches; whatever fails leaves this host where it was. */
+  async #moveStore(url: string): Promise<{ readonly keys: number }> {
+    const { system, log } = this.#deps
+    if (this.#moving) throw new DroverError('USAGE', 'the store is being moved already')
+    if (this.#membership.store !== 'embedded')
+      throw new DroverError(
+        'USAGE',
+        `the store is ${this.#membership.store}; only an embedded one can be moved`,
+      )
+    this.#moving = true
+    const deps = { clock: system.clock, log }
+    const target = storeOf(url, this.#config, deps)
+    try {
+      await this.#control?.close()
+      const source = storeOf(this.#membership.store, this.#config, deps)
+      const keys = await copyStore(source, target, keysOf(this.#membership.environment).prefix).finally(() =>
+        source.close(),
+      )
+      this.#membership = { ...this.#membership, store: url }
+      writeMembership(this.#config.state, this.#membership)
+      log.info('the store has moved', { to: url, keys })
+      return { keys }
+    } finally {
+      await target.close()
+      await this.#newControl()
+      this.#moving = false
+    }
+  }
+}

@@ -1,0 +1,255 @@
+/**
+ * What the subcommands `init`, `daemon` and `store move` do. First everything is parsed, checked and built; only
+ * below the line `effects` can the machine change.
+ */
+
+import { DroverError } from '../model/errors.ts'
+import type { Cidr } from '../model/ip.ts'
+import { keysOf } from '../model/keys.ts'
+import type { Log } from '../model/ports.ts'
+import { occupiedOf, overlapOf, overlapText } from '../network/overlap.ts'
+import { openEnvelope, sealRecord } from '../pki/envelope.ts'
+import { type HostIdentity, loadIdentity, loadOrCreateIdentity } from '../pki/identity.ts'
+import { copyStore } from '../store/move.ts'
+import { storeOf } from './compose.ts'
+import { type ConfigSources, loadConfig } from './config/load.ts'
+import { type Config, resolveConfig } from './config/resolve.ts'
+import { initEnvironment } from './init.ts'
+import { leave } from './leave.ts'
+import { Lifecycle } from './lifecycle.ts'
+import { createLog } from './log.ts'
+import { machineFacts } from './machine.ts'
+import { type Membership, readMembership, writeMembership } from './membership.ts'
+import { PrometheusMeter } from './meter.ts'
+import { serviceManager } from './service-manager.ts'
+import { type System, systemOf } from './system.ts'
+import { Tasks } from './tasks.ts'
+import { composeTunnel } from './tunnel.ts'
+import { version } from './version.ts'
+
+export interface InitFlags {
+  readonly name?: string
+  readonly subnet?: string
+  readonly store?: string
+}
+
+export interface DaemonFlags {
+  readonly check?: boolean
+  readonly leave?: boolean
+  readonly init?: boolean
+  readonly subnet?: string
+  readonly tunnelProcess?: string
+}
+
+/** The running daemon, as the CLI reaches it. */
+export interface AdminCaller {
+  post<T>(path: string, body: object): Promise<T>
+}
+
+export const configOf = (sources: ConfigSources): Config => resolveConfig(loadConfig(sources), machineFacts())
+
+/** A line for the operator. */
+export async function runInit(sources: ConfigSources, flags: InitFlags): Promise<string> {
+  const named =
+    flags.name === undefined
+      ? sources
+      : { ...sources, flags: new Map(sources.flags).set('environment', flags.name) }
+  const config = configOf(named)
+  const log = logOf(config)
+  const system = systemOf({ log, meter: new PrometheusMeter() }, config, process.env)
+  const { membership, created } = await become(config, system, log, flags)
+  const { environment, settings, store } = membership
+  const did = created ? 'created the environment' : 'joined the environment'
+  return (
+    `${did} ${environment} (${settings.subnet}) in ${store}\n` +
+    `next: open UDP ${config.tunnel.port} to the other hosts, and start the daemon (systemctl start drover, or npm start)`
+  )
+}
+
+/** Resolves with the exit code when the daemon ends. */
+export async function runDaemon(sources: ConfigSources, flags: DaemonFlags): Promise<number> {
+  const config = configOf(sources)
+  const log = logOf(config)
+  const meter = new PrometheusMeter()
+  const system = systemOf({ log, meter }, config, process.env)
+  const member = readMembership(config.state)
+  if (flags.check) return checked(config, member)
+  if (flags.tunnelProcess !== 'own' && flags.tunnelProcess !== 'external')
+    throw new DroverError('USAGE', '--tunnel-process is own or external')
+  if (process.getuid?.() !== 0) throw new DroverError('NOT_ROOT', 'drover daemon')
+  if (member === undefined && flags.init !== true && flags.leave !== true)
+    throw new DroverError('ENVIRONMENT_MISSING', config.state)
+  if (
+    flags.subnet !== undefined &&
+    member !== undefined &&
+    member.settings.subnet !== flags.subnet &&
+    !flags.leave
+  ) {
+    throw new DroverError(
+      'ENVIRONMENT_DIFFERS',
+      `${member.environment} has the subnet ${member.settings.subnet}, not ${flags.subnet}`,
+    )
+  }
+
+  // effects
+  if (flags.leave) return leaving(config, system, log, member)
+  const membership = member ?? (await become(config, system, log, flags)).membership
+  const identity = loadOrCreateIdentity(config.state)
+  const tasks = new Tasks(log, () => process.exit(70))
+  const tunnel = composeTunnel({ log, meter, clock: system.clock }, config, {
+    identity,
+    external: flags.tunnelProcess === 'external',
+  })
+  const lifecycle = new Lifecycle(
+    { system, log, meter, tasks, tunnel, identity },
+    config,
+    withStore(membership, config),
+  )
+  return runUntilSignal(lifecycle, log, config, membership)
+}
+
+/** A line for the operator; the daemon does it when it runs, so that nothing changes under it. */
+export async function runStoreMove(
+  sources: ConfigSources,
+  url: string,
+  daemon: AdminCaller,
+): Promise<string> {
+  const config = configOf(sources)
+  const done = (keys: number): string =>
+    `moved ${keys} records to ${url}; other hosts join with: drover init --store ${url}`
+  try {
+    const { keys } = await daemon.post<{ readonly keys: number }>('/v1/store/move', { url })
+    return done(keys)
+  } catch (error) {
+    if (!(error instanceof DroverError && error.code === 'DAEMON_UNREACHABLE')) throw error
+  }
+  const membership = readMembership(config.state)
+  if (membership === undefined) throw new DroverError('ENVIRONMENT_MISSING', config.state)
+  const log = logOf(config)
+  const { clock } = systemOf({ log, meter: new PrometheusMeter() }, config, process.env)
+  const [source, target] = [membership.store, url].map((place) => storeOf(place, config, { clock, log }))
+  if (source === undefined || target === undefined) throw new TypeError('two stores were opened')
+  try {
+    const keys = await copyStore(source, target, keysOf(membership.environment).prefix)
+    writeMembership(config.state, { ...membership, store: url })
+    return done(keys)
+  } finally {
+    await source.close()
+    await target.close()
+  }
+}
+
+const logOf = (config: Config): Log => {
+  const format = config.log.format === 'auto' ? (process.stdout.isTTY ? 'text' : 'json') : config.log.format
+  return createLog({ level: config.log.level, format }, (line) => process.stdout.write(line))
+}
+
+/** What the operator wrote into the configuration wins over what `init` was told. */
+const withStore = (membership: Membership, config: Config): Membership =>
+  config.store.url === undefined ? membership : { ...membership, store: config.store.url }
+
+function checked(config: Config, member: Membership | undefined): number {
+  if (member !== undefined) loadIdentity(config.state)
+  const where =
+    member === undefined
+      ? 'no member of an environment yet'
+      : `${member.environment} in ${withStore(member, config).store}`
+  process.stdout.write(`the configuration is valid; ${where}\n`)
+  return 0
+}
+
+async function become(
+  config: Config,
+  system: System,
+  log: Log,
+  flags: InitFlags,
+): Promise<{ membership: Membership; created: boolean }> {
+  const standing = readMembership(config.state)
+  if (standing !== undefined)
+    throw new DroverError('ENVIRONMENT_EXISTS', `${standing.environment} in ${standing.store}`)
+  const storeUrl = flags.store ?? config.store.url ?? 'embedded'
+  const identity: HostIdentity = loadOrCreateIdentity(config.state)
+  const store = storeOf(storeUrl, config, { clock: system.clock, log })
+  try {
+    const result = await initEnvironment(
+      {
+        store,
+        clock: system.clock,
+        random: system.random,
+        seal: (key, body) => sealRecord(identity, key, body, 0),
+        open: openEnvelope,
+        refuseOverlap: (subnet) => refuseOverlap(subnet, system),
+      },
+      { environment: config.environment, storeUrl, subnet: flags.subnet },
+    )
+    writeMembership(config.state, result.membership)
+    return result
+  } finally {
+    await store.close()
+  }
+}
+
+async function refuseOverlap(subnet: Cidr, { ip, engine }: System): Promise<void> {
+  const [links, routes, networks] = await Promise.all([
+    ip.links(),
+    ip.routes(),
+    engine.networks().catch(() => []),
+  ])
+  const overlap = overlapOf(
+    subnet,
+    occupiedOf(
+      links,
+      routes,
+      networks.map((frame) => ({ ...frame, endpoints: [] })),
+    ),
+  )
+  if (overlap !== undefined) throw new DroverError('SUBNET_TAKEN', overlapText(subnet, overlap))
+}
+
+async function leaving(
+  config: Config,
+  system: System,
+  log: Log,
+  membership: Membership | undefined,
+): Promise<number> {
+  const identity = loadIdentity(config.state)
+  const tunnel = composeTunnel({ log, meter: new PrometheusMeter(), clock: system.clock }, config, {
+    identity,
+    external: false,
+  })
+  const member =
+    membership === undefined || identity === undefined
+      ? undefined
+      : {
+          membership,
+          self: identity.id,
+          store: storeOf(withStore(membership, config).store, config, { clock: system.clock, log }),
+        }
+  await leave({ system, tunnel, log, member }, config)
+  return 0
+}
+
+async function runUntilSignal(
+  lifecycle: Lifecycle,
+  log: Log,
+  config: Config,
+  membership: Membership,
+): Promise<number> {
+  const manager = serviceManager(process.env)
+  const stopped = new Promise<string>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve(signal))
+  })
+  log.info('drover starts', {
+    version,
+    host: config.host.name,
+    environment: membership.environment,
+    subnet: membership.settings.subnet,
+  })
+  const starting = lifecycle.start().then(() => manager.ready('serving'))
+  await Promise.race([stopped, starting.then(() => stopped)])
+  manager.stopping()
+  await lifecycle.stop()
+  await starting.catch(() => undefined)
+  log.info('drover stops; containers stay connected')
+  return 0
+}
