@@ -3,9 +3,13 @@
  * used. Each request is sent once, with a deadline, and fails with an error of ours. Its own watcher, leases,
  * retries and circuit breakers stay out: docs/adr/0003-etcd-client.md says why.
  */
+import { isIP } from 'node:net'
+import { checkServerIdentity } from 'node:tls'
+import { Channel, type ChannelOptions, type ClientOptions, credentials } from '@grpc/grpc-js'
 import {
   Etcd3,
   EtcdAuthenticationFailedError,
+  EtcdInvalidAuthTokenError,
   EtcdLeaseInvalidError,
   EtcdPermissionDeniedError,
   GRPCInvalidArgumentError,
@@ -56,54 +60,55 @@ const within = (limit: number) => ({ deadline: Date.now() + limit })
 
 export class EtcdClient {
   readonly endpoint: string
+  readonly #access: EtcdAccess
   readonly #etcd: Etcd3
+  /** Resolves when the user is logged in, or at once where there are no users. */
+  #ready: Promise<void> | undefined
+  /** What etcd wants to see with every request. */
+  #token: string | undefined
 
   /** Clients with different generations share no connection. */
   constructor(endpoint: string, access: EtcdAccess, generation: number) {
     this.endpoint = endpoint
-    const { tls, user, password = '' } = access
+    this.#access = access
     this.#etcd = new Etcd3({
-      hosts: `${tls === undefined ? 'http' : 'https'}://${endpoint}`,
-      grpcOptions: grpcOptions(generation),
+      hosts: endpoint,
+      grpcOptions: { ...grpcOptions(generation), ...this.#transport() },
       faultHandling: { global: once, host: () => once },
-      ...(tls?.ca !== undefined && { credentials: credentialsOf(tls.ca, tls) }),
-      ...(user !== undefined && {
-        auth: { username: user, password, callOptions: () => within(authenticationLimit) },
-      }),
     })
   }
 
   range(request: IRangeRequest, limit: number): Promise<IRangeResponse> {
-    return this.#translated(this.#etcd.kv.range(request, within(limit)))
+    return this.#request(() => this.#etcd.kv.range(request, within(limit)))
   }
 
   txn(request: ITxnRequest, limit: number): Promise<ITxnResponse> {
-    return this.#translated(this.#etcd.kv.txn(request, within(limit)))
+    return this.#request(() => this.#etcd.kv.txn(request, within(limit)))
   }
 
   async grant(ttl: number, limit: number): Promise<string> {
-    const granted = await this.#translated(this.#etcd.leaseClient.leaseGrant({ TTL: ttl }, within(limit)))
+    const granted = await this.#request(() => this.#etcd.leaseClient.leaseGrant({ TTL: ttl }, within(limit)))
     return granted.ID
   }
 
   async revoke(lease: string, limit: number): Promise<void> {
-    await this.#translated(this.#etcd.leaseClient.leaseRevoke({ ID: lease }, within(limit)))
+    await this.#request(() => this.#etcd.leaseClient.leaseRevoke({ ID: lease }, within(limit)))
   }
 
   /** False when etcd does not know the lease any more. */
   async keepAlive(lease: string, limit: number): Promise<boolean> {
-    const stream = await this.#translated(this.#etcd.leaseClient.leaseKeepAlive(within(limit)))
+    const stream = await this.#request(() => this.#etcd.leaseClient.leaseKeepAlive(within(limit)))
     const answer = new Promise<boolean>((resolve, reject) => {
       stream.on('data', (response) => resolve(response.TTL !== '0'))
       stream.on('error', reject)
       stream.on('end', () => reject(new Error('the stream ended without an answer')))
     })
     stream.write({ ID: lease })
-    return this.#translated(answer).finally(() => hangUp(stream))
+    return this.#request(() => answer).finally(() => hangUp(stream))
   }
 
   async watch(listener: WatchListener): Promise<WatchStream> {
-    const stream = await this.#translated(this.#etcd.watchClient.watch())
+    const stream = await this.#request(() => this.#etcd.watchClient.watch())
     let over = false
     const end = (thrown: unknown) => {
       if (!over) listener.ended(this.#errorOf(thrown))
@@ -119,11 +124,43 @@ export class EtcdClient {
     this.#etcd.close()
   }
 
-  async #translated<T>(answer: Promise<T>): Promise<T> {
+  async #request<T>(send: () => Promise<T>): Promise<T> {
     try {
-      return await answer
+      await this.#loggedIn()
+      return await send()
     } catch (thrown) {
       throw this.#errorOf(thrown)
+    }
+  }
+
+  async #loggedIn(): Promise<void> {
+    this.#ready ??= this.#authenticate()
+    try {
+      await this.#ready
+    } catch (thrown) {
+      this.#ready = undefined
+      throw thrown
+    }
+  }
+
+  async #authenticate(): Promise<void> {
+    const { user, password = '' } = this.#access
+    if (user === undefined) return
+    const { token } = await this.#etcd.auth.authenticate(
+      { name: user, password },
+      within(authenticationLimit),
+    )
+    this.#token = token
+  }
+
+  /** etcd3 can neither verify a certificate for an IP address on this Node nor bound its log-in. */
+  #transport(): ChannelOptions {
+    return {
+      callInvocationTransformer: ((call) => {
+        if (this.#token !== undefined) call.metadata.set('token', this.#token)
+        return call
+      }) satisfies ClientOptions['callInvocationTransformer'],
+      ...(this.#access.tls !== undefined && secureTransport(this.endpoint, this.#access.tls)),
     }
   }
 
@@ -159,7 +196,8 @@ export const isCompacted = (thrown: unknown): boolean => causeOf(thrown) instanc
 
 /** The request cannot have reached etcd, and so may be sent elsewhere. */
 export const isUnsent = (thrown: unknown): boolean =>
-  reasonOf(causeOf(thrown)).includes('No connection established')
+  reasonOf(causeOf(thrown)).includes('No connection established') ||
+  causeOf(thrown) instanceof EtcdInvalidAuthTokenError
 
 const causeOf = (thrown: unknown): unknown => (thrown instanceof Error ? thrown.cause : undefined)
 
@@ -178,10 +216,18 @@ function grpcOptions(generation: number): NonNullable<IOptions['grpcOptions']> {
 
 type Tls = NonNullable<EtcdAccess['tls']>
 
-function credentialsOf(ca: Uint8Array, tls: Tls): NonNullable<IOptions['credentials']> {
+/** Node refuses an IP address as TLS server name: then none of the certificate's names but the address counts. */
+function secureTransport(endpoint: string, { ca, key, cert }: Tls): ChannelOptions {
+  const host = endpoint.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1')
+  const secure = credentials.createSsl(bufferOf(ca), bufferOf(key), bufferOf(cert), {
+    checkServerIdentity: (_, presented) => checkServerIdentity(host, presented),
+  })
   return {
-    rootCertificate: Buffer.from(ca),
-    ...(tls.key !== undefined && { privateKey: Buffer.from(tls.key) }),
-    ...(tls.cert !== undefined && { certChain: Buffer.from(tls.cert) }),
+    ...(isIP(host) !== 0 && { 'grpc.ssl_target_name_override': 'etcd' }),
+    channelFactoryOverride: (address: string, _: unknown, options: ChannelOptions) =>
+      new Channel(address, secure, options),
   }
 }
+
+const bufferOf = (bytes: Uint8Array | undefined): Buffer | null =>
+  bytes === undefined ? null : Buffer.from(bytes)

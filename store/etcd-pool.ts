@@ -35,13 +35,13 @@ export class EtcdPool {
 
   /** For what may be asked twice: asks one endpoint after the other. */
   ask<T>(work: (client: EtcdClient, limit: number) => Promise<T>): Promise<T> {
-    const tries = Math.min(this.#endpoints.length, 3)
+    const tries = this.#endpoints.length === 1 ? 2 : 3
     return this.#attempt(work, tries, requestLimit / tries, () => true)
   }
 
   /** For what must not happen twice: goes elsewhere only if the first endpoint cannot have heard it. */
   tell<T>(work: (client: EtcdClient, limit: number) => Promise<T>): Promise<T> {
-    return this.#attempt(work, this.#endpoints.length, requestLimit, isUnsent)
+    return this.#attempt(work, Math.max(this.#endpoints.length, 2), requestLimit, isUnsent)
   }
 
   close(): void {

@@ -15,7 +15,7 @@ export interface StoreOptions {
   readonly url: string
   /** File of the embedded store. */
   readonly path: string
-  /** PEM files. */
+  /** Paths of PEM files. */
   readonly tls?: {
     readonly ca?: string | undefined
     readonly cert?: string | undefined
@@ -53,9 +53,9 @@ function endpointOf(text: string): string {
 function accessOf({ tls = {}, user, password }: StoreOptions, wantsTls: boolean): EtcdAccess {
   const { ca, cert, key } = tls
   if ((cert === undefined) !== (key === undefined))
-    throw new DroverError('STORE_URL', 'a client certificate needs both cert and key')
+    throw new DroverError('CONFIG_INVALID', 'store.cert and store.key go together')
   if (cert !== undefined && ca === undefined)
-    throw new DroverError('STORE_URL', 'a client certificate needs the ca of etcd beside it')
+    throw new DroverError('CONFIG_INVALID', 'store.cert needs store.ca beside it')
   const secure = wantsTls || ca !== undefined
   return {
     ...(secure && {
@@ -74,6 +74,8 @@ function pemOf(path: string): Uint8Array {
   try {
     return readFileSync(path)
   } catch (thrown) {
-    throw new DroverError('STORE_UNREADABLE', `${path}: ${reasonOf(thrown)}`, { cause: thrown })
+    throw new DroverError('CONFIG_INVALID', `certificates of the store: ${reasonOf(thrown)}`, {
+      cause: thrown,
+    })
   }
 }
