@@ -48,7 +48,8 @@ export function bodyAt({ reply, ...stored }: Stored, now: Millis, authentic: boo
     tail.writeUInt32BE(Math.max(0, ttl - age), ttlAt - stored.end)
   return {
     flags: flags.RA | (authentic ? reply.flags & flags.AD : 0),
-    rcode: reply.rcode,
+    // An extended code is between us and the upstream (RFC 6891 6.1.3).
+    rcode: reply.rcode < 16 ? reply.rcode : rcodes.SERVFAIL,
     answers: reply.answers.length,
     authority: reply.authority.length,
     tail,

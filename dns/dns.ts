@@ -227,7 +227,7 @@ class DnsHandle implements Dns {
     this.#worker = undefined
     if (this.#closing || (this.#restarts === 0 && !wasUp && this.#port === 0)) return
     this.#restarts += 1
-    this.#deps.meter.count('drover_dns_restarts_total')
+    this.#deps.meter.count('drover_worker_restarts_total', 1, { worker: 'dns' })
     const delay = Math.min(restartFirst * 2 ** this.#failures, restartMost)
     this.#failures += 1
     this.#deps.log.error('the DNS thread ended and is started again', { restarts: this.#restarts })

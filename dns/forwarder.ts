@@ -7,7 +7,7 @@ import { type Millis, millis, seconds } from '../model/time.ts'
 import { Cache, type CacheLimits, type Stored, storedReply } from './cache.ts'
 import { hedge } from './hedge.ts'
 import { flags, headerLength, questionKey, type Reply, rcodes, readReply } from './message.ts'
-import type { Attempt, Upstream, Upstreams } from './upstreams.ts'
+import type { Upstream, Upstreams } from './upstreams.ts'
 import { type Explanation, questionFor } from './writer.ts'
 
 export interface Exchange {
@@ -47,6 +47,8 @@ const deadline = millis(4500)
 const attemptTime = seconds(2)
 /** What a name of ours may be kept waiting for the world's opinion. */
 const patience = millis(500)
+/** An upstream that had this long and was overtaken is slow. */
+const fair = millis(100)
 const udpSize = 1232 // DNS flag day 2020
 
 // RFC 8914 4.
@@ -124,12 +126,14 @@ export class Forwarder {
   }
 
   async #resolve(asked: ForeignQuestion, key: string): Promise<Outcome> {
-    const plan = this.#deps.upstreams.plan(this.now())
-    if (plan.length === 0) return { is: 'failed', explanation: nobodyToAsk }
-    const trials = plan.map((attempt) => ({
-      after: attempt.after,
-      run: (signal: AbortSignal) => this.#attempt(attempt, asked, signal),
+    const { attempts, probes } = this.#deps.upstreams.plan(this.now())
+    if (attempts.length === 0) return { is: 'failed', explanation: nobodyToAsk }
+    const trials = attempts.map(({ upstream, after }) => ({
+      after,
+      run: (signal: AbortSignal) => this.#attempt(upstream, asked, signal),
     }))
+    // Their failing is noted and otherwise of no interest.
+    for (const probe of probes) this.#attempt(probe, asked, new AbortController().signal).catch(() => {})
     const reply = await hedge(this.#deps.clock, trials, { deadline, isGood: isFinal })
     if (reply === undefined) return { is: 'failed', explanation: nobodyAnswers }
     const stored = storedReply(reply, headerLength + asked.question.length, this.now())
@@ -138,7 +142,7 @@ export class Forwarder {
   }
 
   /** One upstream: again without EDNS if it does not know that, over TCP if the answer was cut. */
-  async #attempt({ upstream }: Attempt, asked: ForeignQuestion, signal: AbortSignal): Promise<Reply> {
+  async #attempt(upstream: Upstream, asked: ForeignQuestion, signal: AbortSignal): Promise<Reply> {
     const { clock, upstreams } = this.#deps
     const began = clock.boot()
     const limit = new AbortController()
@@ -163,7 +167,7 @@ export class Forwarder {
 
   /** One that was overtaken soon after it was asked has done nothing wrong. */
   #failed(upstream: Upstream, took: Millis, signal: AbortSignal): void {
-    if (!signal.aborted || took >= 250) this.#deps.upstreams.silent(upstream, this.now())
+    if (!signal.aborted || took >= fair) this.#deps.upstreams.silent(upstream, this.now())
   }
 
   #exchange(

@@ -17,6 +17,7 @@ const mostPatience = 400
 /** So many silences in a row and it is down. */
 const silencesToDown = 2
 const probeEvery = seconds(5)
+const rounds = 3
 
 /** `1.2.3.4`, `1.2.3.4:5353`, `::1`, `[::1]:53`; undefined for anything else. */
 export function parseUpstream(text: string): Upstream | undefined {
@@ -75,6 +76,12 @@ export interface Attempt {
   readonly after: Millis
 }
 
+export interface Plan {
+  readonly attempts: readonly Attempt[]
+  /** To be asked besides, to learn whether they answer: nobody waits for them. */
+  readonly probes: readonly Upstream[]
+}
+
 interface Health {
   readonly upstream: Upstream
   /** Smoothed round trip. */
@@ -104,24 +111,28 @@ export class Upstreams {
     return this.#all.some(isUp)
   }
 
-  /** Two rounds, the quickest first; an ailing one is tried beside the first now and then. */
-  plan(now: Millis): readonly Attempt[] {
-    const up = this.#all.filter(isUp).sort((one, other) => one.rtt - other.rtt)
-    const down = this.#all.filter((health) => !isUp(health))
+  /** Some rounds, the quickest first; ailing ones are asked beside it now and then. */
+  plan(now: Millis): Plan {
+    const up = this.#all
+      .filter(isUp)
+      .sort((one, other) => one.silences - other.silences || one.rtt - other.rtt)
+    const order = up.length > 0 ? up : this.#all
     const attempts: Attempt[] = []
-    for (const health of down.filter(({ probeAt }) => up.length > 0 && now >= probeAt)) {
-      health.probeAt = now + probeEvery
-      attempts.push({ upstream: health.upstream, after: millis(0) })
-    }
-    const order = up.length > 0 ? up : down
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < rounds; round++) {
       for (const [index, { upstream }] of order.entries()) {
         const before = order[(index + order.length - 1) % order.length]
         const first = round === 0 && index === 0
         attempts.push({ upstream, after: first ? millis(0) : patienceFor(before, order.length, round) })
       }
     }
-    return attempts
+    return { attempts, probes: this.#probes(order[0], now) }
+  }
+
+  /** Those that were silent lately and are not asked first anyway. */
+  #probes(first: Health | undefined, now: Millis): readonly Upstream[] {
+    const due = this.#all.filter((health) => health !== first && health.silences > 0 && now >= health.probeAt)
+    for (const health of due) health.probeAt = now + probeEvery
+    return due.map(({ upstream }) => upstream)
   }
 
   answered(upstream: Upstream, took: Millis): void {
@@ -136,7 +147,7 @@ export class Upstreams {
     const health = this.#find(upstream)
     if (health === undefined) return
     health.silences += 1
-    health.probeAt = now + probeEvery
+    health.probeAt = health.silences < silencesToDown ? now : now + probeEvery
   }
 
   chokedOnEdns(upstream: Upstream): void {

@@ -111,6 +111,25 @@ test('dig', async (t) => {
   })
 })
 
+test('upstreams beside each other, with real sockets', async (t) => {
+  const silent = await stubUpstream(() => undefined)
+  const slow = await stubUpstream((_, asked) => made(asked, { addresses: ['192.0.2.200'] }))
+  const closed = await stubUpstream(() => undefined)
+  await closed.close()
+  t.teardown(() => Promise.all([silent.close(), slow.close()]))
+  const { dns } = await started(t, {
+    upstreams: [closed, silent, slow].map(({ port }) => `127.0.0.1:${port}`),
+  })
+  await applied(dns, 1, 1)
+  const names = Array.from({ length: 30 }, (_, n) => `n${n}.example.com`)
+  const answers = await dig(dns, '+short', ...names)
+  t.equal(answers.trim().split('\n').length, names.length, 'all are answered by the one that lives')
+  const late = await dig(dns, 'late.example.com')
+  t.ok(Number(/Query time: (\d+)/.exec(late)?.[1]) < 100, 'and at once when the others are known')
+  await until('the report', () => dns.stats().upstreams.filter(({ up }) => up).length === 1)
+  t.equal(dns.stats().restarts, 0)
+})
+
 test('a busy daemon delays nobody', async (t) => {
   const { dns } = await started(t)
   await applied(dns, 2, 1)
