@@ -1,4 +1,6 @@
-/** Why datagrams and packets were dropped. Plain numbers that only grow; the driver turns them into metrics. */
+/**
+ * Why datagrams and packets were dropped. Plain numbers that only grow; the driver turns them into metrics.
+ */
 export interface Drops {
   /** Not a WireGuard message, or without the room it needs. */
   malformed: number
