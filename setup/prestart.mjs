@@ -16,9 +16,9 @@ const lockedNode = join(root, 'node_modules', '.bin', 'node')
 
 /** The npm that started us runs on the machine's own Node, which stays while node_modules is replaced. */
 function npmCommand() {
-  const script = process.env['npm_execpath']
+  const script = process.env.npm_execpath
   if (script === undefined) return ['npm']
-  return [process.env['npm_node_execpath'] ?? process.execPath, script]
+  return [process.env.npm_node_execpath ?? process.execPath, script]
 }
 
 function install() {

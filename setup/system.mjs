@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync } from 'node:fs'
 import { join } from 'node:path'
 
-const folders = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/bin', '/bin']
+const folders = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/bin', '/bin']
 
 /** @param {string} program */
 export function isOnPath(program) {
@@ -65,6 +65,6 @@ export function loadModules() {
 
 /** One line when there is no Docker Engine at its usual place; the daemon picks it up when it appears. */
 export function engineNote() {
-  if (process.env['DOCKER_HOST'] !== undefined || existsSync('/var/run/docker.sock')) return undefined
+  if (process.env.DOCKER_HOST !== undefined || existsSync('/var/run/docker.sock')) return undefined
   return 'no Docker Engine yet (/var/run/docker.sock); `apt-get install -y docker.io` brings one, and Drover picks it up when it appears'
 }
