@@ -26,9 +26,13 @@ const maxParsed = 10_000
 export function bindDatagrams(address: Ipv4, port: number, receive: Receive): Promise<Datagrams> {
   return new Promise((resolve, reject) => {
     const socket = createSocket('udp4')
-    socket.once('error', reject)
+    const refused = (error: Error): void => {
+      socket.close()
+      reject(error)
+    }
+    socket.once('error', refused)
     socket.bind(port, formatIpv4(address), () => {
-      socket.off('error', reject)
+      socket.off('error', refused)
       // An ICMP error for an answer of ours says nothing about the socket.
       socket.on('error', () => {})
       resolve(new NodeDatagrams(socket, receive))

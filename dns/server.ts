@@ -5,34 +5,44 @@ import { DroverError, reasonOf } from '../model/errors.ts'
 import { formatIpv4, type Ipv4 } from '../model/ip.ts'
 import { bindDatagrams, type Datagram, type Datagrams } from './datagrams.ts'
 import type { Resolver } from './resolver.ts'
-import { bindStreams, type Streams } from './streams.ts'
+import { bindStreams } from './streams.ts'
 
 export interface DnsServer {
   readonly port: number
   close(): Promise<void>
 }
 
+/** Where one of the two sockets finds the port of the other taken, another is chosen: only if any will do. */
+const tries = 5
+
 /** Listens; the address must be on an interface of this machine already. */
 export async function serveDns(
   { resolver }: { readonly resolver: Resolver },
   { address, port }: { readonly address: Ipv4; readonly port: number },
 ): Promise<DnsServer> {
-  let datagrams: Datagrams | undefined
-  let streams: Streams | undefined
-  try {
-    datagrams = await bindDatagrams(address, port, (batch, socket) => answerBatch(resolver, batch, socket))
-    streams = await bindStreams(address, datagrams.port, (bytes, from) =>
-      resolver.respond(bytes, from, 'tcp'),
-    )
-  } catch (cause) {
-    await datagrams?.close()
-    const where = `${formatIpv4(address)} port ${port}`
-    throw new DroverError('DNS_ADDRESS', `${where}: ${reasonOf(cause)}`, { cause })
+  for (let left = port === 0 ? tries : 1; ; left--) {
+    try {
+      return await listen(resolver, address, port)
+    } catch (cause) {
+      const where = `${formatIpv4(address)} port ${port}`
+      if (left <= 1) throw new DroverError('DNS_ADDRESS', `${where}: ${reasonOf(cause)}`, { cause })
+    }
   }
-  const sockets = [datagrams, streams]
+}
+
+async function listen(resolver: Resolver, address: Ipv4, port: number): Promise<DnsServer> {
+  const datagrams = await bindDatagrams(address, port, (batch, socket) =>
+    answerBatch(resolver, batch, socket),
+  )
+  const streams = await bindStreams(address, datagrams.port, (bytes, from) =>
+    resolver.respond(bytes, from, 'tcp'),
+  ).catch(async (cause: unknown) => {
+    await datagrams.close()
+    throw cause
+  })
   return {
     port: datagrams.port,
-    close: async () => void (await Promise.all(sockets.map((socket) => socket.close()))),
+    close: async () => void (await Promise.all([datagrams.close(), streams.close()])),
   }
 }
 

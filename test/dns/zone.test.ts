@@ -206,6 +206,52 @@ test('views', (t) => {
   t.end()
 })
 
+test('the names that Rancher made of such an environment', (t) => {
+  const zone = zoneFrom({
+    containers: [
+      containerRecordOf(1, { ...inShop, name: 'shop-web-1', address: ip('10.42.0.11') }),
+      containerRecordOf(2, {
+        ...inShop,
+        name: 'shop-web-2',
+        address: ip('10.42.0.12'),
+        index: 2,
+        host: hostIdOf(2),
+      }),
+      containerRecordOf(3, { ...inShop, name: 'shop-web-log-1', sidekick: 'log', address: ip('10.42.0.13') }),
+      containerRecordOf(4, { name: 'alone', address: ip('10.42.0.14'), links: { web: 'shop-web-1' } }),
+    ],
+    services: [
+      declaredOf({ stack: 'Shop', name: 'Web', links: {} }),
+      declaredOf({ stack: 'shop', name: 'web', links: { 'shop/db': 'MyDB' } }),
+      declaredOf({ stack: 'shop', name: 'db', kind: 'externalService', hostname: 'db.example.com' }),
+    ],
+  })
+  const names = [...zone.names]
+    .filter(([, { is }]) => is !== 'branch')
+    .map(([name, target]) => `${name} ${shown(target)}`)
+  t.strictSame(names.sort(), [
+    'alone.rancher.internal 10.42.0.14',
+    'db.shop.rancher.internal alias db.example.com',
+    'log.web.shop.rancher.internal 10.42.0.13',
+    'rancher-metadata.rancher.internal 169.254.169.250',
+    'shop-web-1.rancher.internal 10.42.0.11',
+    'shop-web-2.rancher.internal 10.42.0.12',
+    'shop-web-log-1.rancher.internal 10.42.0.13',
+    'web.shop.rancher.internal 10.42.0.11 10.42.0.12',
+  ])
+  const links = (address: string) =>
+    [...(zone.views.get(zone.askers.get(ip(address))?.view ?? '')?.names ?? [])].map(
+      ([name, target]) => `${name} ${shown(target)}`,
+    )
+  t.strictSame(links('10.42.0.11'), [
+    'mydb.rancher.internal same db.shop.rancher.internal',
+    'mydb.shop.rancher.internal same db.shop.rancher.internal',
+  ])
+  t.strictSame(links('10.42.0.14'), ['web.rancher.internal same shop-web-1.rancher.internal'])
+  t.equal(zone.askers.has(ip('10.42.0.12')), false, 'views are made for containers of this host')
+  t.end()
+})
+
 test('changes', (t) => {
   const web = (n: number) =>
     containerRecordOf(n, { ...inShop, name: `web-${n}`, address: ip(`10.42.0.${n}`) })

@@ -2,8 +2,8 @@
  * DNS messages for tests: questions made by hand, answers read by dns2, which shares no code with ours; and an
  * upstream that answers on loopback over UDP and TCP.
  */
-import { createSocket } from 'node:dgram'
-import { createServer } from 'node:net'
+import { createSocket, type Socket } from 'node:dgram'
+import { createServer, type Server } from 'node:net'
 import { Packet } from 'dns2'
 
 export const typeNumbers: Readonly<Record<string, number>> = {
@@ -129,13 +129,6 @@ export async function stubUpstream(answer: StubAnswer): Promise<StubUpstream> {
     asked.push(`${transport} ${name} ${typeNames.get(type) ?? type}`)
     return answer({ name, type, transport }, bytes)
   }
-  const udp = createSocket('udp4')
-  await new Promise<void>((resolve) => udp.bind(0, '127.0.0.1', resolve))
-  const { port } = udp.address()
-  udp.on('message', (bytes, from) => {
-    const reply = respond(bytes, 'udp')
-    if (reply !== undefined) udp.send(reply, from.port, from.address)
-  })
   const tcp = createServer((socket) => {
     socket.on('error', () => socket.destroy())
     socket.once('data', (chunk: Buffer) => {
@@ -146,7 +139,12 @@ export async function stubUpstream(answer: StubAnswer): Promise<StubUpstream> {
       socket.end(Buffer.concat([length, reply]))
     })
   })
-  await new Promise<void>((resolve) => tcp.listen(port, '127.0.0.1', resolve))
+  const udp = await samePort(tcp)
+  const { port } = udp.address()
+  udp.on('message', (bytes, from) => {
+    const reply = respond(bytes, 'udp')
+    if (reply !== undefined) udp.send(reply, from.port, from.address)
+  })
   return {
     port,
     asked,
@@ -154,6 +152,22 @@ export async function stubUpstream(answer: StubAnswer): Promise<StubUpstream> {
       await new Promise<void>((resolve) => udp.close(() => resolve()))
       await new Promise<void>((resolve) => void tcp.close(() => resolve()))
     },
+  }
+}
+
+/** A UDP socket on a port that the TCP server could have as well. */
+async function samePort(tcp: Server): Promise<Socket> {
+  for (let left = 10; ; left--) {
+    const udp = createSocket('udp4')
+    await new Promise<void>((resolve) => udp.bind(0, '127.0.0.1', resolve))
+    const free = await new Promise<boolean>((resolve) => {
+      tcp.once('error', () => resolve(false))
+      tcp.listen(udp.address().port, '127.0.0.1', () => resolve(true))
+    })
+    tcp.removeAllListeners('error')
+    if (free) return udp
+    udp.close()
+    if (left === 0) throw new TypeError('no port is free')
   }
 }
 
