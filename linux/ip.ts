@@ -90,15 +90,18 @@ export class CommandIp implements Ip {
   }
 
   async links(within: Within = {}): Promise<readonly Link[]> {
-    return (await this.#read<RawLink>(['addr', 'show'], within)).map(linkOf)
+    // without `-d` addr shows no alias; without `addr` there are no addresses
+    return (await this.#read<RawLink>(['-d', 'addr', 'show'], within)).map(linkOf)
   }
 
   async routes(within: Within = {}): Promise<readonly Route[]> {
-    return (await this.#read<RawRoute>(['route', 'show'], within)).map(routeOf)
+    return (await this.#read<RawRoute>(['-4', 'route', 'show'], within)).map(routeOf)
   }
 
   async neighbours(within: Within = {}): Promise<readonly Neighbour[]> {
-    return (await this.#read<RawNeighbour>(['neigh', 'show', 'nud', 'all'], within)).flatMap(neighbourOf)
+    return (await this.#read<RawNeighbour>(['-4', 'neigh', 'show', 'nud', 'all'], within)).flatMap(
+      neighbourOf,
+    )
   }
 
   async batch(lines: readonly string[], within: Within = {}): Promise<void> {
@@ -115,8 +118,7 @@ export class CommandIp implements Ip {
   }
 
   async #read<Raw>(what: readonly string[], within: Within): Promise<readonly Raw[]> {
-    const family = what[0] === 'addr' ? [] : ['-4']
-    const text = await this.#runner.run(['ip', '-json', ...family, ...what], within)
+    const text = await this.#runner.run(['ip', '-json', ...what], within)
     return text.trim() === '' ? [] : (JSON.parse(text) as Raw[])
   }
 }

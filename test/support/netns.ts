@@ -24,6 +24,8 @@ export interface TestContainer {
 }
 
 export interface Capture {
+  /** Waits until a packet like this was captured. */
+  seen(what: string): Promise<unknown>
   /** Ends it and gives one line per packet. */
   lines(): Promise<readonly string[]>
 }
@@ -74,6 +76,9 @@ export class NetnsWorld {
     await one.sh(`ip link add ${oneName} type veth peer name ${otherName} netns ${other.name}`)
     await one.sh(`ip addr add ${oneAddress} dev ${oneName}`)
     await other.sh(`ip addr add ${otherAddress} dev ${otherName}`)
+    // no IPv6: its addresses change by themselves for a while
+    await one.sh(`ip link set dev ${oneName} addrgenmode none`)
+    await other.sh(`ip link set dev ${otherName} addrgenmode none`)
     await one.sh(`ip link set dev ${oneName} up`)
     await other.sh(`ip link set dev ${otherName} up`)
   }
@@ -115,7 +120,7 @@ export class NetnsWorld {
       await this.#end(child, 'SIGINT')
       return text.split('\n').filter((line) => line !== '')
     }
-    return { lines }
+    return { lines, seen: (what) => until(`a packet with ${what}`, () => text.includes(what)) }
   }
 
   async close(): Promise<void> {

@@ -65,7 +65,12 @@ export function attachPlanOf(
   container: TestContainer,
   address: string,
   host: string,
-  parts: { readonly id?: string; readonly environment?: string; readonly outward?: boolean } = {},
+  parts: {
+    readonly id?: string
+    readonly environment?: string
+    readonly outward?: boolean
+    readonly subnet?: string
+  } = {},
 ): AttachPlan {
   const id = (parts.id ?? container.pid.toString(16)).padEnd(64, '0') as ContainerId
   const { pid, inode } = container
@@ -73,7 +78,7 @@ export function attachPlanOf(
     { container: id, pid, inode, address: ip4(address), outward: parts.outward ?? false },
     {
       names: networkNames(parts.environment ?? 'default'),
-      subnet: '10.42.0.0/16' as Cidr,
+      subnet: (parts.subnet ?? '10.42.0.0/16') as Cidr,
       host: ip4(host),
       mtu: 1380,
       servers: serversAddress,
