@@ -38,7 +38,7 @@ export interface WatchStream {
   cancel(): void
 }
 
-export interface WatchListener {
+interface WatchListener {
   readonly received: (response: IWatchResponse) => void
   /** Once, also after `cancel`. */
   readonly ended: (error: DroverError) => void

@@ -6,7 +6,7 @@ import { unreachable } from '../model/errors.ts'
 import type { ICompare, IEvent, IKeyValue, IRequestOp } from './etcd-client.ts'
 import type { Change, Condition, Entry, Write } from './store.ts'
 
-export interface KeyRange {
+interface KeyRange {
   readonly key: Buffer
   readonly range_end: Buffer
 }

@@ -6,7 +6,7 @@ import { DroverError } from '../model/errors.ts'
 import { type EtcdAccess, EtcdClient, isUnsent } from './etcd-client.ts'
 
 /** A request is answered or refused within this time. */
-export const requestLimit = 3000
+const requestLimit = 3000
 
 export class EtcdPool {
   readonly #endpoints: readonly string[]

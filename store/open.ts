@@ -31,7 +31,7 @@ export function openStore(options: StoreOptions, deps: { readonly clock: Clock; 
   return new EtcdStore(deps, { endpoints: place.endpoints, ...accessOf(options, place.tls) })
 }
 
-export type StorePlace =
+type StorePlace =
   | { readonly is: 'embedded' }
   | { readonly is: 'etcd'; readonly endpoints: readonly string[]; readonly tls: boolean }
 

@@ -18,7 +18,7 @@ export interface Plan {
 }
 
 /** etcd's default limit of operations and of conditions in one transaction. */
-export const transactionLimit = 128
+const transactionLimit = 128
 
 export class Table {
   readonly #rows = new Map<string, Row>()

@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -67,9 +67,11 @@ export class TestEtcdMember {
     await gone
   }
 
-  /** Stops answering, but keeps its connections. */
-  pause(): void {
-    this.#process?.kill('SIGSTOP')
+  /** Stops answering, but keeps its connections; resolves when all its threads stand still. */
+  async pause(): Promise<void> {
+    const child = this.#process
+    child?.kill('SIGSTOP')
+    while (child?.exitCode === null && !isStopped(child.pid ?? 0)) await delay(5)
   }
 
   resume(): void {
@@ -209,6 +211,11 @@ function argumentsOf(name: string, ports: Ports, cluster: string, tls: TestEtcdO
     ...(tls === undefined ? [] : ['--cert-file', tls.cert, '--key-file', tls.key, '--client-cert-auth']),
     ...(tls === undefined ? [] : ['--trusted-ca-file', tls.ca]),
   ]
+}
+
+function isStopped(pid: number): boolean {
+  const tasks = `/proc/${pid}/task`
+  return readdirSync(tasks).every((task) => /\) T /.test(readFileSync(join(tasks, task, 'stat'), 'latin1')))
 }
 
 /** Ports that nobody listens on now. */

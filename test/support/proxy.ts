@@ -14,8 +14,8 @@ export class TestProxy {
     this.#server = server
   }
 
-  static async start(target: number): Promise<TestProxy> {
-    const server = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1')
+  static async start(target: number, address = '127.0.0.1'): Promise<TestProxy> {
+    const server = createServer({ pauseOnConnect: true }).listen(0, address)
     await once(server, 'listening')
     const proxy = new TestProxy(server)
     server.on('connection', (client) => proxy.#accept(client, target))
@@ -24,7 +24,7 @@ export class TestProxy {
 
   get endpoint(): string {
     const address = this.#server.address()
-    return `127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}`
+    return typeof address === 'object' && address !== null ? `${address.address}:${address.port}` : ''
   }
 
   cut(how: 'silent' | 'reset'): void {
