@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads'
 import type { EngineNetwork } from '../model/engine.ts'
 import type { Environment } from '../model/environment.ts'
 import { DroverError, reasonOf } from '../model/errors.ts'
-import { parseIpv4 } from '../model/ip.ts'
+import { formatIpv4, parseIpv4 } from '../model/ip.ts'
 import type { Clock, Log, Meter, Timer } from '../model/ports.ts'
 import { millis, seconds } from '../model/time.ts'
 import { changesOf } from './changes.ts'
@@ -113,7 +113,8 @@ class DnsHandle implements Dns {
     const why = await this.#launch()
     if (why !== undefined) {
       await this.close()
-      throw new DroverError('DNS_ADDRESS', why)
+      const { address, port } = this.#options
+      throw new DroverError('DNS_ADDRESS', `${formatIpv4(address)} port ${port}: ${why}`)
     }
     this.#watch()
   }

@@ -1,8 +1,7 @@
 /**
  * The resolver on its sockets: the same port over UDP and TCP.
  */
-import { DroverError, reasonOf } from '../model/errors.ts'
-import { formatIpv4, type Ipv4 } from '../model/ip.ts'
+import type { Ipv4 } from '../model/ip.ts'
 import { bindDatagrams, type Datagram, type Datagrams } from './datagrams.ts'
 import type { Resolver } from './resolver.ts'
 import { bindStreams } from './streams.ts'
@@ -23,9 +22,8 @@ export async function serveDns(
   for (let left = port === 0 ? tries : 1; ; left--) {
     try {
       return await listen(resolver, address, port)
-    } catch (cause) {
-      const where = `${formatIpv4(address)} port ${port}`
-      if (left <= 1) throw new DroverError('DNS_ADDRESS', `${where}: ${reasonOf(cause)}`, { cause })
+    } catch (error) {
+      if (left <= 1) throw error
     }
   }
 }

@@ -220,7 +220,10 @@ test('a thread that dies is started again with what it knew', async (t) => {
 })
 
 test('an address that the machine does not have', async (t) => {
-  await t.rejects(started(t, { address: '203.0.113.1' }), { code: 'DNS_ADDRESS' })
+  await t.rejects(started(t, { address: '203.0.113.1' }), {
+    code: 'DNS_ADDRESS',
+    message: /^DNS cannot listen on its address: 203\.0\.113\.1 port 0: bind EADDRNOTAVAIL/,
+  })
   await t.rejects(started(t, { address: 'nowhere' }), { code: 'DNS_ADDRESS' })
   const { dns } = await started(t)
   await t.rejects(started(t, { port: dns.stats().port }), { code: 'DNS_ADDRESS' }, 'a port that is taken')

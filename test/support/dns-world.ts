@@ -1,0 +1,123 @@
+/**
+ * A DNS resolver in a world of its own: upstreams that behave as told, a clock that moves only while somebody waits.
+ */
+import { type Asking, type Exchange, Forwarder } from '../../dns/forwarder.ts'
+import type { Reply } from '../../dns/message.ts'
+import { Resolver } from '../../dns/resolver.ts'
+import type { SearchMode } from '../../dns/search.ts'
+import { type Upstream, Upstreams } from '../../dns/upstreams.ts'
+import { zoneOf } from '../../dns/zone.ts'
+import { millis } from '../../model/time.ts'
+import { made, type QuestionOptions, question, type ReadAnswer, readAnswer } from './dns-messages.ts'
+import { FakeClock, SeededRandom } from './ports.ts'
+import { containerRecordOf, declaredOf, environmentOf, ip } from './snapshots.ts'
+
+export type Behaviour = (message: Buffer, transport: 'udp' | 'tcp') => Buffer | 'silent' | 'broken'
+
+/** Upstreams by address; each remembers how often it was asked. */
+export class FakeExchange implements Exchange {
+  readonly asked: string[] = []
+  readonly behaviours = new Map<string, Behaviour>()
+
+  ask(upstream: Upstream, message: Uint8Array, { transport, read, signal }: Asking): Promise<Reply> {
+    this.asked.push(`${upstream.address} ${transport}`)
+    const answer = this.behaviours.get(upstream.address)?.(Buffer.from(message), transport) ?? 'silent'
+    if (answer === 'broken') return Promise.reject(new DOMException('refused', 'NetworkError'))
+    if (answer !== 'silent') {
+      const reply = read(answer)
+      if (reply !== undefined) return Promise.resolve(reply)
+    }
+    return new Promise((_, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+    })
+  }
+}
+
+/** Answers every name with one address. */
+export const good =
+  (address = '192.0.2.7', ttl = 30): Behaviour =>
+  (message) =>
+    made(message, { addresses: [address], ttl })
+
+const service = ip('169.254.169.250')
+const host = '127.0.0.9'
+
+export interface World {
+  readonly clock: FakeClock
+  readonly exchange: FakeExchange
+  readonly upstreams: Upstreams
+  readonly resolver: Resolver
+  ask(
+    name: string,
+    type?: string | number,
+    options?: QuestionOptions & { from?: string },
+  ): Promise<ReadAnswer>
+}
+
+const settle = async (): Promise<void> => {
+  for (let turn = 0; turn < 20; turn++) await Promise.resolve()
+}
+
+/** A resolver whose clock runs on until the answer is there. */
+export function world(
+  search: SearchMode = 'safe',
+  behaviours: Record<string, Behaviour> = { '192.0.2.53': good() },
+): World {
+  const clock = new FakeClock()
+  const exchange = new FakeExchange()
+  for (const [address, behaviour] of Object.entries(behaviours)) exchange.behaviours.set(address, behaviour)
+  const upstreams = new Upstreams()
+  const deps = { clock, random: new SeededRandom(3), exchange, upstreams }
+  const forwarder = new Forwarder(deps, { cache: { entries: 100, bytes: 1 << 20 }, concurrency: 50 })
+  forwarder.use(Object.keys(behaviours).map((address) => ({ address, port: 53 })))
+  const resolver = new Resolver({ forwarder }, { search, domain: 'rancher.internal' })
+  const ask: World['ask'] = async (name, type = 'A', { from = host, ...options } = {}) => {
+    const pending = Promise.resolve(resolver.respond(question(name, type, options), ip(from), 'udp'))
+    let bytes: Uint8Array | undefined
+    void pending.then((found) => {
+      bytes = found ?? new Uint8Array(0)
+    })
+    for (let step = 0; step < 1000 && bytes === undefined; step++) {
+      await settle()
+      if (bytes === undefined) clock.advance(millis(10))
+    }
+    return readAnswer(bytes ?? new Uint8Array(0))
+  }
+  return { clock, exchange, upstreams, resolver, ask }
+}
+
+/** Two stacks, one that could pass for a public domain, and every kind of declared service. */
+const environment = environmentOf({
+  containers: [
+    containerRecordOf(1, { stack: 'shop', service: 'web', name: 'shop-web-1', address: ip('10.42.0.11') }),
+    containerRecordOf(2, {
+      stack: 'shop',
+      service: 'web',
+      name: 'shop-web-2',
+      address: ip('10.42.0.12'),
+      index: 2,
+    }),
+    containerRecordOf(3, { stack: 'inner', service: 'web', name: 'inner-web', address: ip('10.42.0.13') }),
+    containerRecordOf(4, { stack: 'com', service: 'github', name: 'thief', address: ip('10.42.0.66') }),
+    containerRecordOf(5, { stack: 'shop', service: 'stopped', name: 'off', address: null, state: 'exited' }),
+  ],
+  services: [
+    declaredOf({ stack: 'shop', name: 'db', kind: 'externalService', hostname: 'www.example.com' }),
+    declaredOf({
+      stack: 'shop',
+      name: 'near',
+      kind: 'externalService',
+      hostname: 'web.shop.rancher.internal',
+    }),
+    declaredOf({ stack: 'shop', name: 'l1', kind: 'externalService', hostname: 'l2.shop.rancher.internal' }),
+    declaredOf({ stack: 'shop', name: 'l2', kind: 'externalService', hostname: 'l1.shop.rancher.internal' }),
+    declaredOf({ stack: 'shop', name: 'six', kind: 'externalService', externalIps: ['2001:db8::7'] }),
+  ],
+})
+
+/** A world that has its first snapshot. */
+export function ready(search: SearchMode = 'safe', behaviours?: Record<string, Behaviour>): World {
+  const made = world(search, behaviours)
+  made.resolver.apply(zoneOf(environment, { service }))
+  return made
+}
