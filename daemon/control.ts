@@ -5,6 +5,7 @@
 import type { EngineState } from '../docker/watch.ts'
 import type { Allocator } from '../ipam/allocator.ts'
 import type { Environment, Reachability } from '../model/environment.ts'
+import type { Ipv4 } from '../model/ip.ts'
 import type { Keys } from '../model/keys.ts'
 import { type Clock, sleep } from '../model/ports.ts'
 import type { HostId, HostRecord } from '../model/records.ts'
@@ -38,6 +39,8 @@ export class Control {
   #seen = false
   #engine: EngineState | undefined
   #engineHeard = false
+  /** The host's managed address as it was last published. */
+  #managed: Ipv4 | undefined
 
   constructor(deps: ControlDeps, keys: Keys) {
     this.#deps = deps
@@ -79,6 +82,7 @@ export class Control {
     containers.recheck(undefined)
     if (first && this.#engine !== undefined) this.engine(this.#engine)
     else this.publish()
+    if (allocator.managed() === undefined) this.#deps.tasks.run('first block', this.#firstBlock())
     onEnvironment(environment)
   }
 
@@ -106,6 +110,7 @@ export class Control {
     const environment = this.environment
     if (environment === undefined) return
     const held = this.#engineHeard ? containers.held() : undefined
+    this.#managed = this.#deps.allocator.managed()
     publisher.publish(ownRecords({ keys: this.#keys, host: hostRecord(), held, environment }))
   }
 
@@ -120,9 +125,17 @@ export class Control {
     await store.close()
   }
 
+  /** A host that has just claimed its first block has an address to tell of. */
+  async #firstBlock(): Promise<void> {
+    await this.#deps.allocator.settled()
+    if (this.#deps.allocator.managed() !== this.#managed) this.publish()
+  }
+
   async #upkeep(): Promise<void> {
     while (!this.#stop.signal.aborted) {
       this.#deps.allocator.tick()
+      await this.#deps.allocator.settled()
+      if (this.#deps.allocator.managed() !== this.#managed) this.publish()
       await sleep(this.#deps.clock, seconds(1), this.#stop.signal).catch(() => undefined)
     }
   }
