@@ -192,7 +192,10 @@ export class NetworkApplier {
       removeElements(table, 'allowed', gone.get('allowed') ?? []) +
       removeElements(table, 'veths', gone.get('veths') ?? []) +
       removeElements(table, 'outward', gone.get('outward') ?? [])
-    await settled([this.#each(attachments.map(({ link }) => deletion(link))), this.#deps.nft.apply(text)])
+    await settled([
+      this.#each(attachments.map(({ link }) => deletion(link))),
+      this.#deps.nft.apply(text).catch(unlessGone),
+    ])
     for (const { inode, link } of attachments)
       if (this.#known?.get(inode)?.link === link) this.#known.delete(inode)
   }
@@ -269,7 +272,8 @@ const deletion = (link: string): string => `link del dev ${link}`
 
 /** What is being removed may go by itself at any moment. */
 function unlessGone(thrown: unknown): void {
-  const gone = /Cannot find device|No such process|No such device|Cannot assign requested address/
+  const gone =
+    /Cannot find device|No such process|No such device|No such file or directory|Cannot assign requested address/
   if (!gone.test(reasonOf(thrown))) throw thrown
 }
 

@@ -237,6 +237,7 @@ test('network in namespaces', needsRoot, async (t) => {
     t.match(await applier.attached(), [{ inode: fresh.inode }])
     await world.listen(fresh.space, 'udp', '0.0.0.0', 8000, 'fresh')
     t.equal(await ask(host, 'udp', '10.42.0.5', 8000), `fresh ${managed}`)
+    await host.sh('nft delete table inet drover_default')
     await fresh.kill()
     await applier.detach(fresh.inode)
     await applier.detach(fresh.inode)
