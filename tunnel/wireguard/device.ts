@@ -323,11 +323,7 @@ export class Device {
       this.#handshakes.end(peer.promote())
       this.#upkeep.established(peer)
     }
-    const current = peer.current
-    if (current?.wantsRenewalOnReceive(now) === true) {
-      current.renewed = true
-      this.#upkeep.initiate(peer, now)
-    }
+    if (peer.current?.wantsRenewalOnReceive(now) === true) this.#upkeep.initiate(peer, now)
     const plain = length - KEEPALIVE_LENGTH
     return plain === 0 ? 'nothing' : this.#deliver(peer, memory, offset, plain, now)
   }

@@ -10,7 +10,7 @@ import { TIMESTAMP_LENGTH } from './tai64n.ts'
 import type { PeerTimers } from './timers.ts'
 
 /** How many past sessions are kept. */
-const KEPT = 2
+const KEPT = 3
 
 interface Waiting {
   readonly bytes: Uint8Array
@@ -41,7 +41,7 @@ export class Peer implements Partner {
   /** Made as responder: not sent on before the initiator has shown that it has it. */
   next: Session<Peer> | undefined
   /**
-   * Sessions that were current, newest first, for packets still under way. The paper keeps one; two are needed
+   * Sessions that were current, newest first, for packets still under way. The paper keeps one; three are needed
    * when both sides rekey at once and each still receives on a session that the other began.
    */
   #past: readonly Session<Peer>[] = []

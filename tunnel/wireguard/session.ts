@@ -35,8 +35,6 @@ export class Session<Owner> {
   counter = 0
   /** False once our own static key has changed: it may still receive. */
   sendable = true
-  /** Whether it has been renewed because of what arrived on it. */
-  renewed = false
 
   constructor(aead: Aead, keys: TransportKeys, facts: SessionFacts<Owner>) {
     this.owner = facts.owner
@@ -65,9 +63,9 @@ export class Session<Owner> {
     )
   }
 
-  /** Paper 6.2: after a packet was received, once per session. */
+  /** Paper 6.2: after a packet was received. */
   wantsRenewalOnReceive(now: number): boolean {
-    return this.initiator && !this.renewed && now - this.createdAt >= REKEY_ON_RECEIVE_AFTER
+    return this.initiator && now - this.createdAt >= REKEY_ON_RECEIVE_AFTER
   }
 
   close(): void {
