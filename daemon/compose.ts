@@ -134,6 +134,7 @@ export function composeControl(parts: ControlParts, membership: Membership, stor
       adoption,
       containers,
       clock,
+      meter,
       tasks,
       hostRecord: () => parts.hostRecord(allocator.managed()),
       onEnvironment: parts.onEnvironment,

@@ -106,10 +106,12 @@ export class Containers {
     return [...this.#kept.values()]
   }
 
-  /** What the engine has now; `complete` when the engine itself said so and not our memory of it. */
+  /** All that the engine has now. */
   apply(containers: ReadonlyMap<ContainerId, EngineContainer>): void {
     for (const id of this.#kept.keys()) if (!containers.has(id)) this.#forget(id)
-    for (const container of containers.values()) this.#take(container)
+    // All are known before the first is settled, because they may share namespaces.
+    const changed = [...containers.values()].filter((container) => this.#take(container))
+    for (const { id } of changed) this.#settle(id)
   }
 
   /** Settles again whoever no longer has what it had: a block was lost, or somebody removed an attachment. */
@@ -139,14 +141,15 @@ export class Containers {
     for (const one of this.#kept.values()) one.retry?.cancel()
   }
 
-  #take(container: EngineContainer): void {
+  /** Whether it is ours and not as it was. */
+  #take(container: EngineContainer): boolean {
     const known = this.#kept.get(container.id)
-    if (known?.container === container) return
+    if (known?.container === container) return false
     const wish = this.#deps.wishOf(container)
-    if (!wish.managed || wish.environment !== this.#options.environment) return
+    if (!wish.managed || wish.environment !== this.#options.environment) return false
     if (known === undefined) this.#kept.set(container.id, fresh(container, wish))
     else Object.assign(known, { container, wish })
-    this.#settle(container.id)
+    return true
   }
 
   #forget(id: ContainerId): void {
@@ -256,6 +259,8 @@ export class Containers {
     one.address = owner.address
     one.inode = owner.inode
     one.problems = []
+    if (this.#deps.addresses.addressOf(one.container.id) !== undefined)
+      this.#deps.addresses.removed(one.container.id)
   }
 
   #settleSharers(owner: ContainerId): void {

@@ -7,7 +7,7 @@ import type { Allocator } from '../ipam/allocator.ts'
 import type { Environment, Reachability } from '../model/environment.ts'
 import type { Ipv4 } from '../model/ip.ts'
 import type { Keys } from '../model/keys.ts'
-import { type Clock, sleep } from '../model/ports.ts'
+import { type Clock, type Meter, sleep } from '../model/ports.ts'
 import type { HostId, HostRecord } from '../model/records.ts'
 import { seconds } from '../model/time.ts'
 import type { Store, Update } from '../store/store.ts'
@@ -25,6 +25,7 @@ export interface ControlDeps {
   readonly allocator: Allocator
   readonly adoption: Adoption
   readonly clock: Clock
+  readonly meter: Meter
   readonly containers: Containers
   readonly tasks: Tasks
   /** This host's record as it should be now. */
@@ -109,6 +110,7 @@ export class Control {
     const { publisher, containers, hostRecord } = this.#deps
     const environment = this.environment
     if (environment === undefined) return
+    this.#deps.meter.gauge('drover_containers', containers.held().length)
     const held = this.#engineHeard ? containers.held() : undefined
     this.#managed = this.#deps.allocator.managed()
     publisher.publish(ownRecords({ keys: this.#keys, host: hostRecord(), held, environment }))

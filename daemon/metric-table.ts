@@ -34,6 +34,52 @@ export const metricTable = {
     help: '1 when the peer answers probes through the tunnel.',
     labels: ['peer'],
   },
+  drover_allocation_seconds: { kind: 'histogram', help: 'Time to find an address.', labels: [] },
+  drover_address_space_full_total: {
+    kind: 'counter',
+    help: 'Requests refused because no address was free.',
+    labels: [],
+  },
+  drover_address_upkeep_failures_total: {
+    kind: 'counter',
+    help: 'Rounds of address upkeep that failed and are retried.',
+    labels: [],
+  },
+  drover_addresses_taken_back_total: {
+    kind: 'counter',
+    help: 'Claims of dead hosts that were taken back.',
+    labels: [],
+  },
+  drover_engine_events_total: { kind: 'counter', help: 'Events read from the Docker engine.', labels: [] },
+  drover_engine_reconnects_total: {
+    kind: 'counter',
+    help: 'Connections to the Docker engine that ended.',
+    labels: [],
+  },
+  drover_engine_missed_total: {
+    kind: 'counter',
+    help: 'Listings that showed what no event had told.',
+    labels: [],
+  },
+  drover_dns_questions_total: {
+    kind: 'counter',
+    help: 'Questions by how they were answered.',
+    labels: ['result'],
+  },
+  drover_dns_names: { kind: 'gauge', help: 'Names in the zone.', labels: [] },
+  drover_dns_cache_entries: { kind: 'gauge', help: 'Answers of upstreams in the cache.', labels: [] },
+  drover_dns_upstream_up: {
+    kind: 'gauge',
+    help: '1 while the upstream resolver answers.',
+    labels: ['upstream'],
+  },
+  drover_metadata_requests_total: { kind: 'counter', help: 'Requests to the metadata service.', labels: [] },
+  drover_metadata_refused_total: {
+    kind: 'counter',
+    help: 'Requests that the metadata service refused.',
+    labels: [],
+  },
+  drover_metadata_waiting: { kind: 'gauge', help: 'Long polls that are open.', labels: [] },
 } as const satisfies Record<string, MetricRow>
 
 export type MetricName = keyof typeof metricTable

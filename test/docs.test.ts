@@ -2,7 +2,7 @@
  * Documentation under test: every config key, error and metric is on its page and nothing else is. Run with
  * DROVER_WRITE_DOCS=1 to write the tables instead of comparing them.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Test, test } from 'tap'
 import { configKeys } from '../daemon/config/schema.ts'
@@ -59,5 +59,32 @@ test('docs/metrics.md', (t) => {
     row(`\`${name}\``, one.kind, one.labels.join(', '), one.help),
   )
   tableIs(t, 'metrics.md', ['metric', 'kind', 'labels', 'meaning'], rows)
+  t.end()
+})
+
+test('every metric that is recorded is in the table, and every one in the table is recorded', (t) => {
+  const root = join(import.meta.dirname, '..')
+  const folders = [
+    'store',
+    'linux',
+    'docker',
+    'pki',
+    'ipam',
+    'network',
+    'tunnel',
+    'dns',
+    'metadata',
+    'status',
+    'daemon',
+  ]
+  const sources = folders.flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.ts') && name !== 'metric-table.ts')
+      .map((name) => readFileSync(join(root, folder, name), 'utf8')),
+  )
+  const recorded = sources.flatMap((text) =>
+    [...text.matchAll(/\.(?:count|gauge|observe)\(\s*'(drover_[a-z_]+)'/g)].map((match) => match[1] ?? ''),
+  )
+  t.strictSame([...new Set(recorded)].sort(), Object.keys(metricTable).sort())
   t.end()
 })
