@@ -29,7 +29,9 @@ export const cut = (lab: LabPlace, port: Port): Promise<void> => rules(lab, port
 
 /** Drops a share of the packets, in percent, in each direction. */
 export const lose = (lab: LabPlace, port: Port, percent: number): Promise<void> =>
-  rules(lab, port, [`numgen random mod 1000 < ${Math.round(percent * 10)} drop`])
+  percent >= 100
+    ? cut(lab, port)
+    : rules(lab, port, [`numgen random mod 1000 < ${Math.round(percent * 10)} drop`])
 
 export const block = (lab: LabPlace, port: Port, udpPorts: readonly number[]): Promise<void> =>
   rules(lab, port, [`udp dport { ${udpPorts.join(', ')} } drop`])

@@ -19,6 +19,8 @@ import {
 } from '../support/lab.ts'
 
 const name = 'web.shop.rancher.internal'
+// Debian's busybox crashes on wget's own -T.
+const wget = ['timeout', '10', 'wget', '-qO-']
 
 test('the main job', labNeeds(), async (t) => {
   const lab = await labFor(t, { what: 'job', hosts: 3, store: 'etcd' })
@@ -45,7 +47,7 @@ test('the main job', labNeeds(), async (t) => {
     await Promise.all([reaches(h3, 'client', web1), reaches(h3, 'client', web2)])
     const pages = new Set<string>()
     for (let count = 0; count < 20 && pages.size < 2; count++) {
-      const { stdout } = await h3.inside('client', 'wget', '-T', '5', '-qO-', `http://${name}`)
+      const { stdout } = await h3.inside('client', ...wget, `http://${name}`)
       pages.add(stdout.trim())
     }
     t.same([...pages].sort(), ['web1', 'web2'])
@@ -54,7 +56,7 @@ test('the main job', labNeeds(), async (t) => {
   await t.test('metadata tells a container its own address', async (t) => {
     const read = async (host: typeof h1, container: string): Promise<string> => {
       const url = 'http://rancher-metadata/latest/self/container/primary_ip'
-      return (await host.inside(container, 'wget', '-T', '5', '-qO-', url)).stdout.trim()
+      return (await host.inside(container, ...wget, url)).stdout.trim()
     }
     t.equal(await read(h3, 'client'), client)
     t.equal(await read(h1, 'web1'), web1)
@@ -80,10 +82,9 @@ test('the main job', labNeeds(), async (t) => {
     await h3.managed({ name: 'app', stack: 'shop', service: 'app', args: ['--network', 'backend'] })
     const app = await addressOf(h3, 'app')
     await resolvesTo(h1, 'web1', 'app.shop.rancher.internal', [app])
-    const wget = async (url: string): Promise<string> =>
-      (await h3.inside('app', 'wget', '-T', '5', '-qO-', url)).stdout.trim()
-    t.equal(await wget('http://db'), 'db', "Docker's own name keeps resolving")
-    t.match(await wget(`http://${name}`), /^web[12]$/, 'and ours does as well')
+    const page = async (url: string): Promise<string> => (await h3.inside('app', ...wget, url)).stdout.trim()
+    t.equal(await page('http://db'), 'db', "Docker's own name keeps resolving")
+    t.match(await page(`http://${name}`), /^web[12]$/, 'and ours does as well')
     await h3.docker('rm', '-f', 'app', 'db')
   })
 
