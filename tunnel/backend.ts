@@ -1,0 +1,36 @@
+/**
+ * One way of carrying packets between this host and the others. Four members; peers come as a projection of the
+ * snapshot and are applied as a whole, as often as one likes.
+ */
+import type { Cidr } from '../model/ip.ts'
+import type { HostId } from '../model/records.ts'
+
+export interface Peer {
+  readonly host: HostId
+  /** Base64 of 32 bytes. */
+  readonly publicKey: string
+  readonly endpoint: { readonly address: string; readonly port: number }
+  /** What lies behind it, in stable order. */
+  readonly allowed: readonly Cidr[]
+}
+
+export interface PeerReport {
+  readonly host: HostId
+  readonly backend: string
+  readonly engine: string
+  /** Where its packets come from; empty while that is not known. */
+  readonly endpoint: string
+  /** Milliseconds since the epoch; 0 for never. */
+  readonly lastHandshake: number
+  readonly received: number
+  readonly sent: number
+}
+
+export interface Backend {
+  /** Bytes that it puts around a packet, at most. */
+  readonly overhead: number
+  apply(peers: readonly Peer[]): Promise<void>
+  /** Rejects with TUNNEL_UNAVAILABLE while the engine does not answer. */
+  status(): Promise<readonly PeerReport[]>
+  close(): Promise<void>
+}

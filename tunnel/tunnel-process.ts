@@ -1,0 +1,115 @@
+/**
+ * Keeps a tunnel process up. One that runs already is found through its socket and left alone; it outlives this
+ * process. When it ends it is started again, at once at first, then ever more slowly.
+ */
+import { spawn } from 'node:child_process'
+import { closeSync, openSync } from 'node:fs'
+import { type Clock, type Log, type Meter, sleep } from '../model/ports.ts'
+import { millis } from '../model/time.ts'
+import type { UapiClient } from './uapi-client.ts'
+
+export interface TunnelProcessDeps {
+  readonly client: UapiClient
+  readonly clock: Clock
+  readonly log: Log
+  readonly meter: Meter
+}
+
+export interface TunnelProcessOptions {
+  /** The command line that runs it in the foreground; empty where somebody else starts it. */
+  readonly command: readonly string[]
+  readonly environment: Readonly<Record<string, string | undefined>>
+  /** What it says goes here. */
+  readonly logFile: string
+}
+
+const pollEvery = 20
+const shortest = 50
+const longest = 5000
+/** Who ran this long starts again without waiting. */
+const steady = 10_000
+const startPatience = 5000
+
+export class TunnelProcess {
+  readonly #deps: TunnelProcessDeps
+  readonly #options: TunnelProcessOptions
+  readonly #stop = new AbortController()
+  #running = false
+
+  constructor(deps: TunnelProcessDeps, options: TunnelProcessOptions) {
+    this.#deps = deps
+    this.#options = options
+  }
+
+  get running(): boolean {
+    return this.#running
+  }
+
+  /** Calls `up` whenever an engine has come; returns after `close`. */
+  async run(up: () => void): Promise<void> {
+    const { clock, log, meter, client } = this.#deps
+    const { signal } = this.#stop
+    let pause = shortest
+    while (!signal.aborted) {
+      const held = await this.#find(client)
+      if (held === undefined) {
+        await sleep(clock, millis(pause), signal).catch(() => undefined)
+        pause = Math.min(pause * 2, longest)
+        continue
+      }
+      const since = clock.boot()
+      this.#running = true
+      up()
+      await held.ended
+      this.#running = false
+      if (signal.aborted) return
+      log.warn('the tunnel process ended')
+      meter.count('drover_worker_restarts_total', 1, { worker: 'tunnel' })
+      if (clock.boot() - since > steady) pause = shortest
+    }
+  }
+
+  /** Stops watching; the process lives on. */
+  close(): void {
+    this.#stop.abort()
+  }
+
+  /** The engine that is there, else the one that was started; undefined when none answers in time. */
+  async #find(client: UapiClient): Promise<{ readonly ended: Promise<void> } | undefined> {
+    const { clock } = this.#deps
+    const { signal } = this.#stop
+    const hold = () => client.hold(signal).catch(() => undefined)
+    const there = await hold()
+    if (there !== undefined || this.#options.command.length === 0) return there
+    const alive = this.#start()
+    const end = clock.boot() + startPatience
+    while (!signal.aborted && alive() && clock.boot() < end) {
+      const held = await hold()
+      if (held !== undefined) return held
+      await sleep(clock, millis(pollEvery), signal).catch(() => undefined)
+    }
+    return undefined
+  }
+
+  /** Starts it in a session of its own; the answer says whether it still lives. */
+  #start(): () => boolean {
+    const [program = '', ...words] = this.#options.command
+    const output = openSync(this.#options.logFile, 'a', 0o600)
+    const child = spawn(program, words, {
+      detached: true,
+      env: { ...this.#options.environment },
+      stdio: ['ignore', output, output],
+    })
+    closeSync(output)
+    let alive = true
+    child.once('exit', () => {
+      alive = false
+    })
+    child.once('error', (err) => {
+      alive = false
+      this.#deps.log.error('the tunnel process cannot be started', { err })
+    })
+    child.unref()
+    return () => alive
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * Client of a WireGuard engine's configuration socket (UAPI): whole requests, whole answers, each with a deadline;
+ * and the sight of an engine that goes away. A socket that does not answer is TUNNEL_UNAVAILABLE.
+ */
+import { connect } from 'node:net'
+import { DroverError } from '../model/errors.ts'
+
+const deadline = 5000
+
+export class UapiClient {
+  readonly #path: string
+
+  constructor(path: string) {
+    this.#path = path
+  }
+
+  /** The answer to `get=1`. */
+  get(): Promise<string> {
+    return this.#exchange('get=1\n\n')
+  }
+
+  /** Sends settings, one per line; rejects where the engine refuses them. */
+  async set(lines: readonly string[]): Promise<void> {
+    const answer = await this.#exchange(`set=1\n${lines.join('\n')}\n\n`)
+    if (!answer.startsWith('errno=0\n'))
+      throw new DroverError('TUNNEL_UNAVAILABLE', `${this.#path} refuses a change: ${answer.trim()}`)
+  }
+
+  /** Connects; resolves with a promise of the connection's end, which comes when the engine ends. */
+  hold(signal: AbortSignal): Promise<{ readonly ended: Promise<void> }> {
+    return new Promise((resolve, reject) => {
+      const socket = connect(this.#path)
+      const ended = new Promise<void>((end) => socket.once('close', () => end()))
+      socket.once('connect', () => resolve({ ended }))
+      socket.once('error', (cause) => reject(this.#unavailable(cause)))
+      signal.addEventListener('abort', () => socket.destroy(), { once: true })
+    })
+  }
+
+  #exchange(request: string): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const socket = connect(this.#path)
+      let answer = ''
+      socket.setTimeout(deadline, () => socket.destroy(this.#unavailable('it does not answer')))
+      socket.once('error', (cause) => reject(cause instanceof DroverError ? cause : this.#unavailable(cause)))
+      socket.once('close', () => reject(this.#unavailable('it hung up')))
+      socket.on('data', (chunk) => {
+        answer += String(chunk)
+        if (!answer.endsWith('\n\n')) return
+        resolve(answer)
+        socket.destroy()
+      })
+      socket.write(request)
+    })
+  }
+
+  #unavailable(cause: unknown): DroverError {
+    return new DroverError('TUNNEL_UNAVAILABLE', this.#path, { cause })
+  }
+}

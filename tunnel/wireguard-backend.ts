@@ -1,0 +1,57 @@
+/**
+ * WireGuard as a backend: keeps an engine behind a UAPI socket at the peers that it was told last. Reads what the
+ * engine has before it changes anything, so that applying twice, or after a restart of either side, is the same.
+ */
+import type { HostId } from '../model/records.ts'
+import type { Backend, Peer, PeerReport } from './backend.ts'
+import { changesTo, endpointText, type OwnSide, readState } from './uapi-peers.ts'
+
+/** What it needs of a UAPI client. */
+export interface EngineSocket {
+  get(): Promise<string>
+  set(lines: readonly string[]): Promise<void>
+}
+
+export class WireguardBackend implements Backend {
+  /** Outer IPv6 header, UDP header, transport header and tag (paper 5.4.6); padding stays within the MTU. */
+  readonly overhead = 40 + 8 + 16 + 16
+  readonly #engine: EngineSocket
+  readonly #own: OwnSide
+  readonly #applied = new Map<string, string>()
+  #hosts: ReadonlyMap<string, HostId> = new Map()
+  #last: Promise<void> = Promise.resolve()
+
+  constructor(engine: EngineSocket, own: OwnSide) {
+    this.#engine = engine
+    this.#own = own
+  }
+
+  /** One after the other; rejects with TUNNEL_UNAVAILABLE while the engine does not answer. */
+  apply(peers: readonly Peer[]): Promise<void> {
+    const turn = this.#last.then(() => this.#converge(peers))
+    this.#last = turn.catch(() => undefined)
+    return turn
+  }
+
+  async status(): Promise<readonly PeerReport[]> {
+    const { peers } = readState(await this.#engine.get())
+    return peers.flatMap(({ publicKey, endpoint, lastHandshake, received, sent }) => {
+      const host = this.#hosts.get(publicKey)
+      if (host === undefined) return []
+      return [{ host, backend: 'wireguard', engine: 'userspace', endpoint, lastHandshake, received, sent }]
+    })
+  }
+
+  /** Waits for what is under way. The engine goes on with its peers. */
+  close(): Promise<void> {
+    return this.#last
+  }
+
+  async #converge(peers: readonly Peer[]): Promise<void> {
+    this.#hosts = new Map(peers.map(({ publicKey, host }) => [publicKey, host]))
+    const lines = changesTo(this.#own, peers, readState(await this.#engine.get()), this.#applied)
+    if (lines.length > 0) await this.#engine.set(lines)
+    this.#applied.clear()
+    for (const peer of peers) this.#applied.set(peer.publicKey, endpointText(peer))
+  }
+}
