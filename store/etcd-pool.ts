@@ -3,7 +3,7 @@
  * failed is thrown away with its connection, so that no back-off of the transport delays the next try.
  */
 import { DroverError } from '../model/errors.ts'
-import { type EtcdAccess, EtcdClient, isUnsent } from './etcd-client.ts'
+import { type EtcdAccess, EtcdClient, isCompacted, isLeaseGone, isUnsent } from './etcd-client.ts'
 
 /** A request is answered or refused within this time. */
 const requestLimit = 3000
@@ -59,7 +59,7 @@ export class EtcdPool {
     try {
       return await work(client, limit)
     } catch (thrown) {
-      if (!isUnavailable(thrown)) throw thrown
+      if (!isFailure(thrown)) throw thrown
       this.failed(client)
       if (tries > 1 && mayRepeat(thrown) && !this.#closed)
         return this.#attempt(work, tries - 1, limit, mayRepeat)
@@ -73,5 +73,9 @@ export class EtcdPool {
   }
 }
 
-const isUnavailable = (thrown: unknown): boolean =>
-  thrown instanceof DroverError && thrown.code === 'STORE_UNAVAILABLE'
+/** Whether the endpoint failed, and not only the request. */
+const isFailure = (thrown: unknown): boolean =>
+  thrown instanceof DroverError &&
+  thrown.code === 'STORE_UNAVAILABLE' &&
+  !isLeaseGone(thrown) &&
+  !isCompacted(thrown)

@@ -1,6 +1,7 @@
 /**
  * Real etcd (Debian's) for tests, one member or three, on loopback with ports and data of its own. Members can
- * be killed, paused, started again and wiped. `remove()`, also run when the process ends, leaves nothing.
+ * be killed, paused, started again and wiped. `remove()`, also run when the process ends, leaves nothing; a test
+ * that is killed takes its members along.
  */
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -50,7 +51,8 @@ export class TestEtcdMember {
 
   start(): void {
     const log = openSync(`${this.#folder}.log`, 'a')
-    const child = spawn('/usr/bin/etcd', [...this.#args, '--data-dir', this.#folder], {
+    const command = ['--pdeathsig', 'KILL', '/usr/bin/etcd', ...this.#args, '--data-dir', this.#folder]
+    const child = spawn('setpriv', command, {
       stdio: ['ignore', log, log],
       env: { PATH: process.env.PATH, ETCD_UNSUPPORTED_ARCH: process.arch },
     })
