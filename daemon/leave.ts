@@ -13,11 +13,10 @@ import type { Store, Write } from '../store/store.ts'
 import type { Config } from './config/resolve.ts'
 import type { Membership } from './membership.ts'
 import type { System } from './system.ts'
-import type { Tunnel } from './tunnel.ts'
+import { endTunnel } from './tunnel.ts'
 
 export interface LeaveDeps {
   readonly system: System
-  readonly tunnel: Tunnel
   readonly log: Log
   /** Undefined for a machine that is no member. */
   readonly member:
@@ -25,9 +24,10 @@ export interface LeaveDeps {
     | undefined
 }
 
-export async function leave({ system, tunnel, log, member }: LeaveDeps, config: Config): Promise<void> {
+export async function leave({ system, log, member }: LeaveDeps, config: Config): Promise<void> {
   await restoreResolvers(system, log)
-  await tunnel.remove()
+  await endTunnel(config, system.clock)
+  await system.ip.batch([`link del dev ${config.tunnel.interface}`]).catch(() => undefined)
   await system.applier.leave(member?.membership.settings.subnet)
   if (member !== undefined) {
     const prefix = keysOf(member.membership.environment).prefix

@@ -213,10 +213,6 @@ async function leaving(
   membership: Membership | undefined,
 ): Promise<number> {
   const identity = loadIdentity(config.state)
-  const tunnel = composeTunnel({ log, meter: new PrometheusMeter(), clock: system.clock }, config, {
-    identity,
-    external: false,
-  })
   const member =
     membership === undefined || identity === undefined
       ? undefined
@@ -225,7 +221,7 @@ async function leaving(
           self: identity.id,
           store: storeOf(withStore(membership, config).store, config, { clock: system.clock, log }),
         }
-  await leave({ system, tunnel, log, member }, config)
+  await leave({ system, log, member }, config)
   return 0
 }
 
