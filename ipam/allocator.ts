@@ -3,28 +3,21 @@
  * pins in the store when it must. Every answer comes within two seconds and is data: an address, something to
  * wait for, or a refusal. It reads no clock but its own and starts nothing by itself: `observe` and `tick` do.
  */
-import { DroverError, type ErrorCode, reasonOf } from '../model/errors.ts'
-import { type Cidr, formatIpv4, type Ipv4, parseIpv4 } from '../model/ip.ts'
+import { DroverError, reasonOf } from '../model/errors.ts'
+import { type Cidr, formatIpv4, type Ipv4 } from '../model/ip.ts'
 import type { Keys } from '../model/keys.ts'
-import { printable } from '../model/names.ts'
 import type { Clock, Ledger, Log, Meter, Sealer } from '../model/ports.ts'
 import type { ContainerId, HostId, Settings } from '../model/records.ts'
-import { later, type Millis, millis, minutes, seconds } from '../model/time.ts'
+import { later, type Millis, minutes, seconds } from '../model/time.ts'
 import type { Store } from '../store/store.ts'
 import { Book, type Change, type Use } from './book.ts'
 import { Claims } from './claims.ts'
 import { Fence, Silences, type Stamp, span } from './fence.ts'
 import { entriesOf, recover, renewalEntry } from './journal.ts'
 import { type Context, type Lost, reconcile, type View } from './reconcile.ts'
-import { blockAround, isInside, isUsable, type Space, spaceOf } from './space.ts'
+import { type Answer, late, Requests, waiting, within } from './requests.ts'
+import { type Space, spaceOf } from './space.ts'
 import { Upkeep } from './upkeep.ts'
-
-export type Answer =
-  /** `problem` says what stood in the way of the requested address. */
-  | { readonly is: 'address'; readonly address: Ipv4; readonly problem?: string }
-  /** Ask again later. */
-  | { readonly is: 'waiting'; readonly why: string }
-  | { readonly is: 'refused'; readonly why: string }
 
 export interface AllocatorDeps {
   readonly store: Store
@@ -56,19 +49,9 @@ export interface AllocatorStatus {
   readonly open: boolean
 }
 
-const answerWithin = millis(1_800) // two seconds are promised
 const attention = seconds(10) // a host that looked away for longer starts counting anew
 
 type ContainerUse = Use & { readonly is: 'container' }
-type Attempt = { readonly is: 'problem'; readonly problem: string } | Answer
-
-interface Ask {
-  readonly container: ContainerId
-  readonly revision: number
-  readonly resolve: (outcome: 'granted' | 'refused') => void
-}
-
-const late = Symbol('late')
 
 export class Allocator {
   readonly #ledger: Ledger
@@ -84,6 +67,7 @@ export class Allocator {
   readonly #fence: Fence
   readonly #silences: Silences
   readonly #upkeep: Upkeep
+  readonly #requests: Requests
   #view: View | undefined
   #fresh = false
   #savedRenewal: Stamp | undefined
@@ -91,7 +75,6 @@ export class Allocator {
   /** Revision of our own last write to a key: older views do not count for it. */
   readonly #touched = new Map<Cidr | Ipv4, number>()
   readonly #busy = new Set<Cidr | Ipv4>()
-  readonly #asks = new Map<Ipv4, Ask>()
   readonly #pending = new Map<ContainerId, Promise<Answer>>()
   readonly #gone = new Set<ContainerId>()
 
@@ -113,6 +96,18 @@ export class Allocator {
     this.#book.apply(changes)
     if (renewed !== undefined) this.#fence.restore(renewed, this.stamp())
     for (const key of unreadable) this.#log.error('an entry of the ledger is not readable', { key })
+    this.#requests = new Requests({
+      book: this.#book,
+      claims: this.#claims,
+      space: this.#space,
+      self: this.#self,
+      clock: deps.clock,
+      view: () => this.#view,
+      epoch: () => this.#epoch + 1,
+      mayTake: (container) => !this.#gone.has(container) && this.#fence.isOpen(this.stamp()),
+      take: (address, container, pin) => this.#take(address, container, pin, ''),
+      reserve: (key, work) => this.#reserve(key, work),
+    })
     this.#upkeep = new Upkeep({
       book: this.#book,
       claims: this.#claims,
@@ -171,7 +166,7 @@ export class Allocator {
       this.#log.warn('an address was lost to another host', { container, address: formatIpv4(address) })
     for (const [key, revision] of this.#touched) if (revision <= view.revision) this.#touched.delete(key)
     if (view.hosts.get(this.#self)?.alive !== undefined) this.#fence.confirm(view.revision, this.stamp())
-    this.#hear(view)
+    this.#requests.hear(view)
     this.#upkeep.run()
     return lost
   }
@@ -313,7 +308,7 @@ export class Allocator {
     if (!this.#fence.isOpen(this.stamp())) return waiting('STORE_UNAVAILABLE', closedText)
     const problems: string[] = []
     for (const text of requested) {
-      const attempt = await this.#request(text, container, begun)
+      const attempt = await this.#requests.attempt(text, container, begun)
       if (attempt.is !== 'problem') return attempt
       problems.push(attempt.problem)
       if (this.#gone.has(container)) return removedAnswer
@@ -341,7 +336,7 @@ export class Allocator {
         this.#upkeep.run() // keeps a spare block
         return answer
       }
-      const outcome = await this.#within(begun, this.#upkeep.claim())
+      const outcome = await within(this.#clock, begun, this.#upkeep.claim())
       if (outcome === late || outcome === 'away')
         return waiting('STORE_UNAVAILABLE', 'the own blocks are full and another cannot be claimed')
       if (outcome === 'contended')
@@ -372,89 +367,6 @@ export class Allocator {
     this.#meter.count('drover_address_space_full_total')
     return { is: 'refused', why: full.line }
   }
-
-  async #request(text: string, container: ContainerId, begun: Millis): Promise<Attempt> {
-    const address = parseIpv4(text)
-    if (address === undefined) return refused(text, 'is not an IPv4 address')
-    if (!isInside(this.#space, address)) return refused(text, `is outside the subnet ${this.#space.subnet}`)
-    if (!isUsable(this.#space, address)) return refused(text, 'is an end of the subnet, which nobody gets')
-    const block = blockAround(this.#space, address)
-    const use = this.#book.uses.get(address)
-    if (use !== undefined) return refused(text, takenText(use))
-    if (this.#book.stateOf(block) === 'returning')
-      return refused(text, 'lies in a block that is being given back')
-    if (this.#book.isFree(address)) return this.#take(address, container, false, '')
-    return await this.#pin(text, address, block, container, begun)
-  }
-
-  async #pin(
-    text: string,
-    address: Ipv4,
-    block: Cidr,
-    container: ContainerId,
-    begun: Millis,
-  ): Promise<Attempt> {
-    if (this.#busy.has(address)) return refused(text, 'is being asked for or given back')
-    const work = this.#reserve(address, () => this.#pinned(text, address, block, container, begun))
-    const attempt = await this.#within(begun, work)
-    if (attempt === late) return waiting('STORE_UNAVAILABLE', `${text} cannot be claimed now`)
-    return attempt ?? refused(text, 'is being asked for or given back')
-  }
-
-  /** Claims the address, or asks its owner and waits for the answer; the address is busy meanwhile. */
-  async #pinned(
-    text: string,
-    address: Ipv4,
-    block: Cidr,
-    container: ContainerId,
-    begun: Millis,
-  ): Promise<Attempt & { readonly revision?: number }> {
-    const outcome = await this.#claims.pin(address, block, container, this.#epoch + 1)
-    if (outcome.is === 'raced') return refused(text, 'changed hands in this moment')
-    if (outcome.is === 'taken') return refused(text, `is taken by ${this.#nameOf(outcome.by)}`)
-    const { revision } = outcome
-    if (outcome.is === 'asked') {
-      const answered = await this.#within(begun, this.#answer(address, container, revision))
-      this.#asks.delete(address)
-      const owner = `${text} belongs to the block of ${this.#nameOf(outcome.owner)}`
-      if (answered === late) return { ...refused(owner, 'which has not answered'), revision }
-      if (answered === 'refused') return { ...refused(owner, 'which has refused it'), revision }
-    }
-    const over = this.#clock.boot() - begun > answerWithin
-    if (over || this.#gone.has(container) || !this.#fence.isOpen(this.stamp()))
-      return { ...refused(text, 'came too late'), revision }
-    return { ...this.#take(address, container, true, ''), revision }
-  }
-
-  /** What the owner of a block says to a request, as seen in later views. */
-  #answer(address: Ipv4, container: ContainerId, revision: number): Promise<'granted' | 'refused'> {
-    return new Promise((resolve) => this.#asks.set(address, { container, revision, resolve }))
-  }
-
-  #hear(view: View): void {
-    for (const [address, { container, revision, resolve }] of this.#asks) {
-      if (view.revision < revision) continue
-      const pin = view.pins.get(address)
-      const ours = pin?.host === this.#self && pin.container === container
-      if (!ours) resolve('refused')
-      else if (pin.confirmed) resolve('granted')
-    }
-  }
-
-  #nameOf(host: HostId | undefined): string {
-    if (host === undefined) return 'an unreadable record'
-    if (host === this.#self) return 'this host'
-    return `host ${printable(this.#view?.hosts.get(host)?.record.name ?? host)}`
-  }
-
-  /** What comes before the answer is due, or `late`; what comes later is looked after by upkeep. */
-  #within<T>(begun: Millis, work: Promise<T>): Promise<T | typeof late> {
-    const left = millis(Math.max(0, begun + answerWithin - this.#clock.boot()))
-    return new Promise((resolve, reject) => {
-      const timer = this.#clock.after(left, () => resolve(late))
-      work.then(resolve, reject).finally(() => timer.cancel())
-    })
-  }
 }
 
 const closedText = 'this host was away from the store for too long, and has not yet seen again what it owns'
@@ -463,25 +375,8 @@ const removedAnswer: Answer = { is: 'refused', why: 'the container was removed m
 const answerOf = (address: Ipv4, problem: string): Answer =>
   problem === '' ? { is: 'address', address } : { is: 'address', address, problem }
 
-const waiting = (code: ErrorCode, detail: string): Answer => ({
-  is: 'waiting',
-  why: new DroverError(code, detail).message,
-})
-
-const refused = (text: string, why: string): Attempt & { readonly is: 'problem' } => ({
-  is: 'problem',
-  problem: `requested address ${printable(text)} ${why}`,
-})
-
 const taken = (address: Ipv4, container: ContainerId, pin: boolean, problem: string): Change => ({
   of: 'address',
   address,
   use: { is: 'container', container, pin, stoppedAt: null, problem },
 })
-
-function takenText(use: Use): string {
-  if (use.is === 'host') return "is this host's own address"
-  if (use.is === 'resting') return 'was freed a moment ago and rests'
-  if (use.is === 'lent') return 'is taken by a container of another host'
-  return `is taken by container ${use.container.slice(0, 12)}`
-}
