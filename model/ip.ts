@@ -25,6 +25,10 @@ export const isIpAddress = (text: string): boolean => Address4.isValid(text) || 
 
 export const isIpv6 = (text: string): boolean => Address6.isValid(text)
 
+/** The text form of RFC 5952 of 16 bytes. */
+export const ipv6Text = (bytes: Uint8Array): string =>
+  Address6.fromUnsignedByteArray([...bytes]).correctForm()
+
 /** Address arithmetic: `address + by`, modulo 2^32. */
 export const ipv4At = (address: Ipv4, by: number): Ipv4 => ((address + by) >>> 0) as Ipv4
 

@@ -3,8 +3,7 @@
  * them with `===` first; the table is bounded and simply forgets, so equal endpoints may be different objects
  * and `sameEndpoint` decides.
  */
-import { Address6 } from 'ip-address'
-import { isIpv6, parseIpv4 } from '../../model/ip.ts'
+import { ipv6Bytes, ipv6Text, parseIpv4 } from '../../model/ip.ts'
 
 export interface Endpoint {
   readonly family: 4 | 6
@@ -79,18 +78,18 @@ export function parseEndpoint(text: string): Endpoint | undefined {
   const [, v6, zone = '0', v4 = '', digits = ''] = parts
   const port = Number(digits)
   if (port > 65535) return undefined
-  if (v6 !== undefined) return isIpv6(v6) ? endpointV6(bytesOfIpv6(v6), port, Number(zone)) : undefined
+  if (v6 !== undefined) {
+    const bytes = ipv6Bytes(v6)
+    return bytes && endpointV6(bytes, port, Number(zone))
+  }
   const address = parseIpv4(v4)
   return address === undefined ? undefined : endpointV4(address, port)
 }
 
-export const bytesOfIpv6 = (text: string): Uint8Array =>
-  Uint8Array.from(new Address6(text).toUnsignedByteArray())
-
 /** The text form of a 4- or 16-byte address. */
 export function formatAddress(bytes: Uint8Array): string {
   if (bytes.length === 4) return bytes.join('.')
-  return Address6.fromUnsignedByteArray([...bytes]).correctForm()
+  return ipv6Text(bytes)
 }
 
 export function formatEndpoint(endpoint: Endpoint): string {

@@ -4,10 +4,10 @@
  * a whole or, with the errno of its first fault, not at all.
  */
 import { fromHex, hex } from '../../model/bytes.ts'
-import { isIpv6, parseIpv4 } from '../../model/ip.ts'
+import { ipv6Bytes, parseIpv4 } from '../../model/ip.ts'
 import type { AllowedIpChange, DeviceChange, DeviceStatus, PeerChange, PeerStatus } from './change.ts'
 import { KEY_LENGTH } from './constants.ts'
-import { bytesOfIpv6, formatAddress, formatEndpoint, parseEndpoint } from './endpoint.ts'
+import { formatAddress, formatEndpoint, parseEndpoint } from './endpoint.ts'
 
 /** Linux errno values; answers carry them negated, as wireguard-go does. */
 export const errno = { io: 5, invalid: 22, protocol: 71, portInUse: 98 } as const
@@ -115,9 +115,9 @@ function allowedIpOf(text: string): AllowedIpChange | undefined {
   const remove = text.startsWith('-')
   const [base = '', digits = '', ...more] = (remove ? text.slice(1) : text).split('/')
   const v4 = parseIpv4(base)
-  if (more.length > 0 || (v4 === undefined && (base.includes('%') || !isIpv6(base)))) return undefined
   const address =
-    v4 === undefined ? bytesOfIpv6(base) : Uint8Array.from([24, 16, 8, 0], (shift) => (v4 >>> shift) & 255)
+    v4 === undefined ? ipv6Bytes(base) : Uint8Array.from([24, 16, 8, 0], (shift) => (v4 >>> shift) & 255)
+  if (address === undefined || base.includes('%') || more.length > 0) return undefined
   const bits = numberOf(digits, address.length * 8)
   if (bits === undefined) return undefined
   return remove ? { address, bits, remove } : { address, bits }

@@ -3,6 +3,7 @@
  * one that it begins (after it has forgotten us), and pings both ways. Needs root.
  */
 import { spawnSync } from 'node:child_process'
+import { rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'tap'
@@ -37,6 +38,7 @@ test('Debian’s wireguard-go as the peer', skip, async (t) => {
   const [ours = '', theirs = ''] = keys.map((key) => hex(key))
   const [ourPublic = '', theirPublic = ''] = keys.map((key) => hex(primitives.crypto.publicKey(key)))
 
+  t.teardown(() => rmSync(`/var/run/wireguard/${name}.sock`, { force: true }))
   world.spawn(space, ['wireguard-go', '-f', name])
   await until('its socket', () => uapi(name, ['get=1']).catch(() => undefined))
   const peer = [`public_key=${ourPublic}`, 'endpoint=127.0.0.1:7001', 'allowed_ip=10.0.0.1/32']
