@@ -66,9 +66,16 @@ export function isInstalled(root) {
   return true
 }
 
-/** @param {string} root */
+/**
+ * Only saves time: a clone that root installed can be used by others.
+ * @param {string} root
+ */
 export function markInstalled(root) {
-  writeFileSync(stampFile(root), lockDigest(root))
+  try {
+    writeFileSync(stampFile(root), lockDigest(root))
+  } catch (error) {
+    if (!['EACCES', 'EPERM', 'EROFS'].includes(error.code)) throw error
+  }
 }
 
 /**
