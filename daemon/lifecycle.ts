@@ -98,6 +98,10 @@ export class Lifecycle {
       this.#networkUp = resolve
     })
     await this.#newControl()
+    tasks.run(
+      'tunnel',
+      tunnel.run(() => this.#network.again()),
+    )
     await Promise.race([networkUp, this.#stopped()])
     if (this.#stop.signal.aborted) return
     await this.#startServers()

@@ -46,6 +46,8 @@ export class Tunnel {
   readonly #peers: Latest<readonly Peer[]>
   readonly #stop = new AbortController()
   #reports: readonly PeerState[] = []
+  /** Of the peers that were offered last. */
+  #signature = ''
 
   constructor(parts: TunnelParts, place: TunnelPlace) {
     this.#parts = parts
@@ -68,7 +70,11 @@ export class Tunnel {
   }
 
   observe(environment: Environment): void {
-    this.#peers.offer(peersFor(environment, this.#parts.self))
+    const peers = peersFor(environment, this.#parts.self)
+    const signature = JSON.stringify(peers)
+    if (signature === this.#signature) return
+    this.#signature = signature
+    this.#peers.offer(peers)
   }
 
   state(): Vitals['tunnel'] {
