@@ -1,0 +1,123 @@
+/** The allocator and its pure parts, one rule at a time; what random worlds find is in model.test.ts. */
+import { setImmediate as turn } from 'node:timers/promises'
+import { test } from 'tap'
+import { noPinInside } from '../../ipam/exclusion.ts'
+import { blockAround, spaceOf } from '../../ipam/space.ts'
+import { type Ipv4, ipv4At, parseCidr, parseIpv4 } from '../../model/ip.ts'
+import { keysOf } from '../../model/keys.ts'
+import { seconds } from '../../model/time.ts'
+import { SeededRandom } from '../support/ports.ts'
+import { type ModelHost, World } from './world.ts'
+
+const ip = (text: string): Ipv4 => parseIpv4(text) ?? raise(text)
+const raise = (text: string): never => {
+  throw new TypeError(text)
+}
+
+async function worldOf(hosts: number): Promise<{ world: World; one: ModelHost; other: ModelHost }> {
+  const world = new World(new SeededRandom(7), hosts)
+  for (let round = 0; round < 4; round++) {
+    for (const host of world.hosts) host.live()
+    await turn()
+  }
+  const [one, other = one] = world.hosts
+  return one === undefined || other === undefined ? raise('no hosts') : { world, one, other }
+}
+
+const ask = (host: ModelHost, world: World, requested: readonly string[] = []) =>
+  (host.allocator ?? raise('no allocator')).allocate(world.containerId(), requested)
+
+test('conditions cover exactly the addresses of a block', async (t) => {
+  const keys = keysOf('x')
+  for (const bits of [22, 24, 25, 26, 28, 30]) {
+    const space = spaceOf({ subnet: parseCidr('10.42.0.0/16') ?? raise('subnet'), blockBits: bits })
+    for (let at = 0; at < 65_536; at += 977) {
+      const block = blockAround(space, ipv4At(space.first, at))
+      const conditions = noPinInside(keys, block)
+      t.ok(bits === 25 || conditions.length <= 100)
+      for (const step of [0, 1, 2, 63, 64, 255, 977, 30_000]) {
+        const address = ipv4At(space.first, (at + step) % 65_536)
+        const key = keys.pin(address)
+        const excluded = conditions.some((one) =>
+          one.is === 'empty' ? key.startsWith(one.prefix) : one.key === key,
+        )
+        if (excluded !== (blockAround(space, address) === block)) t.fail(`${key} and ${block}`)
+      }
+    }
+  }
+})
+
+test('the host has the first usable address, containers keep theirs over stop and kill -9', async (t) => {
+  const { world, one } = await worldOf(1)
+  t.equal(one.allocator?.managed(), ip('10.42.0.1'))
+  const id = world.containerId()
+  const first = await one.allocator?.allocate(id)
+  one.allocator?.stopped(id)
+  one.restart()
+  one.door.link = 'cut'
+  t.strictSame(await one.allocator?.allocate(id), first, 'from the ledger, without the store')
+  t.match(await ask(one, world), { is: 'address' }, 'and new ones from its own block')
+})
+
+test('requested addresses', async (t) => {
+  const { world, one, other } = await worldOf(2)
+  t.strictSame(await ask(one, world, ['10.42.0.9']), { is: 'address', address: ip('10.42.0.9') })
+  t.match(await ask(one, world, ['10.42.0.9']), { is: 'address', problem: /10\.42\.0\.9 is taken/ })
+  for (const [text, why] of [
+    ['x', /not an IPv4/],
+    ['10.43.0.1', /outside/],
+    ['10.42.0.0', /end of the subnet/],
+    ['10.42.0.1', /own address/],
+  ] as const)
+    t.match(await ask(one, world, [text]), { is: 'address', problem: why })
+  const pinned = await ask(one, world, ['10.42.0.100'])
+  t.match(pinned, { is: 'address', address: ip('10.42.0.100') }, 'in space that nobody owns')
+  t.match(await ask(other, world, ['10.42.0.100']), { problem: /is taken by host/ })
+  const inside = ask(other, world, ['10.42.0.8'])
+  for (let round = 0; round < 4; round++) {
+    await turn()
+    for (const host of world.hosts) host.look()
+  }
+  t.match(await inside, { is: 'address', address: ip('10.42.0.8') }, "granted by the block's owner")
+  const silent = ask(other, world, ['10.42.0.7'])
+  await turn()
+  world.pass(1600)
+  t.match(await silent, { is: 'address', problem: /which has not answered/ }, 'within two seconds')
+})
+
+test('a full subnet says so, an address rests, and the longest stopped gives way', async (t) => {
+  const { world, one } = await worldOf(1)
+  const allocator = one.allocator ?? raise('no allocator')
+  const ids = []
+  for (let count = 0; count < 125; count++) {
+    const id = world.containerId()
+    const answer = await allocator.allocate(id)
+    if (answer.is !== 'address') t.fail(`${count}: ${answer.why}`)
+    ids.push(id)
+    one.live()
+    await turn()
+  }
+  t.match(await ask(one, world), { is: 'refused', why: /no address is free/ })
+  const [first, second] = ids
+  if (first === undefined || second === undefined) return
+  allocator.removed(first)
+  t.match(await ask(one, world), { is: 'waiting', why: /rest/ })
+  world.pass(seconds(6))
+  one.live()
+  await turn()
+  t.match(await ask(one, world), { is: 'address' })
+  const old = allocator.addressOf(second)
+  allocator.stopped(second)
+  world.pass(seconds(6))
+  one.live()
+  t.match(await ask(one, world), { is: 'address', address: old })
+})
+
+test('a store that hangs costs no answer', async (t) => {
+  const { world, one } = await worldOf(1)
+  one.door.link = 'hangs'
+  const answer = ask(one, world, ['10.42.0.90'])
+  await turn()
+  world.pass(1900)
+  t.match(await answer, { is: 'waiting' })
+})
