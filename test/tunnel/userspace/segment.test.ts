@@ -138,7 +138,10 @@ function coalesce(packets: readonly Uint8Array[]): { pieces: number; whole: Uint
     const to = gathered.end[index] ?? 0
     const parts = Array.from({ length: to - from }, (_, piece) => {
       const start = (gathered.at[from + piece] ?? 0) - (piece === 0 ? 10 : 0)
-      return memory.bytes.slice(start, (gathered.at[from + piece] ?? 0) + (gathered.length[from + piece] ?? 0))
+      return memory.bytes.slice(
+        start,
+        (gathered.at[from + piece] ?? 0) + (gathered.length[from + piece] ?? 0),
+      )
     })
     return { pieces: to - from, whole: Uint8Array.from(Buffer.concat(parts)) }
   })
@@ -154,7 +157,8 @@ function cutAgain(groups: readonly { whole: Uint8Array }[]): Uint8Array[] {
 }
 
 const same = (one: readonly Uint8Array[], other: readonly Uint8Array[]): boolean =>
-  one.length === other.length && one.every((packet, index) => Buffer.from(packet).equals(other[index] ?? packet))
+  one.length === other.length &&
+  one.every((packet, index) => Buffer.from(packet).equals(other[index] ?? packet))
 
 test('coalescing and cutting again gives the same packets, and fewer writes', async (t) => {
   for (let round = 0; round < rounds; round++) {
@@ -165,6 +169,22 @@ test('coalescing and cutting again gives the same packets, and fewer writes', as
     if (!same(cutAgain(groups), packets)) t.fail(`not the same, seed ${seed} round ${round}`)
     if (groups.length !== 1) t.fail(`${groups.length} writes, seed ${seed} round ${round}`)
   }
+})
+
+test('a larger packet does not follow a smaller one in a run', async (t) => {
+  const out = fresh()
+  segment(memory, 1024, write({ ...shapeOf(true), payload: 1500, size: 500, flags: 0x10 }, 1024), out)
+  const [small = new Uint8Array(0), ...others] = packetsOf(out)
+  const [joined] = coalesce(others)
+  const whole = joined?.whole ?? new Uint8Array(10)
+  whole[1] = 0
+  const [large = new Uint8Array(0)] = cutAgain([{ whole }])
+  t.ok(transportValid(large))
+  t.same(
+    coalesce([small, large]).map(({ pieces }) => pieces),
+    [1, 1],
+  )
+  t.same(coalesce([small, ...others]).length, 1)
 })
 
 test('a packet that was damaged stays alone and damaged', async (t) => {
