@@ -21,7 +21,7 @@ export function containersText(containers: readonly ContainerView[]): string {
   const rows = containers.map((one) => [
     one.id.slice(0, 12),
     one.name,
-    one.stack === null ? '-' : `${one.stack}/${one.service}`,
+    one.service === null ? orDash(one.stack) : `${one.stack}/${one.service}`,
     orDash(one.address),
     one.host,
     one.health === 'none' ? one.state : `${one.state} (${one.health})`,

@@ -50,7 +50,7 @@ export class Resolver {
   }
   #table: AnswerTable | undefined
   #engine: EngineNames | undefined
-  #turn = 0
+  readonly #turns = new Turns()
 
   constructor(deps: { forwarder: Forwarder }, options: ResolverOptions) {
     this.#forwarder = deps.forwarder
@@ -80,7 +80,7 @@ export class Resolver {
       this.#results.refused += 1
       return refusal(bytes, reading.rcode)
     }
-    const asking = new Asking(reading.query, sizeLimit(reading.query, transport), this.#turn++)
+    const asking = new Asking(reading.query, sizeLimit(reading.query, transport), this.#turns)
     const error = errorOf(reading.query)
     if (error !== undefined) {
       this.#results.refused += 1
@@ -187,12 +187,12 @@ export class Resolver {
 class Asking {
   readonly query: Query
   readonly #limit: number
-  readonly #turn: number
+  readonly #turns: Turns
 
-  constructor(query: Query, limit: number, turn: number) {
+  constructor(query: Query, limit: number, turns: Turns) {
     this.query = query
     this.#limit = limit
-    this.#turn = turn
+    this.#turns = turns
   }
 
   /** Whether the client wants to hear that an upstream has validated (RFC 6840 5.7). */
@@ -202,12 +202,27 @@ class Asking {
 
   /** The same with bytes of its own: those of a batch are reused after it. */
   kept(): Asking {
-    return new Asking({ ...this.query, bytes: this.query.bytes.slice() }, this.#limit, this.#turn)
+    return new Asking({ ...this.query, bytes: this.query.bytes.slice() }, this.#limit, this.#turns)
   }
 
   finish(body: Body, explanation?: Explanation): Uint8Array {
     const explained = explanation === undefined ? {} : { explanation }
-    return finish(this.query, body, { limit: this.#limit, turn: this.#turn, ...explained })
+    return finish(this.query, body, { limit: this.#limit, turn: this.#turns.next(body), ...explained })
+  }
+}
+
+/**
+ * Counts for each answer by itself: one counter for all would give a client that asks for A and AAAA together
+ * always the same first address.
+ */
+class Turns {
+  readonly #turns = new WeakMap<Body, number>()
+
+  next(body: Body): number {
+    if (body.rotating < 2) return 0
+    const turn = (this.#turns.get(body) ?? -1) + 1
+    this.#turns.set(body, turn)
+    return turn
   }
 }
 

@@ -17,6 +17,9 @@ test('names of the zone', async (t) => {
   t.match(first, { rcode: 0, aa: 1, ra: 1, rd: 1 })
   t.not(first.answers[0], second.answers[0], 'the order rotates')
   t.strictSame([...first.answers].sort(), [...second.answers].sort())
+  await ask('web.shop.rancher.internal', 'AAAA')
+  const third = await ask('web.shop.rancher.internal')
+  t.not(third.answers[0], second.answers[0], 'also for a client that asks for both kinds of address')
   t.match(
     await ask('web.shop.rancher.internal', 'TXT'),
     { rcode: 0, answers: [], authority: [soa] },
