@@ -171,7 +171,9 @@ test('ceilings', (t) => {
 
 test('every source opens with what it is', (t) => {
   t.strictSame(
-    sources.filter((file) => !outside.has(folderOf(file)) && !/^(#![^\n]*\n)?\/\*\*?\n/.test(textOf.get(file) ?? '')),
+    sources.filter(
+      (file) => !outside.has(folderOf(file)) && !/^(#![^\n]*\n)?\/\*\*?\n/.test(textOf.get(file) ?? ''),
+    ),
     [],
   )
   t.ok(relative(root, import.meta.filename).startsWith('test'))

@@ -85,7 +85,10 @@ test('the watch follows a real engine', { skip: dockerdMissing() ?? false, timeo
       'same object',
     )
     const sorted = follower.arrivals.toSorted((one, other) => one - other)
-    t.ok((sorted[sorted.length >> 1] ?? 9999) < 1000, `median ${sorted[sorted.length >> 1]} ms after the event`)
+    t.ok(
+      (sorted[sorted.length >> 1] ?? 9999) < 1000,
+      `median ${sorted[sorted.length >> 1]} ms after the event`,
+    )
     await dockerd.docker('rename', 'aa', 'anew')
     await follower.until('the new name', (state) => running(state, 'anew'))
     await dockerd.docker('pause', 'bb')
