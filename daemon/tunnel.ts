@@ -115,7 +115,7 @@ export function composeTunnel(
   const { interface: name, port, sockets, mtu } = config.tunnel
   const socket = tunnelSocket(config)
   const client = new UapiClient(socket)
-  const program = [process.execPath, join(import.meta.dirname, '../cli/main.ts'), 'tunnel', '-f', name]
+  const program = [process.execPath, join(import.meta.dirname, '../cli/wireguard.ts'), '-f', name]
   const environment = {
     ...process.env,
     NOTIFY_SOCKET: undefined,

@@ -98,6 +98,6 @@ export async function tunnelPid(host: HostPlace): Promise<number | undefined> {
   const pids = stdout.split('\n').filter((line) => line !== '')
   return pids.map(Number).find((pid) => {
     const argv = commandLine(pid)
-    return argv.includes('tunnel') && argv.some((word) => word.endsWith('main.ts'))
+    return argv.some((word) => word.endsWith('cli/wireguard.ts'))
   })
 }
