@@ -52,17 +52,10 @@ class Prober {
 
 /** When Docker says that the container started, in milliseconds since the epoch. */
 async function startEvent(host: LabHost, id: string): Promise<number> {
+  const now = Date.now() / 1000
+  const time = ['--since', String(now - 600), '--until', now.toFixed(3)]
   const filter = ['--filter', `container=${id}`, '--filter', 'event=start']
-  const text = await host.docker(
-    'events',
-    '--since',
-    '1h',
-    '--until',
-    '0s',
-    ...filter,
-    '--format',
-    '{{.TimeNano}}',
-  )
+  const text = await host.docker('events', ...time, ...filter, '--format', '{{.TimeNano}}')
   const [first] = text.split('\n')
   if (first === undefined || first === '') throw new TypeError(`no start event of ${id}`)
   return Number(BigInt(first) / 1000n) / 1000

@@ -117,13 +117,21 @@ test('the main job', labNeeds(), async (t) => {
 
   await t.test('etcd away: names and traffic go on', async (t) => {
     await lab.killMember(1)
+    t.teardown(() => lab.startMember(1))
     t.same(await resolve(h3, 'client', name), [web1, web2].sort())
     t.ok(await reaches(h3, 'client', web1))
     await h3.managed({ name: 'late', stack: 'shop', service: 'late' })
-    const late = await addressOf(h3, 'late')
+    const late = await until('an address of late', async () => {
+      const { stdout } = await h3.inside('late', 'ip', '-o', '-4', 'address', 'show', 'dev', 'managed0')
+      return /inet ([\d.]+)/.exec(stdout)?.[1]
+    })
     t.ok(await reaches(h3, 'late', client), 'a new container has an address, of a block that is owned')
-    await lab.startMember(1)
-    await resolvesTo(h1, 'web1', 'late.shop.rancher.internal', [late])
+    t.ok(await reaches(h1, 'web1', late), 'and is reached from other hosts')
+  })
+
+  await t.test('etcd back: what happened meanwhile is known everywhere', async (t) => {
+    const late = await addressOf(h3, 'late')
+    t.ok(await resolvesTo(h1, 'web1', 'late.shop.rancher.internal', [late]))
   })
 
   await t.test('a container that is removed', async (t) => {
