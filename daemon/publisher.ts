@@ -100,15 +100,6 @@ export class Publisher {
     await this.#running
   }
 
-  /** Takes every key of this host out of the store. */
-  async withdraw(): Promise<void> {
-    await this.close()
-    await this.#lease?.revoke()
-    const writes = [...this.#standing.keys()].map((key) => ({ is: 'delete', key }) as const)
-    for (let at = 0; at < writes.length; at += batch)
-      await this.#deps.store.transact([], writes.slice(at, at + batch))
-  }
-
   #stands(key: string, value: Uint8Array): void {
     if (!this.#owns(key)) return
     const envelope = utf8Text(value) ?? ''

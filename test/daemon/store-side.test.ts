@@ -1,0 +1,136 @@
+/**
+ * Observer and publisher against a store: what is wanted stands there, whatever happens in between, and the last
+ * snapshot outlives both the store and the daemon.
+ */
+import { test } from 'tap'
+import { Fold } from '../../daemon/fold.ts'
+import { Observer } from '../../daemon/observer.ts'
+import { Publisher } from '../../daemon/publisher.ts'
+import type { Environment } from '../../model/environment.ts'
+import { keysOf } from '../../model/keys.ts'
+import type { Ledger } from '../../model/ports.ts'
+import { instant, seconds } from '../../model/time.ts'
+import { loadOrCreateIdentity } from '../../pki/identity.ts'
+import { EnvelopeSealer } from '../../pki/sealer.ts'
+import { MemoryStore } from '../../store/memory.ts'
+import type { Store } from '../../store/store.ts'
+import { FakeClock, MemoryLedger, MemoryLog, MemoryMeter } from '../support/ports.ts'
+import { container, hostRecord, settings } from '../support/records.ts'
+
+const keys = keysOf('default')
+
+function daemonOn(store: Store, clock: FakeClock, folder: string, snapshots: Ledger) {
+  const log = new MemoryLog()
+  const meter = new MemoryMeter()
+  const identity = loadOrCreateIdentity(folder)
+  const self = identity.id
+  const seen: Environment[] = []
+  const renewals: number[] = []
+  const sealer = new EnvelopeSealer({ identity, ledger: new MemoryLedger() })
+  const publisher = new Publisher(
+    { store, sealer, clock, log, meter, onRenewed: (_sent, revision) => void renewals.push(revision) },
+    { keys, self, started: instant(1) },
+  )
+  const observer = new Observer(
+    {
+      store,
+      fold: new Fold({ log, meter }, { keys, self, settings }),
+      snapshots,
+      clock,
+      log,
+      meter,
+      onUpdate: (update) => publisher.observe(update),
+      onEnvironment: (environment) => void seen.push(environment),
+    },
+    keys,
+  )
+  const host = hostRecord('h1', { id: self, signingKey: identity.signingKey })
+  const web = container('web', { host: self })
+  const wanted = new Map<string, object>([
+    [keys.host(self), host],
+    [keys.container(self, web.id), web],
+  ])
+  return { self, observer, publisher, seen, renewals, wanted, web, host }
+}
+
+const settle = async (): Promise<void> => {
+  for (let turn = 0; turn < 200; turn++) await Promise.resolve()
+}
+
+test('what is wanted stands in the store, and is put back when somebody spoils it', async (t) => {
+  const clock = new FakeClock()
+  const store = new MemoryStore({ clock })
+  const { observer, publisher, seen, wanted, web, self } = daemonOn(
+    store,
+    clock,
+    t.testdir(),
+    new MemoryLedger(),
+  )
+  const following = observer.start()
+  publisher.publish(wanted)
+  await settle()
+  t.equal(seen.at(-1)?.containers.get(web.id)?.name, 'web')
+  await store.transact([], [{ is: 'put', key: keys.container(self, web.id), value: new Uint8Array([1]) }])
+  await settle()
+  t.equal(seen.at(-1)?.containers.get(web.id)?.name, 'web', 'garbage over our record is replaced')
+  await store.transact([], [{ is: 'delete', key: keys.host(self) }])
+  await settle()
+  t.ok(seen.at(-1)?.hosts.get(self), 'a deleted record is written again')
+  publisher.publish(new Map([...wanted].slice(0, 1)))
+  await settle()
+  t.equal(seen.at(-1)?.containers.size, 0, 'what is no longer wanted goes')
+  observer.close()
+  await publisher.close()
+  await store.close()
+  await following
+})
+
+test('the alive key lives as long as it is renewed', async (t) => {
+  const clock = new FakeClock()
+  const store = new MemoryStore({ clock })
+  const { publisher, renewals, self } = daemonOn(store, clock, t.testdir(), new MemoryLedger())
+  const renewing = publisher.keepAlive()
+  for (let second = 0; second < 60; second++) {
+    await settle()
+    t.ok(await store.get(keys.alive(self)), `alive after ${second} s`)
+    clock.advance(seconds(1))
+  }
+  t.ok(renewals.length >= 15)
+  await publisher.close()
+  await renewing
+  await settle()
+  clock.advance(seconds(5))
+  t.ok(await store.get(keys.alive(self)), 'a restart within its time goes unnoticed')
+  clock.advance(seconds(20))
+  t.notOk(await store.get(keys.alive(self)))
+})
+
+test('without the store the last snapshot stays, also for the next daemon', async (t) => {
+  const clock = new FakeClock()
+  const store = new MemoryStore({ clock })
+  const snapshots = new MemoryLedger()
+  const folder = t.testdir()
+  const first = daemonOn(store, clock, folder, snapshots)
+  const following = first.observer.start()
+  first.publisher.publish(first.wanted)
+  await settle()
+  store.cut()
+  clock.advance(seconds(10))
+  await settle()
+  t.equal(first.observer.fresh, false)
+  t.equal(first.observer.environment?.containers.size, 1, 'nothing that works stops')
+  first.observer.close()
+  await first.publisher.close()
+
+  const cutOff = store.door()
+  cutOff.cut()
+  const second = daemonOn(cutOff, clock, folder, snapshots)
+  const again = second.observer.start()
+  await settle()
+  t.equal(second.seen.at(-1)?.containers.get(first.web.id)?.name, 'web', 'read from disk')
+  t.equal(second.observer.fresh, false)
+  second.observer.close()
+  store.mend()
+  await store.close()
+  await Promise.all([following, again])
+})
