@@ -10,6 +10,7 @@ import { Lab } from './lab.ts'
 import { placeOf } from './layout.ts'
 import { type BackendChoice, backends, defaultLab, readRecord, type StoreKind, storeKinds } from './record.ts'
 import { sweep } from './sweep.ts'
+import { vmCommand, vmUsage } from './vm/command.ts'
 
 const usage = `npm run lab -- up --hosts N [--backend auto|ipsec|wireguard] [--store embedded|etcd|etcd3]
 npm run lab -- exec hK COMMAND…          in the namespace of a host, with DOCKER_HOST set and drover in PATH
@@ -21,7 +22,8 @@ npm run lab -- fault block hK PORT…      UDP ports are blocked
 npm run lab -- fault heal hK|store       ends all of these
 npm run lab -- fault kill hK daemon|tunnel|dockerd     (or: kill store MEMBER)   kill -9
 npm run lab -- fault restart hK daemon|tunnel|dockerd  (or: restart store MEMBER)
-npm run lab -- down`
+npm run lab -- down
+${vmUsage}`
 
 const print = (line: string): void => void process.stdout.write(`${line}\n`)
 const misused = (why: string): DroverError => new DroverError('USAGE', `${why}\n${usage}`)
@@ -149,6 +151,7 @@ const commands: Readonly<Record<string, (args: readonly string[]) => Promise<num
   exec,
   fault,
   down,
+  vm: vmCommand,
 }
 
 async function main([name = '', ...args]: readonly string[]): Promise<number> {

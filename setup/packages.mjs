@@ -31,9 +31,16 @@ export const testPackages = new Map([
   ['openssl', 'openssl'],
 ])
 
+/** The same for the virtual machine of the lab; tests that boot it skip without them. */
+export const vmPackages = new Map([
+  ['qemu-system-x86', 'qemu-system-x86_64'],
+  ['kmod', 'modprobe'],
+  ['systemd', 'systemd-analyze'],
+])
+
 /** Packages whose program is not there. */
-export const missingPackages = () =>
-  [...testPackages].filter(([, program]) => !isOnPath(program)).map(([name]) => name)
+export const missingPackages = (group = testPackages) =>
+  [...group].filter(([, program]) => !isOnPath(program)).map(([name]) => name)
 
 const policy = '/usr/sbin/policy-rc.d'
 
@@ -53,7 +60,7 @@ export function installPackages(names) {
   } finally {
     if (guard) rmSync(policy, { force: true })
   }
-  return missingPackages()
+  return [...missingPackages(), ...missingPackages(vmPackages)].filter((name) => names.includes(name))
 }
 
 /** @param {string} name */
