@@ -5,7 +5,7 @@
 import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { isAlive, run, until } from './command.ts'
-import { isNamespaceOf, type LabPlace, placeOf, root } from './layout.ts'
+import { isNamespaceOf, type LabPlace, root } from './layout.ts'
 
 export async function sweep(lab: LabPlace): Promise<void> {
   const namespaces = (await namespacesOfMachine()).filter((name) => isNamespaceOf(lab.name, name))
@@ -28,10 +28,13 @@ export async function sweep(lab: LabPlace): Promise<void> {
 const recordIsOf = (file: string, lab: LabPlace): boolean =>
   readFileSync(file, 'utf8').includes(`"lab": "${lab.name}"`)
 
-/** Names of the labs of this clone, also of those that crashed. */
-export const labsOfClone = (): readonly string[] => listing(join(root, 'lab', 'run')).filter(isLab)
-
-const isLab = (name: string): boolean => name !== 'lab.json' && existsSync(placeOf(name).folder)
+/** Labs of this clone that tests made and could not end, because they were killed: `testLabName` has their pid. */
+export function abandonedLabs(): readonly string[] {
+  return listing(join(root, 'lab', 'run')).filter((name) => {
+    const pid = /^dt-[a-z]+-([0-9a-z]+)$/.exec(name)?.[1]
+    return pid !== undefined && !isAlive(Number.parseInt(pid, 36))
+  })
+}
 
 async function namespacesOfMachine(): Promise<readonly string[]> {
   const { stdout } = await run(['ip', 'netns', 'list'])

@@ -1,14 +1,14 @@
 /**
  * The lab itself: what it promises to whoever uses it, and that nothing is left of it, also after a crash.
  */
-import { existsSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { test } from 'tap'
 import { isAlive, run, until } from '../../lab/command.ts'
 import { block, cut, heal, lose, shrink } from '../../lab/faults.ts'
-import { Lab } from '../../lab/lab.ts'
+import { Lab, testLabName } from '../../lab/lab.ts'
 import { isNamespaceOf, placeOf } from '../../lab/layout.ts'
 import { readRecord } from '../../lab/record.ts'
-import { sweep } from '../../lab/sweep.ts'
+import { abandonedLabs, sweep } from '../../lab/sweep.ts'
 import { labFor, labNeeds } from '../support/lab.ts'
 
 test('names tell whose a namespace is', async (t) => {
@@ -16,6 +16,16 @@ test('names tell whose a namespace is', async (t) => {
   t.ok(isNamespaceOf('drover', 'drover-net'))
   for (const other of ['drover-two-h1', 'drover-hx', 'drover', 'other-h1'])
     t.notOk(isNamespaceOf('drover', other), other)
+})
+
+test('labs of tests that were killed are found, those of living ones are not', async (t) => {
+  const living = placeOf(testLabName('living'))
+  const dead = placeOf('dt-dead-zzzzz')
+  t.teardown(() => Promise.all([sweep(living), sweep(dead)]))
+  for (const { folder } of [living, dead]) mkdirSync(folder, { recursive: true })
+  const found = abandonedLabs()
+  t.ok(found.includes(dead.name))
+  t.notOk(found.includes(living.name))
 })
 
 test('what no lab can be is refused before anything is made', labNeeds(), async (t) => {

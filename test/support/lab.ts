@@ -9,7 +9,7 @@ import { until } from '../../lab/command.ts'
 import type { LabHost } from '../../lab/host.ts'
 import { Lab, type LabOptions, testLabName } from '../../lab/lab.ts'
 import { placeOf } from '../../lab/layout.ts'
-import { sweep } from '../../lab/sweep.ts'
+import { abandonedLabs, sweep } from '../../lab/sweep.ts'
 import { missingPackages } from '../../setup/packages.mjs'
 
 /** Why no lab can be made here, as tap's option; empty where it can. */
@@ -19,10 +19,11 @@ export function labNeeds(): { skip?: string } {
   return missing.length === 0 ? {} : { skip: `needs ${missing.join(', ')}` }
 }
 
-/** A lab that ends with the test, whatever happens; DROVER_KEEP_LOGS shows the daemons' logs of a failure. */
+/** A lab that ends with the test, whatever happens. What a killed test left goes first. */
 export async function labFor(t: Test, options: Omit<LabOptions, 'name'> & { what: string }): Promise<Lab> {
   const { what, ...rest } = options
   const name = testLabName(what)
+  for (const abandoned of abandonedLabs()) await sweep(placeOf(abandoned))
   t.teardown(() => sweep(placeOf(name)))
   return Lab.up({ ...rest, name })
 }
