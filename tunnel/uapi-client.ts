@@ -5,13 +5,21 @@
 import { connect } from 'node:net'
 import { DroverError } from '../model/errors.ts'
 
-const deadline = 5000
+/** No answer is longer than this: a thousand peers with a hundred networks each. */
+const longest = 16 << 20
+
+export interface UapiClientOptions {
+  /** Milliseconds that an engine may be silent. */
+  readonly deadline: number
+}
 
 export class UapiClient {
   readonly #path: string
+  readonly #options: UapiClientOptions
 
-  constructor(path: string) {
+  constructor(path: string, options: UapiClientOptions = { deadline: 5000 }) {
     this.#path = path
+    this.#options = options
   }
 
   /** The answer to `get=1`. */
@@ -26,13 +34,23 @@ export class UapiClient {
       throw new DroverError('TUNNEL_UNAVAILABLE', `${this.#path} refuses a change: ${answer.trim()}`)
   }
 
-  /** Connects; resolves with a promise of the connection's end, which comes when the engine ends. */
+  /**
+   * Connects and waits for an answer: a process that dies still takes connections for a moment. Resolves with a
+   * promise of the connection's end, which comes when the engine ends.
+   */
   hold(signal: AbortSignal): Promise<{ readonly ended: Promise<void> }> {
     return new Promise((resolve, reject) => {
       const socket = connect(this.#path)
       const ended = new Promise<void>((end) => socket.once('close', () => end()))
-      socket.once('connect', () => resolve({ ended }))
+      socket.setTimeout(this.#options.deadline, () => socket.destroy())
+      socket.once('data', () => {
+        socket.setTimeout(0)
+        resolve({ ended })
+      })
       socket.once('error', (cause) => reject(this.#unavailable(cause)))
+      socket.once('close', () => reject(this.#unavailable('it does not answer')))
+      socket.resume()
+      socket.write('get=1\n\n')
       signal.addEventListener('abort', () => socket.destroy(), { once: true })
     })
   }
@@ -41,11 +59,12 @@ export class UapiClient {
     return new Promise((resolve, reject) => {
       const socket = connect(this.#path)
       let answer = ''
-      socket.setTimeout(deadline, () => socket.destroy(this.#unavailable('it does not answer')))
+      socket.setTimeout(this.#options.deadline, () => socket.destroy(this.#unavailable('it does not answer')))
       socket.once('error', (cause) => reject(cause instanceof DroverError ? cause : this.#unavailable(cause)))
       socket.once('close', () => reject(this.#unavailable('it hung up')))
       socket.on('data', (chunk) => {
         answer += String(chunk)
+        if (answer.length > longest) return void socket.destroy(this.#unavailable('it does not stop'))
         if (!answer.endsWith('\n\n')) return
         resolve(answer)
         socket.destroy()
