@@ -61,6 +61,8 @@ interface Keeping {
   settled: boolean
   /** Namespace that holds its attachment. */
   inode: number | undefined
+  /** Start of the run that was attached. */
+  linked: number
   /** Start of the run whose resolv.conf was edited. */
   resolved: number
   busy: boolean
@@ -211,7 +213,9 @@ export class Containers {
   }
 
   async #link(one: Keeping, inode: number, address: Ipv4): Promise<void> {
-    if (one.inode === inode && one.address === address) return
+    const { startedAt } = one.container
+    // The kernel gives the inode of a namespace that is gone to the next one: the run counts as well.
+    if (one.inode === inode && one.address === address && one.linked === startedAt) return
     const { attacher, clock, log, meter } = this.#deps
     const { container } = one
     const begun = clock.boot()
@@ -224,6 +228,7 @@ export class Containers {
     })
     meter.observe('drover_attach_seconds', (clock.boot() - begun) / 1000)
     one.inode = inode
+    one.linked = startedAt
     one.address = address
     log.info('container attached', { container: container.name, ...addressField(address) })
   }
@@ -328,6 +333,7 @@ const fresh = (container: EngineContainer, wish: Wish): Keeping => ({
   problems: [],
   settled: false,
   inode: undefined,
+  linked: 0,
   resolved: 0,
   busy: false,
   again: false,

@@ -101,6 +101,11 @@ export class Control {
     this.publish()
   }
 
+  /** What is attached now: inode of a namespace → address. */
+  attached(found: ReadonlyMap<number, Ipv4>): void {
+    this.#deps.containers.recheck(found)
+  }
+
   probed(reachability: ReadonlyMap<HostId, Reachability>): void {
     this.#deps.observer.probed(reachability)
   }

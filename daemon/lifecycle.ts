@@ -73,7 +73,7 @@ export class Lifecycle {
     this.#started = system.clock.now()
     this.#ledgers = openLedgers(config.state)
     this.#network = new HostNetwork(
-      { applier: system.applier, clock: system.clock, log, meter, onApplied: () => this.#networkUp?.() },
+      { applier: system.applier, clock: system.clock, log, meter, onApplied: () => this.#applied() },
       {
         names: system.names,
         tunnel: { name: config.tunnel.interface, mtu: config.tunnel.mtu },
@@ -198,6 +198,22 @@ export class Lifecycle {
     if (this.#engine !== undefined) dns.applyNetworks(this.#engine.networks)
     const environment = this.#control?.environment
     if (environment !== undefined) this.#project(environment)
+  }
+
+  /** The host's network is as it should be; whether the containers' is, the kernel tells. */
+  #applied(): void {
+    this.#networkUp?.()
+    this.#deps.tasks.run('attachments', this.#verifyAttachments())
+  }
+
+  async #verifyAttachments(): Promise<void> {
+    try {
+      const found = await this.#deps.system.applier.attached()
+      const complete = found.filter((attachment) => attachment.complete)
+      this.#control?.attached(new Map(complete.map(({ inode, address }) => [inode, address])))
+    } catch (err) {
+      this.#deps.log.debug('attachments could not be read', { err })
+    }
   }
 
   #engineChanged(state: EngineState): void {

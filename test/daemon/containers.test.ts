@@ -132,6 +132,15 @@ test('start, stop and start again keep the address; removal gives it up', async 
   t.equal(addresses.held.size, 0)
 })
 
+test('a new run in a namespace with the inode of the old one is attached again', async (t) => {
+  const { attacher, apply } = house(t)
+  attacher.inodes.set(100, 50)
+  await apply(engineContainer('a'))
+  attacher.attached.clear()
+  await apply(engineContainer('a', { startedAt: instant(9) }))
+  t.match(attacher.attached.get(50), { address: ip('10.42.0.2') })
+})
+
 test('who is not ours is left alone', async (t) => {
   const { attacher, containers, apply, addressOf } = house(t)
   attacher.inodes.set(100, 50).set(7, hostInode)
