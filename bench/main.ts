@@ -1,13 +1,15 @@
 /**
- * `npm run bench -- control [--containers N]`: measurements on a lab of their own, side by side in tables.
+ * `npm run bench -- control | tunnel`: measurements on a lab or in namespaces of their own, side by side in tables.
  */
 import { parseArgs } from 'node:util'
 import { DroverError, reasonOf } from '../model/errors.ts'
 import { benchControl } from './control.ts'
+import { benchTunnel, tunnelUsage } from './tunnel.ts'
 
-const usage = 'npm run bench -- control [--containers 100]'
+const usage = `npm run bench -- control [--containers 100], or ${tunnelUsage}`
 
 async function main(args: readonly string[]): Promise<void> {
+  if (args[0] === 'tunnel') return benchTunnel(args.slice(1))
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
