@@ -29,6 +29,8 @@ export const testPackages = new Map([
   ['util-linux', 'nsenter'],
   ['tar', 'tar'],
   ['openssl', 'openssl'],
+  ['docker-compose', 'docker-compose'],
+  ['python3-minimal', 'python3'],
 ])
 
 /** The same for the virtual machine of the lab; tests that boot it skip without them. */
