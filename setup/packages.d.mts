@@ -1,5 +1,6 @@
 /** Types of packages.mjs, for tests. */
 export const testPackages: ReadonlyMap<string, string>
+export const extraPackages: ReadonlyMap<string, string>
 export const vmPackages: ReadonlyMap<string, string>
 export const missingPackages: (group?: ReadonlyMap<string, string>) => string[]
 export function installPackages(names: string[]): string[]

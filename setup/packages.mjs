@@ -29,6 +29,10 @@ export const testPackages = new Map([
   ['util-linux', 'nsenter'],
   ['tar', 'tar'],
   ['openssl', 'openssl'],
+])
+
+/** What single tests need, which skip without it: Compose, and a witness of systemd's notifications. */
+export const extraPackages = new Map([
   ['docker-compose', 'docker-compose'],
   ['python3-minimal', 'python3'],
 ])

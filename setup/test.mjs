@@ -9,7 +9,7 @@ import { appendFileSync, existsSync, mkdirSync, readdirSync, statSync, writeFile
 import { dirname, join, relative, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { installPackages, missingPackages, vmPackages } from './packages.mjs'
+import { extraPackages, installPackages, missingPackages, vmPackages } from './packages.mjs'
 import { complain, say, stop } from './say.mjs'
 import { failures, TapOutput } from './tap-output.mjs'
 
@@ -19,7 +19,7 @@ const logFile = join(root, '.tap', 'npm-test.tap')
 
 function setUp() {
   const vm = process.arch === 'x64' && process.env.DROVER_SKIP_VM !== '1' ? missingPackages(vmPackages) : []
-  const missing = [...missingPackages(), ...vm]
+  const missing = [...missingPackages(), ...missingPackages(extraPackages), ...vm]
   if (missing.length === 0) return
   if (!isRoot) return say(`drover: without ${missing.join(', ')}; \`sudo npm test\` installs them`)
   const left = installPackages(missing)

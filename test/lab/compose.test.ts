@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'tap'
 import { image } from '../../lab/layout.ts'
+import { extraPackages, missingPackages } from '../../setup/packages.mjs'
 import type { ContainerView } from '../../status/status.ts'
 import { addressOf, labFor, labNeeds, resolvesTo, webServer } from '../support/lab.ts'
 
@@ -17,7 +18,11 @@ const project = {
   },
 }
 
-test('a project of Compose', labNeeds(), async (t) => {
+const needs = missingPackages(extraPackages).includes('docker-compose')
+  ? { skip: 'needs docker-compose' }
+  : labNeeds()
+
+test('a project of Compose', needs, async (t) => {
   const lab = await labFor(t, { what: 'compose', hosts: 1, store: 'embedded' })
   const host = lab.host(1)
   const folder = join(t.testdir(), 'shop')
