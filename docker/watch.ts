@@ -7,7 +7,7 @@ import type { EngineContainer, EngineNetwork } from '../model/engine.ts'
 import { reasonOf } from '../model/errors.ts'
 import { type Clock, type Log, type Meter, sleep } from '../model/ports.ts'
 import type { ContainerId } from '../model/records.ts'
-import { type Instant, type Millis, millis, seconds } from '../model/time.ts'
+import { type Instant, instant, type Millis, millis, seconds } from '../model/time.ts'
 import type { Engine, EngineEvent } from './engine.ts'
 import { type Inspection, type NetworkFrame, networksOf } from './inspect.ts'
 
@@ -26,6 +26,7 @@ export interface EngineWatchOptions {
 
 const backoffFrom = 100
 const backoffTo = 5000
+const lookWidth = 32 // containers inspected at once because of events
 
 /** Actions after which a container may look different; the others (exec, attach, top …) are noise. */
 const telling =
@@ -97,44 +98,53 @@ export class EngineWatch {
     }
   }
 
-  /** Looks at whatever the events name, several at once, and publishes after each round. */
+  /**
+   * Looks at whatever the events name, each container by itself: the engine holds back an inspection while it
+   * starts that container, and the others must not wait for it.
+   */
   async #follow(
     events: AsyncIterable<EngineEvent>,
     consume: (state: EngineState) => void,
     signal: AbortSignal,
   ): Promise<string> {
-    const dirty = new Map<ContainerId, Instant>()
+    const waiting = new Map<ContainerId, Instant>()
+    const looking = new Set<ContainerId>()
     let broken: (error: unknown) => void
     const failure = new Promise<never>((_, reject) => {
       broken = reject
     })
-    let busy = false
-    const drain = async (): Promise<void> => {
-      busy = true
-      try {
-        while (dirty.size > 0 && !signal.aborted) {
-          const round = [...dirty]
-          dirty.clear()
-          const changed = await Promise.all(round.map(([id]) => this.#look(id)))
-          if (signal.aborted) return
-          if (changed.includes(true)) this.#publish(consume, round[0]?.[1])
-        }
-      } catch (error) {
-        broken(error)
-      } finally {
-        busy = false
+    const look = async (id: ContainerId, at: Instant): Promise<void> => {
+      looking.add(id)
+      const changed = await this.#look(id)
+      looking.delete(id)
+      if (signal.aborted) return
+      if (changed) this.#publish(consume, this.#happened(id, waiting.get(id) ?? at))
+      next()
+    }
+    const next = (): void => {
+      for (const [id, at] of waiting) {
+        if (looking.size >= lookWidth) return
+        if (looking.has(id)) continue
+        waiting.delete(id)
+        look(id, at).catch((error) => broken(error))
       }
     }
     const read = async (): Promise<string> => {
       for await (const event of events) {
         if (this.#isRepeated(event)) continue
         if (event.container === undefined) void this.#listNetworks(consume).catch((error) => broken(error))
-        else if (!dirty.has(event.container)) dirty.set(event.container, event.at)
-        if (!busy && dirty.size > 0) void drain()
+        else waiting.set(event.container, event.at)
+        next()
       }
       return 'the stream of events ended'
     }
     return await Promise.race([read(), failure])
+  }
+
+  /** When happened what an inspection has shown: it may be quicker than the event that tells of it. */
+  #happened(id: ContainerId, event: Instant): Instant {
+    const container = this.#inspections.get(id)?.container
+    return instant(Math.max(event, container?.startedAt ?? 0, container?.finishedAt ?? 0))
   }
 
   /** Whether an event says nothing new; remembers where to go on after a cut. */

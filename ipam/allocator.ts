@@ -49,7 +49,9 @@ export interface AllocatorStatus {
   readonly open: boolean
 }
 
-const attention = seconds(10) // a host that looked away for longer starts counting anew
+// A host that looked away for longer starts counting anew: with the 3 s by which a fresh view may be late it is
+// shorter than a lease, so that no life of another host goes unseen.
+const attention = seconds(5)
 
 type ContainerUse = Use & { readonly is: 'container' }
 

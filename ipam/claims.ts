@@ -124,10 +124,13 @@ export class Claims {
     await this.#store.transact(conditions, [{ is: 'delete', key }])
   }
 
-  /** Takes back what a dead host claims, unless it shows up or the claim changes in the same moment. */
-  async takeBack(key: string, dead: HostId): Promise<boolean> {
+  /**
+   * Takes back what a dead host claims, unless it shows up or the claim changes in the same moment. `isOver` is
+   * asked again when the answer to the reading is there: this host may have slept over it.
+   */
+  async takeBack(key: string, dead: HostId, isOver: (host: HostId) => boolean): Promise<boolean> {
     const found = await this.#read(key)
-    if (found.revision === undefined || found.claim?.host !== dead) return false
+    if (found.revision === undefined || found.claim?.host !== dead || !isOver(dead)) return false
     const { is } = await this.#store.transact(
       [
         { key: this.#keys.alive(dead), is: 'absent' },

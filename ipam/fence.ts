@@ -16,6 +16,8 @@ export interface Stamp {
 /** Time from one moment to another by the larger of boot time and wall clock. */
 export const span = (from: Stamp, to: Stamp): number => Math.max(to.boot - from.boot, to.wall - from.wall)
 
+const drift = 1000 // the wall clock is slewed by less than this in half a grace
+
 /** Whether this host may allocate. */
 export class Fence {
   readonly #limit: number
@@ -27,13 +29,15 @@ export class Fence {
     this.#limit = grace / 2
   }
 
-  /** What the ledger remembers of the last renewal; it counts only while time has not gone back. */
+  /**
+   * What the ledger remembers of the last renewal. It counts only when the machine has not been booted since and
+   * its wall clock was not set: nobody knows for how long a machine was off whose clock may be wrong.
+   */
   restore(renewed: Stamp, now: Stamp): void {
-    if (now.boot < renewed.boot && now.wall < renewed.wall) return
-    const boot = now.boot < renewed.boot ? (0 as Millis) : renewed.boot // rebooted: only the wall clock knows
-    if (now.wall < renewed.wall && boot !== renewed.boot) return
-    this.#renewed = { boot, wall: renewed.wall }
-    this.#open = span(this.#renewed, now) < this.#limit
+    const shift = now.wall - now.boot - (renewed.wall - renewed.boot)
+    if (now.boot < renewed.boot || Math.abs(shift) > drift) return
+    this.#renewed = renewed
+    this.#open = span(renewed, now) < this.#limit
   }
 
   /** The lease was prolonged by a call sent at `sent`; the alive key stands since `aliveRevision`. */
@@ -88,6 +92,7 @@ export class Silences {
   /** Whether a host's claims may be taken back. */
   isOver(host: HostId, boot: Millis): boolean {
     const since = this.#since.get(host)
+    if (boot - this.#lastLook > this.#attention) return false
     return since !== undefined && boot - since >= this.#grace
   }
 }

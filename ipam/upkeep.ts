@@ -171,7 +171,7 @@ export class Upkeep {
       ...[...pins].map(([ip, { host }]) => ({ key: keys.pin(ip), host, what: formatIpv4(ip) })),
     ]
     for (const { key, host, what } of found) {
-      if (host === self || !isOver(host) || !(await claims.takeBack(key, host))) continue
+      if (host === self || !isOver(host) || !(await claims.takeBack(key, host, isOver))) continue
       meter.count('drover_addresses_taken_back_total')
       log.warn('a dead host lost its claim', { host, block: what })
     }

@@ -16,6 +16,7 @@ const raise = (text: string): never => {
 
 async function worldOf(hosts: number): Promise<{ world: World; one: ModelHost; other: ModelHost }> {
   const world = new World(new SeededRandom(7), hosts)
+  for (const host of world.hosts) host.link = 'at once'
   for (let round = 0; round < 4; round++) {
     for (const host of world.hosts) host.live()
     await turn()
@@ -25,7 +26,7 @@ async function worldOf(hosts: number): Promise<{ world: World; one: ModelHost; o
 }
 
 const ask = (host: ModelHost, world: World, requested: readonly string[] = []) =>
-  (host.allocator ?? raise('no allocator')).allocate(world.containerId(), requested)
+  host.allocator.allocate(world.containerId(), requested)
 
 test('conditions cover exactly the addresses of a block', async (t) => {
   const keys = keysOf('x')
@@ -49,13 +50,13 @@ test('conditions cover exactly the addresses of a block', async (t) => {
 
 test('the host has the first usable address, containers keep theirs over stop and kill -9', async (t) => {
   const { world, one } = await worldOf(1)
-  t.equal(one.allocator?.managed(), ip('10.42.0.1'))
+  t.equal(one.allocator.managed(), ip('10.42.0.1'))
   const id = world.containerId()
-  const first = await one.allocator?.allocate(id)
-  one.allocator?.stopped(id)
+  const first = await one.allocator.allocate(id)
+  one.allocator.stopped(id)
   one.restart()
-  one.door.link = 'cut'
-  t.strictSame(await one.allocator?.allocate(id), first, 'from the ledger, without the store')
+  one.link = 'cut'
+  t.strictSame(await one.allocator.allocate(id), first, 'from the ledger, without the store')
   t.match(await ask(one, world), { is: 'address' }, 'and new ones from its own block')
 })
 
@@ -87,7 +88,7 @@ test('requested addresses', async (t) => {
 
 test('a full subnet says so, an address rests, and the longest stopped gives way', async (t) => {
   const { world, one } = await worldOf(1)
-  const allocator = one.allocator ?? raise('no allocator')
+  const allocator = one.allocator
   const ids = []
   for (let count = 0; count < 125; count++) {
     const id = world.containerId()
@@ -115,7 +116,7 @@ test('a full subnet says so, an address rests, and the longest stopped gives way
 
 test('a store that hangs costs no answer', async (t) => {
   const { world, one } = await worldOf(1)
-  one.door.link = 'hangs'
+  one.link = 'loses everything'
   const answer = ask(one, world, ['10.42.0.90'])
   await turn()
   world.pass(1900)

@@ -44,6 +44,12 @@ export class FakeClock implements Clock {
     this.#move(until - this.#boot)
   }
 
+  /** The machine was suspended: both clocks move at once, and what fell due meanwhile runs late. */
+  suspended(by: Millis): void {
+    this.#move(by)
+    this.advance(millis(0))
+  }
+
   /** Sets the wall clock without any time passing. */
   jump(by: Millis): void {
     this.#wall += by
