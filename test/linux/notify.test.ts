@@ -3,10 +3,10 @@
  * cannot open unix datagram sockets.
  */
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { test } from 'tap'
 import { Libc, makeArena } from '../../linux/ffi.ts'
 import { SystemdNotifier } from '../../linux/notify.ts'
@@ -30,16 +30,13 @@ for (const kind of ['path', 'abstract']) {
     const name = kind === 'path' ? join(folder, 's') : `@drover-notify-${process.pid}`
     const python = spawn('python3', ['-c', listener, name])
     t.teardown(() => python.kill())
-    await once(python.stdout, 'data')
-    let heard = ''
-    python.stdout.on('data', (chunk: Buffer) => {
-      heard += chunk
-    })
+    const lines = createInterface({ input: python.stdout })[Symbol.asyncIterator]()
+    t.equal((await lines.next()).value, 'bound')
     const notifier = new SystemdNotifier(new Libc(makeArena(4096)), name)
     t.teardown(() => notifier.close())
     notifier.tell('READY=1\nSTATUS=up')
     notifier.tell('WATCHDOG=1')
-    await once(python, 'close')
-    t.equal(heard, "'READY=1\\nSTATUS=up'\n'WATCHDOG=1'\n")
+    t.equal((await lines.next()).value, "'READY=1\\nSTATUS=up'")
+    t.equal((await lines.next()).value, "'WATCHDOG=1'")
   })
 }
