@@ -5,7 +5,7 @@
 import { z } from 'zod'
 import type { Branded } from './brand.ts'
 import { fromBase64 } from './bytes.ts'
-import { type Cidr, type Ipv4, isIpAddress, parseCidr, parseIpv4 } from './ip.ts'
+import { type Cidr, type Ipv4, isIpAddress, networkOf, parseCidr, parseIpv4 } from './ip.ts'
 import type { Instant } from './time.ts'
 import type { Uuid } from './uuid.ts'
 
@@ -44,16 +44,25 @@ const portField = z.number().int().min(1).max(65535)
 const textField = z.string().max(4096)
 const labelsField = z.record(z.string().max(1024), z.string().max(16_384))
 
-export const settingsSchema = z.object({
-  name: textField,
-  uuid: uuidField,
-  subnet: cidrField,
-  /** Prefix length of a host's blocks. */
-  blockBits: z.number().int().min(8).max(30),
-  /** The zone of the environment's names. */
-  domain: textField,
-  createdAt: instantField,
-})
+/** Prefix lengths of blocks whose addresses are not covered by fewer key prefixes; see ipam/exclusion.ts. */
+const tooManyKeys = new Set([9, 17, 25])
+
+export const settingsSchema = z
+  .object({
+    name: textField,
+    uuid: uuidField,
+    subnet: cidrField,
+    /** Prefix length of a host's blocks. */
+    blockBits: z.number().int().min(8).max(30),
+    /** The zone of the environment's names. */
+    domain: textField,
+    createdAt: instantField,
+  })
+  .refine(({ subnet, blockBits }) => !tooManyKeys.has(Math.max(blockBits, networkOf(subnet).bits)), {
+    path: ['blockBits'],
+    message:
+      'blocks of /9, /17 and /25 cannot be claimed: each needs 129 of the 128 conditions that etcd allows',
+  })
 /** What all hosts of an environment agree on; written once by `drover init`. */
 export type Settings = Readonly<z.output<typeof settingsSchema>>
 

@@ -7,7 +7,8 @@ import { type Ipv4, ipv4At, parseCidr, parseIpv4 } from '../../model/ip.ts'
 import { keysOf } from '../../model/keys.ts'
 import { seconds } from '../../model/time.ts'
 import { SeededRandom } from '../support/ports.ts'
-import { type ModelHost, World } from './world.ts'
+import type { ModelHost } from './model-host.ts'
+import { World } from './world.ts'
 
 const ip = (text: string): Ipv4 => parseIpv4(text) ?? raise(text)
 const raise = (text: string): never => {

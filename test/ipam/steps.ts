@@ -2,8 +2,9 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { millis } from '../../model/time.ts'
 import { MemoryLedger, type SeededRandom } from '../support/ports.ts'
+import { grace, type ModelContainer, type ModelHost } from './model-host.ts'
 import type { Link } from './shared-store.ts'
-import { grace, type ModelContainer, type ModelHost, type World } from './world.ts'
+import type { World } from './world.ts'
 
 const lagLimit = 3000 // a watch that is later than this counts as stale
 
@@ -109,9 +110,15 @@ const lag: Step = (world, host) => {
   return `lag ${host.lag}`
 }
 
+/** Short, or long, or about as long as it takes until others take back what the host has. */
+function absence(random: SeededRandom): number {
+  const kind = random.below(4)
+  if (kind < 2) return grace + 5000 + random.below(12_000)
+  return kind === 2 ? random.below(20_000) : random.below(150_000)
+}
+
 const sleep: Step = (world, host) => {
-  const short = world.random.below(3) > 0
-  const length = short ? world.random.below(20_000) : 30_000 + world.random.below(120_000)
+  const length = absence(world.random)
   host.sleep()
   world.later(length + 1, () => host.wake())
   return `sleep ${length}`
@@ -125,7 +132,7 @@ const jump: Step = (world, host) => {
 
 const reboot: Step = (world, host) => {
   const error = world.random.below(2) === 0 ? 0 : (world.random.below(200) - 150) * 1000
-  const off = world.random.below(2) === 0 ? world.random.below(10_000) : world.random.below(150_000)
+  const off = absence(world.random)
   host.powerOff()
   world.later(off + 1, () => {
     if (error !== 0) world.note('a host rebooted with a wrong clock')
@@ -170,15 +177,15 @@ const table: readonly (readonly [number, Step])[] = [
   [200, start],
   [150, remove],
   [25, removeMany],
-  [400, live],
+  [300, live],
   [40, crash],
   [50, link],
   [30, lag],
-  [16, sleep],
+  [22, sleep],
   [20, jump],
   [12, reboot],
   [2, reinstall],
-  [400, wait],
+  [500, wait],
   [8, quiet],
 ]
 
