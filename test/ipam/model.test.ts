@@ -31,7 +31,6 @@ const situations = [
   'freed addresses rest before they are given again',
   'refused, the container was removed meanwhile',
   'belongs to the block of host N which has not answered',
-  'belongs to the block of host N which has refused it',
   'changed hands in this moment',
   'is taken by host N',
   'delete block if alive, revision: done',
