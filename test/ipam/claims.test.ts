@@ -1,11 +1,12 @@
 /** What hosts do to each other in the store: second blocks, records nobody can read, requests, the blocks of the dead. */
 import { setImmediate as turn } from 'node:timers/promises'
 import { test } from 'tap'
+import { Claims } from '../../ipam/claims.ts'
 import { utf8 } from '../../model/bytes.ts'
 import { type Cidr, parseCidr, parseIpv4 } from '../../model/ip.ts'
 import { SeededRandom } from '../support/ports.ts'
 import { grace, type ModelHost } from './model-host.ts'
-import { keys } from './shared-store.ts'
+import { keys, plainSealer } from './shared-store.ts'
 import { World } from './world.ts'
 
 const net = (text: string): Cidr => parseCidr(text) ?? raise(text)
@@ -113,4 +114,24 @@ test('the blocks of a dead host come back after the grace, and it knows when it 
   t.equal(other.containers.get(id)?.attached, undefined, 'its container was detached')
   t.match(await other.allocator.allocate(id), { is: 'address' }, 'and gets another address')
   t.strictSame(world.problems(), [])
+})
+
+test('a claim that changes hands between reading and taking back stays', async (t) => {
+  const world = worldOf(2)
+  await rounds(world, 4)
+  const [one = raise('no host'), other = raise('no host')] = world.hosts
+  const [block = raise('no block')] = blocksOf(other)
+  const key = keys.block(net(block))
+  const found = world.shared.entries.get(key) ?? raise('no claim')
+  const claims = new Claims({ store: one.process.door, sealer: plainSealer }, { keys, self: one.id })
+  world.shared.transact([], [{ is: 'delete', key: keys.alive(other.id) }])
+  const late = claims.takeBack(key, other.id, () => {
+    world.shared.transact([], [{ is: 'put', key, value: found.value }])
+    return true
+  })
+  t.notOk(await late, 'somebody wrote it meanwhile')
+  t.notOk(await claims.takeBack(key, other.id, () => false), 'this host slept over the answer')
+  t.ok(world.shared.entries.has(key))
+  t.ok(await claims.takeBack(key, other.id, () => true))
+  t.notOk(world.shared.entries.has(key))
 })

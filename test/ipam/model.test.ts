@@ -48,7 +48,8 @@ const situations = [
 ]
 
 async function play(seed: number, count: number, seen: Map<string, number>): Promise<string | undefined> {
-  const world = new World(new SeededRandom(seed), 4, seen)
+  // With more hosts than blocks somebody always waits for one that comes free.
+  const world = new World(new SeededRandom(seed), seed % 4 === 0 ? 10 : 4, seen)
   const history: string[] = []
   const failed = (what: string): string => `seed ${seed}: ${what}\n${history.slice(-40).join('\n')}`
   for (let at = 0; at < count; at++) {
@@ -97,9 +98,11 @@ async function recovers(world: World): Promise<string | undefined> {
     const [problem] = world.problems()
     if (problem !== undefined) return problem
   }
-  const isServed = world.hosts.every((host) =>
-    [...host.containers.values()].every((one) => one.state === 'stopped' || one.attached !== undefined),
-  )
+  const isServed =
+    world.hosts.length > 8 ||
+    world.hosts.every((host) =>
+      [...host.containers.values()].every((one) => one.state === 'stopped' || one.attached !== undefined),
+    )
   return isServed ? undefined : 'running containers are left without an address'
 }
 
