@@ -16,7 +16,7 @@ import type { HostRecord } from '../model/records.ts'
 import type { Millis } from '../model/time.ts'
 import type { HostIdentity } from '../pki/identity.ts'
 import { type AdminServer, startAdmin } from '../status/server.ts'
-import { containersView, hostsView, type Problem, statusOf, type Vitals } from '../status/status.ts'
+import { containersView, hostsView, statusOf, type Vitals } from '../status/status.ts'
 import { copyStore } from '../store/move.ts'
 import { composeControl, type Ledgers, openLedgers, serversAddress, storeOf } from './compose.ts'
 import type { Config } from './config/resolve.ts'
@@ -277,7 +277,11 @@ export class Lifecycle {
       hostName: this.#config.host.name,
       since: this.#started,
       now: system.clock.now(),
-      store: { kind: store === 'embedded' ? 'embedded' : 'etcd', connected: this.#control?.fresh ?? false },
+      store: {
+        kind: store === 'embedded' ? 'embedded' : 'etcd',
+        url: store,
+        connected: this.#control?.fresh ?? false,
+      },
       docker: {
         connected: this.#engine?.connected ?? false,
         endpoint: system.engineName,
@@ -289,30 +293,8 @@ export class Lifecycle {
         metadata: this.#place(80, this.#config.metadata.port),
       },
       peers: tunnel.peers(),
-      problems: this.#problems(),
       lastSeen: this.#prober.lastSeen,
     }
-  }
-
-  #problems(): readonly Problem[] {
-    const { system, tunnel } = this.#deps
-    const problems: Problem[] = []
-    if (this.#engine?.connected !== true)
-      problems.push({
-        what: `the Docker engine at ${system.engineName} does not answer`,
-        remedy: 'start it; Drover picks it up by itself',
-      })
-    if (this.#control?.fresh !== true)
-      problems.push({
-        what: `the store ${this.#membership.store} is out of reach: going on with the last snapshot`,
-        remedy: 'check etcd and the way to it; nothing that works stops',
-      })
-    if (!tunnel.state().running)
-      problems.push({
-        what: 'the tunnel process does not answer',
-        remedy: 'see its log; Drover starts it again by itself',
-      })
-    return problems
   }
 
   #place(port: number, own: number): string {
@@ -328,6 +310,8 @@ export class Lifecycle {
         'USAGE',
         `the store is ${this.#membership.store}; only an embedded one can be moved`,
       )
+    if (this.#config.store.url !== undefined)
+      throw new DroverError('USAGE', 'store.url is set in the configuration and would win; remove it first')
     this.#moving = true
     const deps = { clock: system.clock, log }
     const target = storeOf(url, this.#config, deps)

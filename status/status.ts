@@ -30,7 +30,7 @@ export interface Vitals {
   readonly version: string
   readonly hostName: string
   readonly since: number
-  readonly store: { readonly kind: string; readonly connected: boolean }
+  readonly store: { readonly kind: string; readonly url: string; readonly connected: boolean }
   readonly docker: { readonly connected: boolean; readonly endpoint: string; readonly version: string }
   readonly tunnel: {
     readonly interface: string
@@ -40,7 +40,6 @@ export interface Vitals {
   }
   readonly servers: { readonly dns: string; readonly metadata: string }
   readonly peers: readonly PeerState[]
-  readonly problems: readonly Problem[]
   readonly lastSeen: ReadonlyMap<HostId, number>
   readonly now: number
 }
@@ -122,7 +121,7 @@ export function statusOf(environment: Environment, vitals: Vitals): StatusView {
     servers: vitals.servers,
     containers: [...environment.containers.values()].filter(({ host }) => host === environment.self).length,
     peers: vitals.peers.map((peer) => peerView(environment, peer)),
-    problems: [...vitals.problems, ...problemsOf(environment)],
+    problems: [...vitalProblems(vitals), ...problemsOf(environment)],
   }
 }
 
@@ -139,6 +138,27 @@ function peerView(environment: Environment, peer: PeerState): PeerView {
     received: peer.received,
     sent: peer.sent,
   }
+}
+
+/** What is wrong with the parts of this host. */
+function vitalProblems({ docker, store, tunnel }: Vitals): readonly Problem[] {
+  const engine = {
+    what: `the Docker engine at ${docker.endpoint} does not answer`,
+    remedy: 'start it; Drover picks it up by itself',
+  }
+  const truth = {
+    what: `the store ${store.url} is out of reach: going on with the last snapshot`,
+    remedy: 'check etcd and the way to it; nothing that works stops',
+  }
+  const packets = {
+    what: `the tunnel process of ${tunnel.interface} does not answer`,
+    remedy: 'see its log; Drover starts it again by itself',
+  }
+  return [
+    ...(docker.connected ? [] : [engine]),
+    ...(store.connected ? [] : [truth]),
+    ...(tunnel.running ? [] : [packets]),
+  ]
 }
 
 /** What the snapshot itself shows to be wrong. */

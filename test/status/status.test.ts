@@ -10,7 +10,7 @@ const vitals: Vitals = {
   version: '0.1.0',
   hostName: 'h1',
   since: Date.UTC(2026, 0, 1),
-  store: { kind: 'etcd', connected: false },
+  store: { kind: 'etcd', url: 'etcd://192.0.2.9:2379', connected: false },
   docker: { connected: true, endpoint: 'unix:///var/run/docker.sock', version: '20.10.24' },
   tunnel: { interface: 'drover0', engine: 'userspace', running: true, mtu: 1420 },
   servers: { dns: '169.254.169.250:53', metadata: '169.254.169.250:80' },
@@ -25,7 +25,6 @@ const vitals: Vitals = {
       sent: 2,
     },
   ],
-  problems: [],
   lastSeen: new Map([[hostId('h2'), Date.UTC(2026, 0, 2)]]),
   now: Date.UTC(2026, 0, 3),
 }
