@@ -10,7 +10,7 @@ import { attach, draw, wait } from './steps.ts'
 import { World } from './world.ts'
 
 const steps = Number(process.env.DROVER_MODEL_STEPS ?? 100_000)
-const firstSeed = Number(process.env.DROVER_MODEL_SEED ?? 20_261_121)
+const firstSeed = Number(process.env.DROVER_MODEL_SEED ?? 1)
 const stepsPerWorld = 5_000
 
 /** What a run of some length must come across, or it proves little. */
