@@ -52,6 +52,7 @@ test('status', (t) => {
   t.match(status.peers, [{ host: 'h2', reachability: 'silent', lastHandshake: null }])
   const problems = status.problems.map(({ what }) => what)
   t.match(problems, [
+    /store etcd.*192\.0\.2\.9:2379 is out of reach/,
     /host h2 .* is away/,
     /container name web is used on h1 and h2/,
     /requested address 10\.9\.9\.9/,
