@@ -118,6 +118,7 @@ export class Lifecycle {
       dns: this.#place(53, this.#config.dns.port),
       metadata: this.#place(80, this.#config.metadata.port),
       admin: this.#config.admin,
+      engine: system.engineName,
     })
   }
 
