@@ -3,7 +3,7 @@
  * `bench/tunnel.ts` is. Everything lies in namespaces of its own and ends with the world.
  */
 import type { ChildProcess } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { must, residentMemory } from '../lab/command.ts'
 import type { NetnsWorld, TestNetns } from '../test/support/netns.ts'
 import { until } from '../test/support/netns.ts'
@@ -40,10 +40,13 @@ export async function pairOf(world: NetnsWorld, contestant: Contestant): Promise
   await world.wire(one, 'w0 192.168.77.1/24', other, 'w0 192.168.77.2/24')
   if (contestant.command === undefined) return { contestant, one, other, target: '192.168.77.2', engines: [] }
   const ends = [await endOf(one, number, 1), await endOf(other, number, 2)] as const
-  const engines = ends.map(({ space, device }) =>
-    quiet(world.spawn(space, [...(contestant.command ?? []), device])),
-  )
-  await Promise.all([configure(ends[0], ends[1]), configure(ends[1], ends[0])])
+  const engines = ends.map(({ space, device }) => world.spawn(space, [...(contestant.command ?? []), device]))
+  const words = engines.map(saidBy)
+  try {
+    await Promise.all([configure(ends[0], ends[1]), configure(ends[1], ends[0])])
+  } catch (cause) {
+    throw new Error(`${contestant.name} did not start: ${words.map((said) => said()).join('')}`, { cause })
+  }
   await one.sh('ping -c 2 -i 0.2 -W 5 10.99.0.2')
   return { contestant, one, other, target: '10.99.0.2', engines }
 }
@@ -78,10 +81,21 @@ async function configure(end: End, peer: End): Promise<void> {
   await space.sh(`ip link set dev ${device} up mtu 1420`)
 }
 
-function quiet(child: ChildProcess): ChildProcess {
-  child.stdout?.resume()
-  child.stderr?.resume()
-  return child
+/** Drains what a program says, so that it never blocks on it; gives what it said so far. */
+function saidBy(child: ChildProcess): () => string {
+  let text = ''
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (chunk) => {
+      text = (text + String(chunk)).slice(-2000)
+    })
+  return () => text
+}
+
+/** Sockets that killed engines leave behind. */
+export function removeSockets(): void {
+  const folder = '/var/run/wireguard'
+  for (const name of existsSync(folder) ? readdirSync(folder) : [])
+    if (name.startsWith(`dt${process.pid}x`)) rmSync(`${folder}/${name}`, { force: true })
 }
 
 /** Seconds of CPU that the engines of a pair have used. */

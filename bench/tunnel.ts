@@ -3,6 +3,7 @@
  * newest, and ours, each between two namespaces of its own, measured in turn (A B A B), medians and ratios.
  * Figures depend on the machine and on what else it does; ratios less so.
  */
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { run } from '../lab/command.ts'
@@ -10,10 +11,12 @@ import { node, root } from '../lab/layout.ts'
 import { DroverError } from '../model/errors.ts'
 import { isRoot, NetnsWorld, type TestNetns, until } from '../test/support/netns.ts'
 import { keep, machine, markdown, percentile } from './table.ts'
-import { type Contestant, cpuSeconds, memory, type Pair, pairOf } from './tunnel-pair.ts'
+import { type Contestant, cpuSeconds, memory, type Pair, pairOf, removeSockets } from './tunnel-pair.ts'
 import { installedWireguardGo, newestWireguardGo } from './wireguard-go.ts'
 
-/** What is measured, its unit, and which way is better. */
+const helper = join(root, 'tunnel', 'native', 'run', `packets-${process.arch}.so`)
+
+/** What is measured, and its unit. */
 const figures = [
   ['TCP, 1 stream', 'Gb/s'],
   ['TCP, 1 stream, back', 'Gb/s'],
@@ -60,6 +63,7 @@ export async function benchTunnel(args: readonly string[]): Promise<void> {
     say(`kept in ${keep('tunnel', text)}`)
   } finally {
     await world.close()
+    removeSockets()
   }
 }
 
@@ -75,7 +79,8 @@ async function contestants(against: string | undefined): Promise<readonly Contes
     { name: 'plain veth', command: undefined },
     ...programs.map(({ path, version }) => ({ name: `wireguard-go ${version}`, command: [path, '-f'] })),
     ...(against === undefined ? [] : [{ name: `drover in ${against}`, command: drover(against) }]),
-    { name: 'drover', command: drover(root) },
+    { name: 'drover, no helper', command: ['env', 'DROVER_TUNNEL_WITHOUT=helper', ...drover(root)] },
+    { name: existsSync(helper) ? 'drover' : 'drover (helper not built)', command: drover(root) },
   ]
 }
 
