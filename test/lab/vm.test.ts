@@ -1,0 +1,187 @@
+/**
+ * What needs a kernel and an init that the build machines do not have: the units on a real systemd, and our
+ * userspace tunnel against the kernel's WireGuard. One virtual machine per subject (lab/vm).
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'tap'
+import { until } from '../../lab/command.ts'
+import { root } from '../../lab/layout.ts'
+import { cpio, folder, program } from '../../lab/vm/cpio.ts'
+import { loadOrder } from '../../lab/vm/initramfs.ts'
+import type { Vm } from '../../lab/vm/machine.ts'
+import { vmFor, vmNeeds } from '../support/vm.ts'
+
+const needs = await vmNeeds()
+const patience = 180_000
+
+const install = `
+mkdir -p /opt/drover && mount --bind '${root}' /opt/drover && cd /opt/drover
+cp systemd/*.service /etc/systemd/system/
+mkdir /etc/systemd/system/drover.service.d
+printf '[Service]\\nWatchdogSec=8\\nTimeoutStartSec=300\\n' >/etc/systemd/system/drover.service.d/test.conf
+systemctl daemon-reload
+node_modules/.bin/node cli/main.ts init`
+
+const show = (vm: Vm, unit: string, property: string): Promise<string> =>
+  vm.must(`systemctl show -p ${property} --value ${unit}`)
+
+/** The pid of a unit that is active again as another process. */
+const another = (vm: Vm, unit: string, before: string): Promise<string> =>
+  until(
+    `${unit} to be back`,
+    async () => {
+      const [pid, state] = await Promise.all([show(vm, unit, 'MainPID'), show(vm, unit, 'ActiveState')])
+      return pid !== '0' && pid !== before && state === 'active' ? pid : undefined
+    },
+    { patience, every: 300 },
+  )
+
+/** Once the tunnel's process answers, as its status is asked by `wg`. */
+const tunnelKey = (vm: Vm): Promise<string> =>
+  until(
+    'the tunnel to have its key',
+    async () => {
+      const { stdout } = await vm.run('wg show drover0 public-key')
+      return /^[\w+/]{43}=$/.test(stdout.trim()) ? stdout.trim() : undefined
+    },
+    { patience, every: 300 },
+  )
+
+const device = (vm: Vm): Promise<string> => vm.must('cat /sys/class/net/drover0/ifindex')
+const daemonCommand = (words: string): string => `/opt/drover/node_modules/.bin/node cli/main.ts ${words}`
+
+test('the archive that the kernel starts from', (t) => {
+  const made = Buffer.from(cpio([folder('bin'), program('init', Buffer.from('#!x'))]))
+  t.equal(made.length % 4, 0)
+  t.match(made.toString('latin1'), /^070701[0-9A-Fa-f]{104}bin\0/)
+  t.match(made.toString('latin1'), /TRAILER!!!/)
+  const dependencies = 'kernel/b.ko: kernel/a-x.ko\nkernel/a-x.ko:\nkernel/c.ko: kernel/b.ko kernel/a-x.ko\n'
+  t.strictSame(loadOrder(dependencies, ['c', 'unknown']), ['kernel/a-x.ko', 'kernel/b.ko', 'kernel/c.ko'])
+  t.end()
+})
+
+test('the units on a real systemd', { ...needs, timeout: 600_000 }, async (t) => {
+  const vm = await vmFor(t, { systemd: true, seconds: 590 })
+  t.match(await vm.must(install), /created the environment default/)
+
+  await t.test('they are well-formed and hardened', async (t) => {
+    const { code, stdout, stderr } = await vm.run(
+      'systemd-analyze verify drover.service drover-tunnel.service',
+    )
+    t.strictSame([code, stdout, stderr], [0, '', ''])
+    const scores = await vm.must(
+      'for one in drover drover-tunnel; do systemd-analyze security --no-pager $one | tail -1; done',
+    )
+    t.comment(scores)
+    const levels = [...scores.matchAll(/service: ([\d.]+)/g)].map((match) => Number(match[1]))
+    t.equal(levels.length, 2)
+    t.ok(
+      levels.every((level) => level < 4),
+      scores,
+    )
+  })
+
+  await t.test('READY=1 comes when it serves, under all restrictions', async (t) => {
+    const since = performance.now()
+    await vm.must('systemctl enable --now drover-tunnel drover')
+    t.comment(`active after ${((performance.now() - since) / 1000).toFixed(1)} s`)
+    t.equal(await show(vm, 'drover', 'StatusText'), 'serving')
+    const { stdout } = await vm.run(`cd /opt/drover; ${daemonCommand('status --json')}`)
+    t.match(JSON.parse(stdout), { environment: 'default', store: { kind: 'embedded', connected: true } })
+    await tunnelKey(vm)
+    t.match(await vm.must('ip -o addr show dev lo'), /169\.254\.169\.250\/32[\s\S]*10\.42\.\d+\.\d+\/32/)
+    const pid = await show(vm, 'drover', 'MainPID')
+    t.match(await vm.must(`grep CapBnd /proc/${pid}/status`), /\s0*283402$/, 'the capabilities of the unit')
+  })
+
+  await t.test('kill -9 of the daemon: it is back, the tunnel untouched', async (t) => {
+    const [daemon, tunnel, index] = await Promise.all([
+      show(vm, 'drover', 'MainPID'),
+      show(vm, 'drover-tunnel', 'MainPID'),
+      device(vm),
+    ])
+    await vm.must(`kill -9 ${daemon}`)
+    const back = await another(vm, 'drover', daemon)
+    t.not(back, daemon)
+    t.equal(await show(vm, 'drover-tunnel', 'MainPID'), tunnel, 'the same tunnel process')
+    t.equal(await device(vm), index, 'the same device')
+  })
+
+  await t.test('a hung daemon is ended by the watchdog', async (t) => {
+    const daemon = await show(vm, 'drover', 'MainPID')
+    await vm.must(`kill -STOP ${daemon}`)
+    await another(vm, 'drover', daemon)
+    t.match(await vm.must('journalctl --no-pager -o cat -u drover'), /Watchdog timeout/)
+  })
+
+  await t.test('kill -9 of the tunnel: back with its key and device', async (t) => {
+    const [tunnel, index, key] = await Promise.all([
+      show(vm, 'drover-tunnel', 'MainPID'),
+      device(vm),
+      tunnelKey(vm),
+    ])
+    await vm.must(`kill -9 ${tunnel}`)
+    await another(vm, 'drover-tunnel', tunnel)
+    t.equal(await tunnelKey(vm), key)
+    t.equal(await device(vm), index, 'the same device')
+  })
+
+  await t.test('stopping leaves routes, addresses and rules', async (t) => {
+    await vm.must('systemctl stop drover')
+    t.equal(await show(vm, 'drover', 'Result'), 'success')
+    t.match(await vm.must('ip route show type unreachable'), /10\.42\.0\.0\/16/)
+    t.match(await vm.must('nft list tables'), /inet drover_default/)
+    t.equal(await show(vm, 'drover-tunnel', 'ActiveState'), 'active')
+  })
+})
+
+const peers = `
+set -e
+modprobe wireguard
+for n in a b; do ip netns add $n; ip -n $n link set lo up; wg genkey >/run/$n.key; wg pubkey </run/$n.key >/run/$n.pub; done
+ip link add ea netns a type veth peer name eb netns b
+ip -n a addr add 192.0.2.1/24 dev ea; ip -n a link set ea up
+ip -n b addr add 192.0.2.2/24 dev eb; ip -n b link set eb up
+ip -n a link add wg0 type wireguard
+mkdir -p /run/ours
+export DROVER_TUNNEL_SOCKETS=/var/run/wireguard
+nsenter --net=/run/netns/b node cli/main.ts tunnel wg1 >/run/tunnel.log 2>&1
+ip netns exec a wg set wg0 private-key /run/a.key listen-port 1000 peer "$(cat /run/b.pub)" allowed-ips 10.9.0.2/32 endpoint 192.0.2.2:1000
+ip netns exec b wg set wg1 private-key /run/b.key listen-port 1000 peer "$(cat /run/a.pub)" allowed-ips 10.9.0.1/32 endpoint 192.0.2.1:1000
+ip -n a addr add 10.9.0.1/24 dev wg0; ip -n a link set wg0 up
+ip -n b addr add 10.9.0.2/24 dev wg1; ip -n b link set wg1 up`
+
+test("our tunnel against the kernel's WireGuard", { ...needs, timeout: 300_000 }, async (t) => {
+  const vm = await vmFor(t, { seconds: 290 })
+  await vm.must(peers)
+  const ping = (from: string, to: string, ...flags: string[]): Promise<string> =>
+    vm.must(`ip netns exec ${from} ping -c 3 -w 20 ${flags.join(' ')} ${to}`)
+  t.match(await ping('b', '10.9.0.1'), / 0% packet loss/, 'ours begins')
+  t.match(await ping('a', '10.9.0.2'), / 0% packet loss/)
+  t.match(await ping('a', '10.9.0.2', '-s', '1392', '-M', 'do'), / 0% packet loss/, 'the largest packet')
+  // The kernel forgets its session, so that it begins the next one.
+  await vm.must('ip -n a link set wg0 down; ip -n a link set wg0 up')
+  t.match(await ping('a', '10.9.0.2'), /[1-3] received/, "the kernel's begins")
+  const transfer = await vm.must('ip netns exec a wg show wg0 transfer; ip netns exec b wg show wg1 transfer')
+  t.ok(
+    transfer.split('\n').every((line) => /\t[1-9]\d+\t[1-9]\d+$/.test(line)),
+    transfer,
+  )
+  const tcp = await vm.must(
+    `ip netns exec a iperf3 -s -1 -D
+    until ip netns exec a ss -Hltn | grep -q :5201; do sleep 0.1; done
+    ip netns exec b iperf3 -c 10.9.0.1 -n 20M -J`,
+  )
+  t.match(JSON.parse(tcp), { end: { sum_received: { bytes: Number } } }, 'TCP with large segments')
+})
+
+test('the units name files of the clone', (t) => {
+  for (const unit of ['drover.service', 'drover-tunnel.service']) {
+    const [, file = ''] =
+      /^ExecStart=\S+\/node \/opt\/drover\/(\S+)/m.exec(readFileSync(join(root, 'systemd', unit), 'utf8')) ??
+      []
+    t.ok(readFileSync(join(root, file)).length > 0, `${unit}: ${file}`)
+  }
+  t.end()
+})
