@@ -19,6 +19,8 @@ interface Context {
   code: number
 }
 
+const standardFile = '/etc/drover/drover.yaml'
+
 const camel = (flag: string): string =>
   flag.slice(2).replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())
 
@@ -39,7 +41,7 @@ function sourcesOf(command: Command, { keys }: Context) {
     const value = options[camel(flag)]
     return value === undefined ? [] : [[key, value] as const]
   })
-  return { file: options.config, variables: process.env, flags: new Map(flags) }
+  return { file: options.config, standardFile, variables: process.env, flags: new Map(flags) }
 }
 
 async function clientOf(command: Command, context: Context): Promise<AdminClient> {

@@ -173,9 +173,7 @@ export class Containers {
     if (one.busy) return
     one.busy = true
     one.retry?.cancel()
-    void this.#steps(id, one).finally(() => {
-      one.busy = false
-    })
+    void this.#steps(id, one)
   }
 
   async #steps(id: ContainerId, one: Keeping): Promise<void> {
@@ -191,6 +189,8 @@ export class Containers {
       one.settled = true
       this.#deps.onChange()
     }
+    // In the same step as the look at `again`: whoever asks later finds nobody busy.
+    one.busy = false
   }
 
   async #connect(one: Keeping): Promise<void> {

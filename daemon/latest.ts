@@ -31,9 +31,7 @@ export class Latest<T> {
   /** Applies `value` unless a newer one comes before its turn. */
   offer(value: T): void {
     this.#next = { value }
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined
-    })
+    this.#running ??= this.#run()
   }
 
   /** Applies the last value once more, because the world may have changed. */
@@ -63,5 +61,7 @@ export class Latest<T> {
         this.#delay = millis(Math.min(lastRetry, this.#delay * 2))
       }
     }
+    // In the same step as the look at `next`: whoever offers later finds nobody running.
+    this.#running = undefined
   }
 }

@@ -1,8 +1,10 @@
 /**
  * Undoes everything that Drover did to this machine: attachments, routes, rules, resolv.conf files, the tunnel,
- * this host's records in the store, and the state folder. Containers keep running, without their managed address.
+ * this host's records in the store, and its files. Containers keep running, without their managed address.
  */
-import { rmSync } from 'node:fs'
+import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { wishOf } from '../docker/labels.ts'
 import { reasonOf } from '../model/errors.ts'
 import { keysOf } from '../model/keys.ts'
 import type { Log } from '../model/ports.ts'
@@ -25,7 +27,7 @@ export interface LeaveDeps {
 }
 
 export async function leave({ system, log, member }: LeaveDeps, config: Config): Promise<void> {
-  await restoreResolvers(system, log)
+  await restoreResolvers(system, log, config.environment)
   await endTunnel(config, system.clock)
   await system.ip.batch([`link del dev ${config.tunnel.interface}`]).catch(() => undefined)
   await system.applier.leave(member?.membership.settings.subnet)
@@ -36,11 +38,11 @@ export async function leave({ system, log, member }: LeaveDeps, config: Config):
     })
     await member.store.close()
   }
-  for (const folder of [config.state, config.run]) rmSync(folder, { recursive: true, force: true })
+  for (const folder of [config.state, config.run]) removeOurs(folder)
   log.info('this machine has left', { environment: config.environment })
 }
 
-async function restoreResolvers({ engine }: System, log: Log): Promise<void> {
+async function restoreResolvers({ engine }: System, log: Log, environment: string): Promise<void> {
   const containers = await engine.list().catch((error: unknown) => {
     log.warn('resolv.conf of containers is left as it is: the Docker engine does not answer', {
       why: reasonOf(error),
@@ -48,8 +50,22 @@ async function restoreResolvers({ engine }: System, log: Log): Promise<void> {
     return []
   })
   for (const { container } of containers) {
-    if (container.resolvConf !== '') await restoreResolvFile(container.resolvConf)
+    const wish = wishOf(container)
+    // Another environment's daemon may serve the same engine.
+    if (container.resolvConf !== '' && wish.managed && wish.environment === environment)
+      await restoreResolvFile(container.resolvConf)
   }
+}
+
+/** What Drover writes into its folders; SQLite keeps files beside its own. */
+const ours =
+  /^((identity|membership)\.json(\..*)?|(store|journal|snapshot)\.db(-.*)?|tunnel\.log|.*\.state(\.new)?|drover\.sock)$/
+
+/** The folders are the operator's choice and may hold what is not ours: that stays, and the folder with it. */
+export function removeOurs(folder: string): void {
+  if (!existsSync(folder)) return
+  for (const name of readdirSync(folder)) if (ours.test(name)) rmSync(join(folder, name), { force: true })
+  if (readdirSync(folder).length === 0) rmdirSync(folder)
 }
 
 /** Deletes what this host has signed: its record, its containers', its claims. Settings stay for the others. */

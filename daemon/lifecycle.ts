@@ -63,6 +63,7 @@ export class Lifecycle {
   #engine: EngineState | undefined
   #engineVersion = ''
   #networkUp: (() => void) | undefined
+  #starting: Promise<void> | undefined
   #moving = false
 
   constructor(deps: LifecycleDeps, config: Config, membership: Membership) {
@@ -90,8 +91,13 @@ export class Lifecycle {
     })
   }
 
-  /** Resolves when containers of this host are served. */
-  async start(): Promise<void> {
+  /** Resolves when containers of this host are served, or when it was stopped before. */
+  start(): Promise<void> {
+    this.#starting = this.#start()
+    return this.#starting
+  }
+
+  async #start(): Promise<void> {
     const { tasks, system, tunnel, log } = this.#deps
     this.#admin = await startAdmin(this.#actions(), this.#config.admin)
     const networkUp = new Promise<void>((resolve) => {
@@ -105,10 +111,6 @@ export class Lifecycle {
     await Promise.race([networkUp, this.#stopped()])
     if (this.#stop.signal.aborted) return
     await this.#startServers()
-    tasks.run(
-      'tunnel',
-      tunnel.run(() => this.#network.again()),
-    )
     tasks.run('probes', this.#prober.run())
     tasks.run(
       'engine watch',
@@ -125,6 +127,8 @@ export class Lifecycle {
   /** Ends the daemon; the kernel and the tunnel process go on. */
   async stop(): Promise<void> {
     this.#stop.abort()
+    // What is being made now is closed as well.
+    await this.#starting?.catch(() => undefined)
     this.#prober.close()
     await this.#admin?.close()
     await this.#control?.close()
@@ -138,6 +142,7 @@ export class Lifecycle {
 
   #stopped(): Promise<void> {
     const { signal } = this.#stop
+    if (signal.aborted) return Promise.resolve()
     return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
   }
 
@@ -313,23 +318,25 @@ export class Lifecycle {
       )
     if (this.#config.store.url !== undefined)
       throw new DroverError('USAGE', 'store.url is set in the configuration and would win; remove it first')
-    this.#moving = true
     const deps = { clock: system.clock, log }
     const target = storeOf(url, this.#config, deps)
+    this.#moving = true
     try {
       await this.#control?.close()
       const source = storeOf(this.#membership.store, this.#config, deps)
       const keys = await copyStore(source, target, keysOf(this.#membership.environment).prefix).finally(() =>
         source.close(),
       )
-      this.#membership = { ...this.#membership, store: url }
-      writeMembership(this.#config.state, this.#membership)
+      const moved = { ...this.#membership, store: url }
+      writeMembership(this.#config.state, moved)
+      this.#membership = moved
       log.info('the store has moved', { to: url, keys })
       return { keys }
     } finally {
       await target.close()
-      await this.#newControl()
-      this.#moving = false
+      await this.#newControl().finally(() => {
+        this.#moving = false
+      })
     }
   }
 }

@@ -10,6 +10,7 @@ import type { Log } from '../model/ports.ts'
 import { occupiedOf, overlapOf, overlapText } from '../network/overlap.ts'
 import { openEnvelope, sealRecord } from '../pki/envelope.ts'
 import { type HostIdentity, loadIdentity, loadOrCreateIdentity } from '../pki/identity.ts'
+import { isServed } from '../status/server.ts'
 import { copyStore } from '../store/move.ts'
 import { storeOf } from './compose.ts'
 import { type ConfigSources, loadConfig } from './config/load.ts'
@@ -212,6 +213,7 @@ async function leaving(
   log: Log,
   membership: Membership | undefined,
 ): Promise<number> {
+  if (await isServed(config.admin)) throw new DroverError('DAEMON_RUNNING', config.admin)
   const identity = loadIdentity(config.state)
   const member =
     membership === undefined || identity === undefined
@@ -242,10 +244,13 @@ async function runUntilSignal(
     subnet: membership.settings.subnet,
   })
   const starting = lifecycle.start().then(() => manager.ready('serving'))
-  await Promise.race([stopped, starting.then(() => stopped)])
-  manager.stopping()
-  await lifecycle.stop()
-  await starting.catch(() => undefined)
+  try {
+    await Promise.race([stopped, starting.then(() => stopped)])
+    manager.stopping()
+  } finally {
+    // Also after a start that failed: what it had opened would keep the process.
+    await lifecycle.stop()
+  }
   log.info('drover stops; containers stay connected')
   return 0
 }

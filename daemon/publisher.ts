@@ -130,9 +130,7 @@ export class Publisher {
 
   #kick(): void {
     this.#again = true
-    this.#running ??= this.#write().finally(() => {
-      this.#running = undefined
-    })
+    this.#running ??= this.#write()
   }
 
   async #write(): Promise<void> {
@@ -149,6 +147,8 @@ export class Publisher {
         await sleep(clock, retryAfter, this.#stop.signal).catch(() => undefined)
       }
     }
+    // In the same step as the look at `again`: whoever asks later finds nobody running.
+    this.#running = undefined
   }
 
   /** Writes the whole difference; says whether there was one. */

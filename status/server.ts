@@ -47,14 +47,14 @@ export async function startAdmin(actions: AdminActions, socket: string): Promise
 
 async function listen(server: FastifyInstance, socket: string): Promise<void> {
   mkdirSync(dirname(socket), { recursive: true, mode: 0o755 })
-  if (await answers(socket)) throw new DroverError('DAEMON_RUNNING', socket)
+  if (await isServed(socket)) throw new DroverError('DAEMON_RUNNING', socket)
   rmSync(socket, { force: true })
   await server.listen({ path: socket })
   chmodSync(socket, 0o600)
 }
 
 /** Whether another daemon is behind the socket; a socket file that nobody serves is left over from a kill. */
-function answers(socket: string): Promise<boolean> {
+export function isServed(socket: string): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = connect(socket)
     probe.once('connect', () => {

@@ -2,7 +2,7 @@
  * Reads the configuration: defaults, then the YAML file, then `DROVER_…` variables, then flags. Whatever is
  * wrong is refused in one line that names the file, the line, the key and what to write instead.
  */
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { isMap, isScalar, LineCounter, type Node, parseDocument } from 'yaml'
 import { DroverError, reasonOf } from '../../model/errors.ts'
 import { nearest } from './nearest.ts'
@@ -16,6 +16,8 @@ interface Origin {
 
 export interface ConfigSources {
   readonly file?: string | undefined
+  /** Read where `file` is not given and it exists. */
+  readonly standardFile?: string | undefined
   readonly variables: Readonly<Record<string, string | undefined>>
   /** Dotted key → text. */
   readonly flags: ReadonlyMap<string, string>
@@ -25,7 +27,9 @@ const keyNames = configKeys.map(({ key }) => key)
 
 export function loadConfig(sources: ConfigSources): ConfigInput {
   const origins = new Map<string, Origin>()
-  if (sources.file !== undefined) readFile(sources.file, origins)
+  const { file, standardFile } = sources
+  if (file !== undefined) readFile(file, origins)
+  else if (standardFile !== undefined && existsSync(standardFile)) readFile(standardFile, origins)
   for (const { key, variable, flag } of configKeys) {
     const value = sources.variables[variable]
     if (value !== undefined && value !== '') origins.set(key, { value, where: variable })

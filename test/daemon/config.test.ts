@@ -76,6 +76,19 @@ test('every mistake is one line with file, line, key and the way out', (t) => {
   t.end()
 })
 
+test('the standard file is read where it exists and no other is named', (t) => {
+  const standardFile = join(folder, 'standard.yaml')
+  const portOf = (file?: string) =>
+    loadConfig({ file, standardFile, variables: {}, flags: new Map() }).tunnel.port
+  t.equal(portOf(), 51820)
+  writeFileSync(standardFile, 'tunnel:\n  port: 4711\n')
+  t.equal(portOf(), 4711)
+  const other = join(folder, 'other.yaml')
+  writeFileSync(other, 'tunnel:\n  port: 4712\n')
+  t.equal(portOf(other), 4712)
+  t.end()
+})
+
 test('files that cannot be read', (t) => {
   t.match(
     lineOf(() => loadConfig({ file: folder, variables: {}, flags: new Map() })),
