@@ -144,9 +144,8 @@ ip link add ea netns a type veth peer name eb netns b
 ip -n a addr add 192.0.2.1/24 dev ea; ip -n a link set ea up
 ip -n b addr add 192.0.2.2/24 dev eb; ip -n b link set eb up
 ip -n a link add wg0 type wireguard
-mkdir -p /run/ours
-export DROVER_TUNNEL_SOCKETS=/var/run/wireguard
-nsenter --net=/run/netns/b node cli/main.ts tunnel wg1 >/run/tunnel.log 2>&1
+nsenter --net=/run/netns/b node cli/main.ts tunnel -f wg1 >/run/tunnel.log 2>&1 &
+until wg show wg1 >/dev/null 2>&1; do kill -0 $! || { cat /run/tunnel.log; exit 1; }; sleep 0.2; done
 ip netns exec a wg set wg0 private-key /run/a.key listen-port 1000 peer "$(cat /run/b.pub)" allowed-ips 10.9.0.2/32 endpoint 192.0.2.2:1000
 ip netns exec b wg set wg1 private-key /run/b.key listen-port 1000 peer "$(cat /run/a.pub)" allowed-ips 10.9.0.1/32 endpoint 192.0.2.1:1000
 ip -n a addr add 10.9.0.1/24 dev wg0; ip -n a link set wg0 up
