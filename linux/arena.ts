@@ -42,6 +42,7 @@ export class Arena {
 
   /** Where bytes lie in the arena; undefined for bytes that live elsewhere. */
   offsetOf(bytes: Uint8Array): number | undefined {
+    if (bytes === this.bytes) return 0
     return bytes.buffer === this.bytes.buffer ? bytes.byteOffset : undefined
   }
 }
