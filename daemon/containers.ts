@@ -61,6 +61,8 @@ interface Keeping {
   settled: boolean
   /** Namespace that holds its attachment. */
   inode: number | undefined
+  /** Whose attachment it uses, where it shares a namespace. */
+  owner: ContainerId | undefined
   /** Start of the run that was attached. */
   linked: number
   /** Start of the run whose resolv.conf was edited. */
@@ -91,6 +93,9 @@ export interface ContainersOptions {
 const firstRetry = 250
 const lastRetry = 10_000
 
+const isOlder = (one: EngineContainer, other: EngineContainer): boolean =>
+  one.createdAt < other.createdAt || (one.createdAt === other.createdAt && one.id < other.id)
+
 const runs = ({ state }: EngineContainer): boolean => state === 'running' || state === 'paused'
 
 export class Containers {
@@ -120,7 +125,7 @@ export class Containers {
   recheck(attached: ReadonlyMap<number, Ipv4> | undefined): void {
     for (const [id, one] of this.#kept) {
       if (one.busy || !one.settled || one.inode === undefined) continue
-      const lost = this.#deps.addresses.addressOf(this.#ownerOf(one)) !== (one.address ?? undefined)
+      const lost = this.#deps.addresses.addressOf(one.owner ?? id) !== (one.address ?? undefined)
       const torn = attached !== undefined && attached.get(one.inode) !== one.address
       if (torn) one.inode = undefined
       if (lost || torn) this.#settle(id)
@@ -160,6 +165,7 @@ export class Containers {
     one.retry?.cancel()
     this.#kept.delete(id)
     this.#letGo(one)
+    this.#orphan(id)
     this.#deps.addresses.removed(id)
     this.#deps.log.info('container released', { container: one.container.name, ...addressField(one.address) })
     this.#deps.onChange()
@@ -228,6 +234,7 @@ export class Containers {
     })
     meter.observe('drover_attach_seconds', (clock.boot() - begun) / 1000)
     one.inode = inode
+    one.owner = undefined
     one.linked = startedAt
     one.address = address
     log.info('container attached', { container: container.name, ...addressField(address) })
@@ -245,12 +252,23 @@ export class Containers {
     }
   }
 
-  /** The managed container whose namespace this one shares. */
+  /**
+   * Whose attachment a container in a shared namespace uses: that of the container which it named, where that is
+   * managed; else that of the oldest managed one in there.
+   */
   #namespaceOwner(one: Keeping, inode: number): Keeping | undefined {
     const { network } = one.container
-    const owner = network.is === 'container' ? this.#kept.get(network.container) : undefined
-    if (owner === undefined || !runs(owner.container)) return undefined
-    return this.#deps.attacher.inodeOf(owner.container.pid) === inode ? owner : undefined
+    if (network.is !== 'container') return undefined
+    const isIn = (other: Keeping): boolean =>
+      runs(other.container) && this.#deps.attacher.inodeOf(other.container.pid) === inode
+    const named = this.#kept.get(network.container)
+    if (named !== undefined && isIn(named)) return named
+    return [...this.#kept.values()]
+      .filter(
+        (other) => other.container.network.is === 'container' && isOlder(other.container, one.container),
+      )
+      .sort((a, b) => (isOlder(a.container, b.container) ? -1 : 1))
+      .find(isIn)
   }
 
   #share(one: Keeping, owner: Keeping): void {
@@ -263,27 +281,25 @@ export class Containers {
     }
     one.address = owner.address
     one.inode = owner.inode
+    one.owner = owner.container.id
     one.problems = []
     if (this.#deps.addresses.addressOf(one.container.id) !== undefined)
       this.#deps.addresses.removed(one.container.id)
   }
 
+  /** Settles whoever uses, or should use, the attachment of this one and does not have its address. */
   #settleSharers(owner: ContainerId): void {
-    for (const [id, { container, address }] of this.#kept) {
-      const { network } = container
-      if (
-        network.is === 'container' &&
-        network.container === owner &&
-        address !== this.#kept.get(owner)?.address
-      )
-        this.#settle(id)
+    const address = this.#kept.get(owner)?.address
+    for (const [id, one] of this.#kept) {
+      const { network } = one.container
+      const names = network.is === 'container' && network.container === owner
+      if ((names || one.owner === owner) && one.address !== address) this.#settle(id)
     }
   }
 
-  #ownerOf(one: Keeping): ContainerId {
-    const { network, id } = one.container
-    const owner = network.is === 'container' ? this.#kept.get(network.container) : undefined
-    return owner !== undefined && owner.inode === one.inode ? owner.container.id : id
+  /** Settles whoever used the attachment of one that no longer runs. */
+  #orphan(owner: ContainerId): void {
+    for (const [id, one] of this.#kept) if (one.owner === owner) this.#settle(id)
   }
 
   #onHostNetwork(one: Keeping): void {
@@ -292,12 +308,13 @@ export class Containers {
         container: one.container.name,
       })
     one.address = null
-    one.problems = ['it is on the host network and has no address of its own']
+    one.problems = [] // its labels have said it
   }
 
   /** A container that does not run keeps its address; the kernel has removed its attachment with its namespace. */
   #rest(one: Keeping): void {
     this.#letGo(one)
+    this.#orphan(one.container.id)
     one.address ??= this.#deps.addresses.addressOf(one.container.id) ?? null
     this.#deps.addresses.stopped(one.container.id)
   }
@@ -333,6 +350,7 @@ const fresh = (container: EngineContainer, wish: Wish): Keeping => ({
   problems: [],
   settled: false,
   inode: undefined,
+  owner: undefined,
   linked: 0,
   resolved: 0,
   busy: false,

@@ -4,7 +4,7 @@
  * the middle leaves a machine that is no member and may try again.
  */
 import { DroverError } from '../model/errors.ts'
-import { type Cidr, networkOf, parseCidr } from '../model/ip.ts'
+import { type Cidr, networkOf, overlaps, parseCidr } from '../model/ip.ts'
 import { keysOf } from '../model/keys.ts'
 import type { Clock, Random } from '../model/ports.ts'
 import { type Decoded, decodeRecord, type Settings, settingsSchema } from '../model/records.ts'
@@ -35,6 +35,9 @@ export interface InitResult {
   readonly created: boolean
 }
 
+/** RFC 6890: this network, loopback, link-local (our own service address is in it), multicast and above. */
+const reservedNetworks = ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3'] as Cidr[]
+
 const defaultSubnet = '10.42.0.0/16'
 
 export async function initEnvironment(deps: InitDeps, options: InitOptions): Promise<InitResult> {
@@ -56,7 +59,14 @@ function subnetOf(text: string): Cidr {
   const cidr = parseCidr(text)
   if (cidr === undefined)
     throw new DroverError('USAGE', `--subnet ${text} is not a network such as 10.42.0.0/16`)
-  if (networkOf(cidr).bits > 28) throw new DroverError('USAGE', `--subnet ${text} is too small: /28 at most`)
+  if (networkOf(cidr).bits > 28)
+    throw new DroverError('USAGE', `--subnet ${text} is too small: the smallest is a /28`)
+  const reserved = reservedNetworks.find((network) => overlaps(network, cidr))
+  if (reserved !== undefined)
+    throw new DroverError(
+      'USAGE',
+      `--subnet ${text} overlaps ${reserved}, which the Internet's standards reserve`,
+    )
   return cidr
 }
 

@@ -5,6 +5,7 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Environment } from '../model/environment.ts'
+import { reasonOf } from '../model/errors.ts'
 import { type Clock, type Log, type Meter, sleep } from '../model/ports.ts'
 import type { HostId } from '../model/records.ts'
 import { seconds } from '../model/time.ts'
@@ -48,13 +49,15 @@ export class Tunnel {
   #reports: readonly PeerState[] = []
   /** Of the peers that were offered last. */
   #signature = ''
+  /** Why the engine does not have the newest settings; empty when it has. */
+  #problem = ''
 
   constructor(parts: TunnelParts, place: TunnelPlace) {
     this.#parts = parts
     this.#place = place
-    this.#peers = new Latest((peers) => parts.backend.apply(peers), {
+    this.#peers = new Latest((peers) => this.#apply(peers), {
       clock: parts.clock,
-      onFailure: (err) => parts.log.debug('peers could not be given to the tunnel yet', { err }),
+      onFailure: (error) => this.#refused(reasonOf(error)),
     })
   }
 
@@ -79,7 +82,7 @@ export class Tunnel {
 
   state(): Vitals['tunnel'] {
     const { interface: name, mtu } = this.#place
-    return { interface: name, engine, running: this.#parts.process.running, mtu }
+    return { interface: name, engine, running: this.#parts.process.running, mtu, problem: this.#problem }
   }
 
   peers(): readonly PeerState[] {
@@ -90,6 +93,18 @@ export class Tunnel {
   close(): void {
     this.#stop.abort()
     this.#parts.process.close()
+  }
+
+  async #apply(peers: readonly Peer[]): Promise<void> {
+    await this.#parts.backend.apply(peers)
+    this.#problem = ''
+  }
+
+  /** A process that is not up yet refuses as well; said once for each reason while it runs. */
+  #refused(why: string): void {
+    if (this.#parts.process.running && this.#problem !== why)
+      this.#parts.log.warn('the tunnel refuses its settings', { why })
+    this.#problem = why
   }
 
   /** What the engine said last; an engine that is away says nothing. */

@@ -106,7 +106,7 @@ export const errorTable = {
   STORE_REFUSED: {
     culprit: 'operator',
     says: 'the store refuses this host',
-    remedy: 'check storeUser and storePassword, and what that user may do in etcd',
+    remedy: 'check store.user and store.password, and what that user may do in etcd',
   },
   STORE_NOT_EMPTY: {
     culprit: 'operator',

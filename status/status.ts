@@ -37,6 +37,8 @@ export interface Vitals {
     readonly engine: string
     readonly running: boolean
     readonly mtu: number
+    /** Why it does not have the newest settings; empty when it has. */
+    readonly problem: string
   }
   readonly servers: { readonly dns: string; readonly metadata: string }
   readonly peers: readonly PeerState[]
@@ -154,7 +156,12 @@ function vitalProblems({ docker, store, tunnel }: Vitals): readonly Problem[] {
     what: `the tunnel process of ${tunnel.interface} does not answer`,
     remedy: 'see its log; Drover starts it again by itself',
   }
+  const settings = {
+    what: `the tunnel refuses its settings: ${tunnel.problem}`,
+    remedy: 'if its port is taken, set tunnel.port, which each environment on a machine needs for itself',
+  }
   return [
+    ...(tunnel.running && tunnel.problem !== '' ? [settings] : []),
     ...(docker.connected ? [] : [engine]),
     ...(store.connected ? [] : [truth]),
     ...(tunnel.running ? [] : [packets]),

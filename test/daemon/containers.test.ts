@@ -175,6 +175,22 @@ test('a shared namespace shares the address', async (t) => {
   t.equal(addresses.held.get(containerId('main')), ip('10.42.0.2'))
 })
 
+test('two managed containers in the namespace of an unmanaged one', async (t) => {
+  const { attacher, apply, settle, addressOf } = house(t)
+  attacher.inodes.set(100, 50).set(101, 50)
+  const network: NetworkMode = { is: 'container', container: containerId('base') }
+  const one = engineContainer('one', { network, createdAt: instant(1) })
+  const two = engineContainer('two', { network, pid: 101, createdAt: instant(2) })
+  await apply(two, one)
+  await settle()
+  t.equal(addressOf('one'), addressOf('two'), 'the older one holds the address for both')
+  t.equal(attacher.attached.get(50)?.container, containerId('one'))
+  await apply(two)
+  await settle()
+  t.equal(attacher.attached.get(50)?.container, containerId('two'), 'the other takes over when it goes')
+  t.equal(attacher.attached.get(50)?.address, addressOf('two'))
+})
+
 test('what fails is tried again', async (t) => {
   const { attacher, addresses, clock, log, containers, apply, settle, addressOf } = house(t)
   attacher.inodes.set(100, 50)

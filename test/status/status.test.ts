@@ -12,7 +12,7 @@ const vitals: Vitals = {
   since: Date.UTC(2026, 0, 1),
   store: { kind: 'etcd', url: 'etcd://192.0.2.9:2379', connected: false },
   docker: { connected: true, endpoint: 'unix:///var/run/docker.sock', version: '20.10.24' },
-  tunnel: { interface: 'drover0', engine: 'userspace', running: true, mtu: 1420 },
+  tunnel: { interface: 'drover0', engine: 'userspace', running: true, mtu: 1420, problem: '' },
   servers: { dns: '169.254.169.250:53', metadata: '169.254.169.250:80' },
   peers: [
     {
