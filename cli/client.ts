@@ -34,11 +34,14 @@ export class AdminClient {
           }
         })
       })
-      call.on('error', (cause) =>
-        reject(new DroverError('DAEMON_UNREACHABLE', `${this.#socket}: ${reasonOf(cause)}`, { cause })),
-      )
+      call.on('error', (cause) => reject(this.#unreachable(cause)))
       call.end(body)
     })
+  }
+
+  #unreachable(cause: NodeJS.ErrnoException): DroverError {
+    if (cause.code === 'EACCES') return new DroverError('NOT_ROOT', this.#socket, { cause })
+    return new DroverError('DAEMON_UNREACHABLE', `${this.#socket}: ${reasonOf(cause)}`, { cause })
   }
 }
 

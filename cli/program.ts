@@ -134,7 +134,10 @@ function storeCommand(context: Context): Command {
 
 async function run(argv: readonly string[]): Promise<number> {
   const context: Context = { keys: (await schema()).configKeys, code: 0 }
-  const program = new Command('drover').description('Overlay network and service discovery for Docker hosts')
+  const { version } = await import('../daemon/version.ts')
+  const program = new Command('drover')
+    .description('Overlay network and service discovery for Docker hosts')
+    .version(version)
   const commands = [
     initCommand(context),
     daemonCommand(context),

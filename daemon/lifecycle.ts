@@ -334,9 +334,12 @@ export class Lifecycle {
       return { keys }
     } finally {
       await target.close()
-      await this.#newControl().finally(() => {
+      const control = this.#newControl().finally(() => {
         this.#moving = false
       })
+      // Without a control there is nothing to serve from: that ends the process, and systemd starts it again.
+      this.#deps.tasks.run('control after a move', control)
+      await control.catch(() => undefined)
     }
   }
 }

@@ -74,7 +74,7 @@ export async function runDaemon(sources: ConfigSources, flags: DaemonFlags): Pro
   const meter = new PrometheusMeter()
   const system = systemOf({ log, meter }, config, process.env)
   const member = readMembership(config.state)
-  if (flags.check) return checked(config, member)
+  if (flags.check) return checked(config, member, { clock: system.clock, log })
   if (flags.tunnelProcess !== 'own' && flags.tunnelProcess !== 'external')
     throw new DroverError('USAGE', '--tunnel-process is own or external')
   if (process.getuid?.() !== 0) throw new DroverError('NOT_ROOT', 'drover daemon')
@@ -149,8 +149,15 @@ const logOf = (config: Config): Log => {
 const withStore = (membership: Membership, config: Config): Membership =>
   config.store.url === undefined ? membership : { ...membership, store: config.store.url }
 
-function checked(config: Config, member: Membership | undefined): number {
+async function checked(
+  config: Config,
+  member: Membership | undefined,
+  deps: Parameters<typeof storeOf>[2],
+): Promise<number> {
   if (member !== undefined) loadIdentity(config.state)
+  const url = (member === undefined ? config.store.url : withStore(member, config).store) ?? 'embedded'
+  // An etcd is not asked before the first request: this reads its address and certificates.
+  if (url !== 'embedded') await storeOf(url, config, deps).close()
   const where =
     member === undefined
       ? 'no member of an environment yet'

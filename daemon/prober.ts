@@ -75,6 +75,7 @@ export class Prober {
       if (answered.has(managed)) this.#lastSeen.set(id, now)
       states.set(id, this.#stateOf(id, answered.has(managed)))
     }
+    for (const id of this.#misses.keys()) if (!states.has(id)) this.#forget(id)
     this.#report(environment, states)
     this.#states = states
     this.#deps.onResult(states)
@@ -86,6 +87,11 @@ export class Prober {
     if (answered) return 'answers'
     if (misses >= missesUntilSilent) return 'silent'
     return this.#states.get(id) ?? 'unknown'
+  }
+
+  #forget(id: HostId): void {
+    this.#misses.delete(id)
+    this.#lastSeen.delete(id)
   }
 
   #report(environment: Environment, states: ReadonlyMap<HostId, Reachability>): void {

@@ -41,7 +41,7 @@ export function engineEndpoint(variables: EngineVariables, settings: EngineSetti
     return path.startsWith('/') ? { is: 'socket', path } : unusable(host)
   }
   const tcp = /^(?:(?:tcp|https?):\/\/)?(\[[0-9a-fA-F:.]+\]|[^\s/:[\]]+)(?::(\d{1,5}))?\/?$/.exec(host)
-  if (tcp === null) return unusable(host)
+  if (tcp === null || (tcp[2] === undefined && !host.includes('://'))) return unusable(host)
   const tls = tlsOf(variables, settings, host.startsWith('https://'))
   const port = Number(tcp[2] ?? (tls === undefined ? 2375 : 2376))
   if (port < 1 || port > 65535) return unusable(host)

@@ -116,6 +116,8 @@ function guarded<T>(path: string, work: () => T): T {
   try {
     return work()
   } catch (thrown) {
+    const closed = ['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'ENOTDIR'].some((code) => hasCode(thrown, code))
+    if (closed) throw new DroverError('STATE_UNUSABLE', `${path}: ${reasonOf(thrown)}`, { cause: thrown })
     throw damaged(path, reasonOf(thrown), thrown)
   }
 }

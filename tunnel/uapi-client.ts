@@ -51,7 +51,9 @@ export class UapiClient {
       socket.once('close', () => reject(this.#unavailable('it does not answer')))
       socket.resume()
       socket.write('get=1\n\n')
-      signal.addEventListener('abort', () => socket.destroy(), { once: true })
+      const give = (): void => void socket.destroy()
+      signal.addEventListener('abort', give, { once: true })
+      socket.once('close', () => signal.removeEventListener('abort', give))
     })
   }
 

@@ -5,7 +5,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { isMap, isScalar, LineCounter, type Node, parseDocument } from 'yaml'
 import { DroverError, reasonOf } from '../../model/errors.ts'
-import { nearest } from './nearest.ts'
+import { distance, nearest } from './nearest.ts'
 import { type ConfigInput, configKeys, configSchema } from './schema.ts'
 
 /** Where a value came from, for the message when it is wrong. */
@@ -36,7 +36,19 @@ export function loadConfig(sources: ConfigSources): ConfigInput {
     const flagged = sources.flags.get(key)
     if (flagged !== undefined) origins.set(key, { value: flagged, where: flag })
   }
+  refuseMistyped(sources.variables)
   return checked(origins)
+}
+
+/** Variables of ours that are no keys belong to the tunnel and to tests; one letter off a key is a mistake. */
+function refuseMistyped(variables: ConfigSources['variables']): void {
+  const known = configKeys.map(({ variable }) => variable)
+  for (const name of Object.keys(variables)) {
+    if (!name.startsWith('DROVER_') || known.includes(name)) continue
+    const meant = nearest(name, known) ?? ''
+    if (distance(name, meant) === 1)
+      throw new DroverError('CONFIG_INVALID', `unknown variable ${name}, did you mean ${meant}?`)
+  }
 }
 
 function readFile(file: string, origins: Map<string, Origin>): void {

@@ -1,7 +1,8 @@
 /**
  * The known name nearest to a mistyped one, by Levenshtein distance.
  */
-function distance(one: string, other: string): number {
+/** Letters to change, add or leave out to come from one to the other. */
+export function distance(one: string, other: string): number {
   let row = Array.from({ length: other.length + 1 }, (_, at) => at)
   for (let i = 1; i <= one.length; i++) {
     const next = [i]

@@ -66,6 +66,15 @@ test('every mistake is one line with file, line, key and the way out', (t) => {
       yaml,
     )
   t.match(
+    lineOf(() => load('', { DROVER_TUNEL_PORT: '1' })),
+    /unknown variable DROVER_TUNEL_PORT, did you mean DROVER_TUNNEL_PORT\?/,
+  )
+  t.equal(
+    load('', { DROVER_SKIP_VM: '1', DROVER_TUNNEL_STATE: '/x' }).tunnel.port,
+    51820,
+    'others are not ours',
+  )
+  t.match(
     lineOf(() => load('', { DROVER_TUNNEL_PORT: 'x' })),
     /DROVER_TUNNEL_PORT: `tunnel\.port` is "x"/,
   )
