@@ -3,7 +3,6 @@
  * newest, and ours, each between two namespaces of its own, measured in turn (A B A B), medians and ratios.
  * Figures depend on the machine and on what else it does; ratios less so.
  */
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { run } from '../lab/command.ts'
@@ -13,8 +12,6 @@ import { isRoot, NetnsWorld, type TestNetns, until } from '../test/support/netns
 import { keep, machine, markdown, percentile } from './table.ts'
 import { type Contestant, cpuSeconds, memory, type Pair, pairOf, removeSockets } from './tunnel-pair.ts'
 import { installedWireguardGo, newestWireguardGo } from './wireguard-go.ts'
-
-const helper = join(root, 'tunnel', 'native', 'run', `packets-${process.arch}.so`)
 
 /** What is measured, and its unit. */
 const figures = [
@@ -79,8 +76,7 @@ async function contestants(against: string | undefined): Promise<readonly Contes
     { name: 'plain veth', command: undefined },
     ...programs.map(({ path, version }) => ({ name: `wireguard-go ${version}`, command: [path, '-f'] })),
     ...(against === undefined ? [] : [{ name: `drover in ${against}`, command: drover(against) }]),
-    { name: 'drover, no helper', command: ['env', 'DROVER_TUNNEL_WITHOUT=helper', ...drover(root)] },
-    { name: existsSync(helper) ? 'drover' : 'drover (helper not built)', command: drover(root) },
+    { name: 'drover', command: drover(root) },
   ]
 }
 

@@ -36,13 +36,12 @@ export class Arena {
   /** Writes the address of `length` bytes at `target` into the eight bytes at `at`. */
   point(at: number, target: number, length: number): void {
     const address = this.address(target, length)
-    this.view.setUint32(at, address >>> 0, true)
-    this.view.setUint32(at + 4, address / 2 ** 32, true)
+    this.view.setUint32(at, address % 2 ** 32, true)
+    this.view.setUint32(at + 4, Math.floor(address / 2 ** 32), true)
   }
 
   /** Where bytes lie in the arena; undefined for bytes that live elsewhere. */
   offsetOf(bytes: Uint8Array): number | undefined {
-    if (bytes === this.bytes) return 0
     return bytes.buffer === this.bytes.buffer ? bytes.byteOffset : undefined
   }
 }

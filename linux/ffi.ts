@@ -232,12 +232,6 @@ export class EvpContext {
     return evp.ctrl(this.#context, setTag, 16, address + length) === 1 && this.#run(address, length)
   }
 
-  /** For a table of jobs. */
-  get address(): number {
-    if (this.#context === 0) throw new TypeError('the key is closed')
-    return this.#context
-  }
-
   close(): void {
     if (this.#context !== 0) evp.freeContext(this.#context)
     this.#context = 0
@@ -256,31 +250,5 @@ export class EvpContext {
       evp.update(this.#context, address, done, address, length) === 1 &&
       evp.final(this.#context, done + 16, done) === 1
     )
-  }
-}
-
-/** The functions of tunnel/native/packets.c; tables by address, checked by whoever fills them. */
-export interface PacketHelper {
-  seal(jobs: number, count: number): void
-  open(jobs: number, count: number): void
-  complete(jobs: number, count: number): void
-  sums(base: number, at: number, length: number, sums: number, count: number): void
-}
-
-const helperVersion = 1
-
-/** The helper where it was built for this machine; undefined where it was not or is another version. */
-export function loadPacketHelper(path: string): PacketHelper | undefined {
-  try {
-    const library = koffi.load(path)
-    if (library.func('int drover_packets_version()')() !== helperVersion) return undefined
-    return {
-      seal: library.func('void drover_seal(uint64_t, uint32_t)'),
-      open: library.func('void drover_open(uint64_t, uint32_t)'),
-      complete: library.func('void drover_complete(uint64_t, uint32_t)'),
-      sums: library.func('void drover_sums(uint64_t, uint64_t, uint64_t, uint64_t, uint32_t)'),
-    }
-  } catch {
-    return undefined
   }
 }

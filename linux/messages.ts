@@ -25,8 +25,6 @@ export class MessageTable {
   readonly #ends: Uint32Array
   #pieces = 0
   #firstPiece = 0
-  #pieceAt = 0
-  #pieceEnd = -1
 
   constructor(libc: Libc, limit: number, iovecLimit: number) {
     this.#libc = libc
@@ -96,21 +94,16 @@ export class MessageTable {
 
   begin(from: number, end: number): void {
     this.#firstPiece = this.#pieces
-    this.#pieceEnd = -1
     this.#starts[this.count] = from
     this.#ends[this.count] = end
   }
 
-  /** Bytes that follow the last piece of the same message become part of it. */
   piece(at: number, length: number): void {
     const { arena } = this.#libc
-    const start = at === this.#pieceEnd ? this.#pieceAt : at
-    if (at !== this.#pieceEnd) this.#pieces++
-    const iovec = this.#iovecs + (this.#pieces - 1) * 16
-    arena.point(iovec, start, at + length - start)
-    arena.u32[(iovec + 8) >> 2] = at + length - start
-    this.#pieceAt = start
-    this.#pieceEnd = at + length
+    const iovec = this.#iovecs + this.#pieces * 16
+    arena.point(iovec, at, length)
+    arena.u32[(iovec + 8) >> 2] = length
+    this.#pieces++
   }
 
   address(to: UdpAddress): void {

@@ -45,3 +45,15 @@ export function writeHeaderChecksum(view: DataView, at: number, length: number):
   view.setUint16(at + 10, 0)
   view.setUint16(at + 10, ~folded(sumOf(view, at, length, 0)) & 0xffff, true)
 }
+
+/** Writes the transport checksum at `field` over `length` bytes at `at`, on top of the pseudo header's sum. */
+export function writeChecksum(
+  view: DataView,
+  at: number,
+  length: number,
+  field: number,
+  pseudo: number,
+): void {
+  view.setUint16(field, 0)
+  view.setUint16(field, ~folded(sumOf(view, at, length, pseudo)) & 0xffff, true)
+}

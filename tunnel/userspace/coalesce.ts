@@ -37,7 +37,6 @@ export class Coalescer {
   readonly #at: Uint32Array
   readonly #length: Uint32Array
   readonly #next: Int32Array
-  readonly #sum: Float64Array
   readonly #runs: Run[]
   readonly #open: Run[] = []
   readonly #gathered: Gathered
@@ -53,7 +52,6 @@ export class Coalescer {
     this.#at = new Uint32Array(limit)
     this.#length = new Uint32Array(limit)
     this.#next = new Int32Array(limit)
-    this.#sum = new Float64Array(limit)
     this.#runs = Array.from({ length: limit }, blankRun)
     const column = (): Uint32Array => new Uint32Array(limit)
     this.#gathered = { count: 0, end: column(), at: column(), length: column() }
@@ -63,10 +61,9 @@ export class Coalescer {
     return this.#count === this.#limit
   }
 
-  /** A whole packet at `at`, with room for a virtio header in front of it; the sum of its bytes where it is known. */
-  add(at: number, length: number, sum: number = none): void {
+  /** A whole packet at `at`, with room for a virtio header in front of it. */
+  add(at: number, length: number): void {
     const index = this.#count++
-    this.#sum[index] = sum
     this.#at[index] = at
     this.#length[index] = length
     this.#next[index] = none
@@ -187,9 +184,9 @@ export class Coalescer {
     if (headers !== run.headers || payload > run.size || run.total + payload > largest) return false
     if (run.pieces >= this.#pieceLimit || view.getUint32(own + 4) !== run.nextSequence) return false
     if (!this.#sameHeaders(run, at)) return false
-    if (!run.verified && !this.#valid(run.first, run.transport)) return false
+    if (!run.verified && !this.#valid(run.at, run.transport, this.#length[run.first] ?? 0)) return false
     run.verified = true
-    if (!this.#valid(index, run.transport)) return false
+    if (!this.#valid(at, run.transport, this.#length[index] ?? 0)) return false
     this.#next[run.last] = index
     run.last = index
     run.pieces++
@@ -233,16 +230,11 @@ export class Coalescer {
     return true
   }
 
-  #valid(index: number, transport: number): boolean {
+  #valid(at: number, transport: number, length: number): boolean {
     const { view } = this.#memory
-    const at = this.#at[index] ?? 0
-    const own = (this.#length[index] ?? 0) - transport
-    const headers = folded(sumOf(view, at, transport, 0))
-    if (transport === 20 && headers !== 0xffff) return false
-    const whole = this.#sum[index] ?? none
-    const pseudo = pseudoSum(view, at, tcp, own)
-    if (whole === none) return folded(sumOf(view, at + transport, own, pseudo)) === 0xffff
-    return folded(whole + (headers ^ 0xffff) + pseudo) === 0xffff
+    if (transport === 20 && folded(sumOf(view, at, 20, 0)) !== 0xffff) return false
+    const own = length - transport
+    return folded(sumOf(view, at + transport, own, pseudoSum(view, at, tcp, own))) === 0xffff
   }
 
   #writeHeaders(run: Run): void {

@@ -3,7 +3,6 @@
  * direction. `proven` holds it against a known answer (RFC 8439 2.8.2 has associated data, so the vector is
  * ours, made by libsodium) before it is used; memory that is not the arena's is refused.
  */
-import type { AeadBatch } from '../../linux/aead-batch.ts'
 import type { Arena } from '../../linux/arena.ts'
 import type { EvpContext } from '../../linux/ffi.ts'
 import type { Aead, AeadKey } from '../wireguard/aead.ts'
@@ -12,8 +11,6 @@ export interface EvpDeps {
   readonly arena: Arena
   /** Makes a context whose key lies at an offset. */
   readonly context: (scratch: number, keyAt: number, direction: 'seal' | 'open') => EvpContext
-  /** Where there is one, sealing is deferred to its `run`. */
-  readonly batch?: AeadBatch | undefined
 }
 
 export class EvpAead implements Aead {
@@ -27,7 +24,7 @@ export class EvpAead implements Aead {
   }
 
   prepare(key: Uint8Array): AeadKey {
-    const { arena, context, batch } = this.#deps
+    const { arena, context } = this.#deps
     const keyAt = this.#scratch + 128
     arena.bytes.set(key.subarray(0, 32), keyAt)
     const made = new EvpKey(
@@ -35,7 +32,6 @@ export class EvpAead implements Aead {
       context(this.#scratch + 64, keyAt, 'seal'),
       context(this.#scratch + 64, keyAt, 'open'),
       this.#scratch,
-      batch,
     )
     arena.bytes.fill(0, keyAt, keyAt + 32)
     return made
@@ -47,84 +43,52 @@ class EvpKey implements AeadKey {
   readonly #sealing: EvpContext
   readonly #opening: EvpContext
   readonly #nonce: number
-  readonly #batch: AeadBatch | undefined
 
-  constructor(
-    arena: Arena,
-    sealing: EvpContext,
-    opening: EvpContext,
-    nonce: number,
-    batch: AeadBatch | undefined,
-  ) {
+  constructor(arena: Arena, sealing: EvpContext, opening: EvpContext, nonce: number) {
     this.#arena = arena
     this.#sealing = sealing
     this.#opening = opening
     this.#nonce = nonce
-    this.#batch = batch
   }
 
   seal(memory: Uint8Array, offset: number, length: number, counter: number): void {
-    const at = this.#offset(memory, offset)
-    if (this.#batch !== undefined) {
-      this.#batch.seal(this.#sealing, at, length, counter)
-      return
-    }
-    this.#putNonce(counter)
+    const at = this.#place(memory, offset, counter)
     if (!this.#sealing.seal(at, length, this.#nonce)) throw new TypeError('OpenSSL does not seal')
   }
 
   open(memory: Uint8Array, offset: number, length: number, counter: number): boolean {
     if (length < 16) return false
-    const at = this.#offset(memory, offset)
-    const foreseen = this.#batch?.opened(at)
-    if (foreseen !== undefined) return foreseen
-    this.#putNonce(counter)
+    const at = this.#place(memory, offset, counter)
     return this.#opening.open(at, length - 16, this.#nonce)
   }
 
-  foresee(memory: Uint8Array, offset: number, length: number, counter: number): void {
-    if (length >= 16) this.#batch?.foresee(this.#opening, this.#offset(memory, offset), length - 16, counter)
-  }
-
   close(): void {
-    this.#batch?.run()
     this.#sealing.close()
     this.#opening.close()
   }
 
-  #offset(memory: Uint8Array, offset: number): number {
+  #place(memory: Uint8Array, offset: number, counter: number): number {
     const base = this.#arena.offsetOf(memory)
     if (base === undefined) throw new RangeError('not the memory of the arena')
-    return base + offset
-  }
-
-  #putNonce(counter: number): void {
     const { view } = this.#arena
     view.setUint32(this.#nonce + 4, counter >>> 0, true)
     view.setUint32(this.#nonce + 8, Math.floor(counter / 2 ** 32), true)
+    return base + offset
   }
 }
 
-/** Whether an AEAD gives the known answer, opens it again, and refuses a changed one; `run` ends a batch. */
-export function proven(aead: Aead, memory: Uint8Array, offset: number, batch?: AeadBatch): boolean {
+/** Whether an AEAD gives the known answer, opens it again, and refuses a changed one. */
+export function proven(aead: Aead, memory: Uint8Array, offset: number): boolean {
   const key = aead.prepare(Uint8Array.from({ length: 32 }, (_, index) => index))
   try {
     for (let index = 0; index < 20; index++) memory[offset + index] = 0xa0 + index
     key.seal(memory, offset, 20, counter)
-    batch?.run()
     const sealed = memory.slice(offset, offset + 36)
     if (!known.every((byte, index) => sealed[index] === byte)) return false
-    const opens = (): boolean => {
-      key.foresee?.(memory, offset, 36, counter)
-      batch?.run()
-      const genuine = key.open(memory, offset, 36, counter)
-      batch?.forget()
-      return genuine
-    }
-    if (!opens() || memory[offset + 19] !== 0xb3) return false
+    if (!key.open(memory, offset, 36, counter) || memory[offset + 19] !== 0xb3) return false
     memory.set(sealed, offset)
     memory[offset + 3] = (sealed[3] ?? 0) ^ 1
-    return !opens()
+    return !key.open(memory, offset, 36, counter)
   } catch {
     return false
   } finally {

@@ -2,7 +2,6 @@
  * Opened packets on their way to the TUN device: put back into the order in which the peer sealed them, coalesced
  * where that is on, written as one batch.
  */
-import type { SumTable } from '../../linux/checksum-batch.ts'
 import type { Gathered, TunDevice, TunState } from '../../linux/tun.ts'
 import type { Memory } from './checksum.ts'
 import { Coalescer } from './coalesce.ts'
@@ -11,8 +10,6 @@ import { clearVirtio, virtioHeaderSize } from './virtio.ts'
 export interface InboundDeps {
   readonly memory: Memory
   readonly tun: TunDevice
-  /** Sums all packets at once, where it is there; of the same limit. */
-  readonly sums?: SumTable | undefined
 }
 
 export class Inbound {
@@ -34,8 +31,8 @@ export class Inbound {
     this.#deps = deps
     this.#limit = limit
     const column = (): Uint32Array => new Uint32Array(limit)
-    this.#at = deps.sums?.at ?? column()
-    this.#length = deps.sums?.length ?? column()
+    this.#at = column()
+    this.#length = column()
     this.#session = column()
     this.#counter = column()
     this.#coalescer = pieces > 1 ? new Coalescer(deps.memory, options) : undefined
@@ -77,12 +74,12 @@ export class Inbound {
   }
 
   #coalesce(coalescer: Coalescer): Gathered {
-    const { sums } = this.#deps
-    sums?.run(this.#count)
-    const add = (index: number): void =>
-      coalescer.add(this.#at[index] ?? 0, this.#length[index] ?? 0, sums?.sum[index])
-    if (this.#sorted) for (let index = 0; index < this.#count; index++) add(index)
-    else for (const index of this.#order()) add(index)
+    if (this.#sorted) {
+      for (let index = 0; index < this.#count; index++)
+        coalescer.add(this.#at[index] ?? 0, this.#length[index] ?? 0)
+    } else {
+      for (const index of this.#order()) coalescer.add(this.#at[index] ?? 0, this.#length[index] ?? 0)
+    }
     return coalescer.finish()
   }
 

@@ -3,8 +3,6 @@
  * written; orders of the control thread and the device's deadlines come in between. Blocks in the kernel and
  * ends when the TUN device is gone or when it is told to.
  */
-import type { AeadBatch } from '../../linux/aead-batch.ts'
-import type { ChecksumBatch } from '../../linux/checksum-batch.ts'
 import type { Reactor } from '../../linux/reactor.ts'
 import type { TunDevice } from '../../linux/tun.ts'
 import type { UdpSocket } from '../../linux/udp.ts'
@@ -23,10 +21,6 @@ export interface LoopDeps {
   readonly udp: UdpPorts
   readonly reactor: Reactor
   readonly inbound: Inbound
-  /** Opens what came in together, where there is one. */
-  readonly batch?: AeadBatch | undefined
-  /** What `segments.checksums` collects. */
-  readonly checksums?: ChecksumBatch | undefined
   readonly endpoints: EndpointTable
   /** Where segments of large packets go. */
   readonly segments: Segments
@@ -94,9 +88,8 @@ export class PacketLoop {
 
   /** Seals and sends the segments gathered so far. */
   #seal(now: Millis): void {
-    const { device, memory, udp, segments, checksums } = this.#deps
+    const { device, memory, udp, segments } = this.#deps
     const { sealed } = device
-    checksums?.run()
     for (let index = 0; index < segments.count; index++) {
       const result = device.send(memory.bytes, segments.at[index] ?? 0, segments.length[index] ?? 0, now)
       if (result === 'sealed') udp.add(sealed.offset, sealed.length, sealed.to)
@@ -112,7 +105,6 @@ export class PacketLoop {
     const { device, memory, inbound } = this.#deps
     const { received } = socket
     const count = socket.receiveBatch()
-    this.#foresee(socket, count)
     for (let slot = 0; slot < count; slot++) {
       const from = this.#sender(socket, slot)
       const start = received.at[slot] ?? 0
@@ -127,21 +119,7 @@ export class PacketLoop {
         if (inbound.full && inbound.write() === 'gone') return 'gone'
       }
     }
-    this.#deps.batch?.forget()
     return inbound.write()
-  }
-
-  /** All that came is opened together before it is looked at one by one. */
-  #foresee({ received }: UdpSocket, count: number): void {
-    const { batch, device, memory } = this.#deps
-    if (batch === undefined) return
-    for (let slot = 0; slot < count; slot++) {
-      const end = (received.at[slot] ?? 0) + (received.length[slot] ?? 0)
-      const step = received.segment[slot] || 1
-      for (let at = received.at[slot] ?? 0; at < end; at += step)
-        device.foresee(memory.bytes, at, Math.min(step, end - at))
-    }
-    batch.run()
   }
 
   #sender(socket: UdpSocket, slot: number) {
@@ -172,7 +150,6 @@ export class PacketLoop {
   #look(now: Millis): void {
     const mtu = this.#deps.tun.mtu()
     if (mtu > 0) this.#deps.device.mtu = mtu
-    this.#deps.segments.full = this.#deps.device.mtu
     this.#lookedAt = now
   }
 }

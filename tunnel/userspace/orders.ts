@@ -39,8 +39,6 @@ export type Report =
 export interface EngineFacts {
   readonly interface: string
   readonly aead: 'openssl' | 'libsodium'
-  /** Whether batches are sealed, opened and summed by the helper. */
-  readonly helper: boolean
   readonly tso: boolean
   readonly uso: boolean
   readonly gso: boolean
@@ -48,7 +46,7 @@ export interface EngineFacts {
 }
 
 /** Each can be switched off. */
-export const switches = ['tso', 'uso', 'gso', 'gro', 'coalesce', 'openssl', 'helper', 'gso-tail'] as const
+export const switches = ['tso', 'uso', 'gso', 'gro', 'coalesce', 'openssl', 'gso-tail'] as const
 export type Switch = (typeof switches)[number]
 
 export interface EngineOptions {

@@ -16,15 +16,12 @@ export class UdpPorts {
   readonly #v6: UdpSocket
   readonly #queues: { readonly 4: Queue; readonly 6: Queue }
   readonly #limit: number
-  readonly #ready: () => void
   #port = 0
 
-  /** `ready` finishes the datagrams that were added, before they are sent. */
-  constructor(v4: UdpSocket, v6: UdpSocket, limit: number, ready: () => void) {
+  constructor(v4: UdpSocket, v6: UdpSocket, limit: number) {
     this.#v4 = v4
     this.#v6 = v6
     this.#limit = limit
-    this.#ready = ready
     this.sockets = [v4, v6]
     this.#queues = { 4: queueOf(limit), 6: queueOf(limit) }
   }
@@ -66,7 +63,6 @@ export class UdpPorts {
   }
 
   flush(): void {
-    this.#ready()
     this.#send(this.#v4, this.#queues[4])
     this.#send(this.#v6, this.#queues[6])
   }

@@ -3,13 +3,8 @@
  * place, TSO and USO packets are cut into segments, each with headers and checksums of its own. Pure work on
  * memory. A packet whose headers lie about themselves yields nothing.
  */
-import { folded, type Memory, pseudoSum, sumOf, writeHeaderChecksum } from './checksum.ts'
+import { folded, type Memory, pseudoSum, sumOf, writeChecksum, writeHeaderChecksum } from './checksum.ts'
 import { gso, needsChecksum, readVirtio, type VirtioHeader } from './virtio.ts'
-
-/** Takes `length` bytes whose checksum field, at `field` of them, holds the sum of the pseudo header. */
-export interface Checksums {
-  add(at: number, length: number, field: number, neverZero: boolean): void
-}
 
 /** Where segments go: `next` grows to `end`, with `before` and `after` free bytes around each. */
 export interface Segments {
@@ -18,10 +13,6 @@ export interface Segments {
   readonly end: number
   readonly before: number
   readonly after: number
-  /** Packets of this length are not padded; all others to a multiple of 16. */
-  full: number
-  /** Completes checksums later, many at once; left out, they are completed at once. */
-  readonly checksums?: Checksums | undefined
   readonly at: Uint32Array
   readonly length: Uint32Array
 }
@@ -46,8 +37,7 @@ interface Plan {
 export function segment(memory: Memory, at: number, length: number, out: Segments): boolean {
   const header = readVirtio(memory.view, at - 10)
   if (header.gsoType === gso.none) {
-    if ((header.flags & needsChecksum) !== 0 && !completeChecksum(memory, at, length, header, out))
-      return false
+    if ((header.flags & needsChecksum) !== 0 && !completeChecksum(memory, at, length, header)) return false
     return push(out, at, length)
   }
   const plan = planOf(memory, at, length, header)
@@ -55,30 +45,13 @@ export function segment(memory: Memory, at: number, length: number, out: Segment
 }
 
 /** The checksum field holds the sum of the pseudo header already. */
-function completeChecksum(
-  { view }: Memory,
-  at: number,
-  length: number,
-  header: VirtioHeader,
-  out: Segments,
-): boolean {
-  const { checksumStart: start, checksumOffset: field } = header
-  if (start + field + 2 > length) return false
-  complete(view, at + start, length - start, field, field === 6, out)
+function completeChecksum({ view }: Memory, at: number, length: number, header: VirtioHeader): boolean {
+  const { checksumStart: start, checksumOffset: offset } = header
+  if (start + offset + 2 > length) return false
+  const sum = ~folded(sumOf(view, at + start, length - start, 0)) & 0xffff
+  const isUdp = offset === 6
+  view.setUint16(at + start + offset, sum === 0 && isUdp ? 0xffff : sum, true)
   return true
-}
-
-function complete(
-  view: DataView,
-  at: number,
-  length: number,
-  field: number,
-  neverZero: boolean,
-  out: Segments,
-): void {
-  if (out.checksums !== undefined) return void out.checksums.add(at, length, field, neverZero)
-  const sum = ~folded(sumOf(view, at, length, 0)) & 0xffff
-  view.setUint16(at + field, sum === 0 && neverZero ? 0xffff : sum, true)
 }
 
 function planOf({ view }: Memory, at: number, length: number, header: VirtioHeader): Plan | undefined {
@@ -102,20 +75,17 @@ function cut(memory: Memory, plan: Plan, out: Segments): boolean {
   const { bytes } = memory
   const payload = plan.length - plan.headers
   const count = Math.ceil(payload / plan.size)
-  const room = out.before + plan.headers + plan.size + out.after + 32
+  const room = out.before + plan.headers + plan.size + out.after + 16
   if (out.next + count * room > out.end || out.count + count > out.at.length) return false
-  out.next = Math.ceil(out.next / 16) * 16
   for (let index = 0; index < count; index++) {
     const from = plan.headers + index * plan.size
     const length = Math.min(plan.size, plan.length - from)
-    const at = out.next + out.before
-    const whole = plan.headers + length
+    const at = Math.ceil((out.next + out.before) / 16) * 16
     bytes.copyWithin(at, plan.at, plan.at + plan.headers)
     bytes.copyWithin(at + plan.headers, plan.at + from, plan.at + from + length)
-    finish(memory, plan, at, whole, index, count, out)
-    push(out, at, whole)
-    // Sealed datagrams then lie end to end, and a run of them is sent as one piece.
-    out.next = at + whole + (whole === out.full ? 0 : -whole & 15) + out.after
+    finish(memory, plan, at, plan.headers + length, index, count)
+    push(out, at, plan.headers + length)
+    out.next = at + plan.headers + length + out.after
   }
   return true
 }
@@ -128,7 +98,6 @@ function finish(
   length: number,
   index: number,
   count: number,
-  out: Segments,
 ): void {
   const { v4, transport, protocol } = plan
   if (v4) {
@@ -144,9 +113,9 @@ function finish(
     if (index > 0) flags &= ~firstOnly
     view.setUint8(own + 13, flags)
   } else view.setUint16(own + 4, length - transport)
-  const field = protocol === tcp ? 16 : 6
-  view.setUint16(own + field, folded(pseudoSum(view, at, protocol, length - transport)), true)
-  complete(view, own, length - transport, field, protocol === udp, out)
+  const field = own + (protocol === tcp ? 16 : 6)
+  writeChecksum(view, own, length - transport, field, pseudoSum(view, at, protocol, length - transport))
+  if (protocol === udp && view.getUint16(field) === 0) view.setUint16(field, 0xffff)
 }
 
 function push(out: Segments, at: number, length: number): boolean {

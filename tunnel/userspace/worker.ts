@@ -3,19 +3,16 @@
  * reports `ready` and blocks in the loop. The only thread that touches packets.
  */
 import { randomFillSync } from 'node:crypto'
-import { join } from 'node:path'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { AeadBatch } from '../../linux/aead-batch.ts'
 import type { Arena } from '../../linux/arena.ts'
-import { ChecksumBatch, SumTable } from '../../linux/checksum-batch.ts'
-import { EvpContext, Libc, loadPacketHelper, makeArena, type PacketHelper } from '../../linux/ffi.ts'
+import { EvpContext, Libc, makeArena } from '../../linux/ffi.ts'
 import { Reactor } from '../../linux/reactor.ts'
 import { maxPieces, TunDevice } from '../../linux/tun.ts'
 import { UdpSocket } from '../../linux/udp.ts'
 import { DroverError } from '../../model/errors.ts'
 import { instant, millis } from '../../model/time.ts'
-import { type Aead, TAG_LENGTH } from '../wireguard/aead.ts'
-import { Device, HEADROOM } from '../wireguard/device.ts'
+import type { Aead } from '../wireguard/aead.ts'
+import { Device, HEADROOM, TAILROOM } from '../wireguard/device.ts'
 import { EndpointTable } from '../wireguard/endpoint.ts'
 import { loadSodium } from '../wireguard/sodium.ts'
 import { Commands } from './commands.ts'
@@ -34,8 +31,6 @@ const batchLimit = 4096
 const segmentMemory = 2 * megabyte
 const scratchSize = 68_000
 const socketBuffer = 7 * megabyte
-/** Built by tunnel/native/build.mjs; not needed. */
-const helperPath = join(import.meta.dirname, '../native/run', `packets-${process.arch}.so`)
 
 export interface WorkerInput {
   readonly options: EngineOptions
@@ -44,7 +39,7 @@ export interface WorkerInput {
 
 const bytes = (length: number): Uint8Array => randomFillSync(new Uint8Array(length))
 
-function open(options: EngineOptions, libc: Libc, ready: () => void) {
+function open(options: EngineOptions, libc: Libc) {
   const on = (name: Switch): boolean => !options.without.includes(name)
   const { interface: name, fd, persistent, mtu } = options
   const made = mtu === undefined ? {} : { mtu }
@@ -66,47 +61,34 @@ function open(options: EngineOptions, libc: Libc, ready: () => void) {
   }
   const v4 = new UdpSocket(libc, { ...common, family: 4 })
   const v6 = new UdpSocket(libc, { ...common, family: 6 })
-  const udp = new UdpPorts(v4, v6, batchLimit, ready)
+  const udp = new UdpPorts(v4, v6, batchLimit)
   udp.open(0)
-  return { tun, udp, coalesces: on('coalesce') && tun.offloads.vnetHeader }
+  return { tun, udp, coalesces: on('coalesce') && tun.offloads.vnetHeader, openssl: on('openssl') }
 }
 
-interface FastAead {
-  readonly aead?: Aead
-  readonly batch?: AeadBatch
-  readonly helper?: PacketHelper
-}
-
-/** OpenSSL's AEAD, in batches where there is the helper; each only where it gives the known answer. */
-function fastAead(arena: Arena, options: EngineOptions): FastAead {
-  const off = (name: Switch): boolean => options.without.includes(name)
-  const context = (scratch: number, keyAt: number, direction: 'seal' | 'open'): EvpContext =>
-    new EvpContext(arena, scratch, keyAt, direction)
-  const at = arena.take(64)
+/** OpenSSL's AEAD where this Node has it and it gives the known answer. */
+function fastAead(arena: Arena): Aead | undefined {
   try {
-    const helper = off('openssl') || off('helper') ? undefined : loadPacketHelper(helperPath)
-    const batch = helper && new AeadBatch(arena, helper, batchLimit)
-    const batched = new EvpAead({ arena, context, batch })
-    if (helper && batch && proven(batched, arena.bytes, at, batch)) return { aead: batched, batch, helper }
-    const aead = new EvpAead({ arena, context })
-    return !off('openssl') && proven(aead, arena.bytes, at) ? { aead } : {}
+    const aead = new EvpAead({
+      arena,
+      context: (scratch, keyAt, direction) => new EvpContext(arena, scratch, keyAt, direction),
+    })
+    return proven(aead, arena.bytes, arena.take(64)) ? aead : undefined
   } catch {
-    return {}
+    return undefined
   }
 }
 
 async function compose({ options, wake }: WorkerInput, port: MessagePort) {
   const arena = makeArena(arenaSize)
   const libc = new Libc(arena)
-  const { aead: fast, batch, helper } = fastAead(arena, options)
-  const { tun, udp, coalesces } = open(options, libc, () => batch?.run())
+  const { tun, udp, coalesces, openssl } = open(options, libc)
   const { crypto, aead: portable } = await loadSodium()
+  const fast = openssl ? fastAead(arena) : undefined
   const device = new Device(
     { crypto, aead: fast ?? portable, random: { bytes }, wall: () => instant(Date.now()) },
     { scratch: { memory: arena.bytes, offset: arena.take(scratchSize), length: scratchSize } },
   )
-  const checksums = helper && new ChecksumBatch(arena, helper, batchLimit)
-  const sums = helper && new SumTable(arena, helper, batchLimit)
   const woken = arena.take(8)
   const next = (): Order | undefined => {
     libc.read(wake, woken, 8)
@@ -120,21 +102,15 @@ async function compose({ options, wake }: WorkerInput, port: MessagePort) {
     tun,
     udp,
     reactor: new Reactor(libc),
-    batch,
-    checksums,
-    inbound: new Inbound(
-      { memory: arena, tun, sums },
-      { limit: batchLimit, pieces: coalesces ? maxPieces : 1 },
-    ),
+    inbound: new Inbound({ memory: arena, tun }, { limit: batchLimit, pieces: coalesces ? maxPieces : 1 }),
     endpoints: new EndpointTable(),
-    segments: segmentsIn(arena, checksums),
+    segments: segmentsIn(arena),
     boot: () => millis(libc.bootTime()),
     orders: { fd: wake, take: (now) => commands.take(now) },
   })
   const facts: EngineFacts = {
     interface: tun.name,
     aead: fast === undefined ? 'libsodium' : 'openssl',
-    helper: batch !== undefined,
     tso: tun.offloads.tso,
     uso: tun.offloads.uso,
     gso: udp.sockets[0]?.gso ?? false,
@@ -143,16 +119,14 @@ async function compose({ options, wake }: WorkerInput, port: MessagePort) {
   return { loop, facts, report }
 }
 
-function segmentsIn(arena: Arena, checksums: ChecksumBatch | undefined): Segments {
+function segmentsIn(arena: Arena): Segments {
   const next = arena.take(segmentMemory)
   return {
     count: 0,
     next,
     end: next + segmentMemory,
     before: HEADROOM,
-    after: TAG_LENGTH,
-    full: 0,
-    checksums,
+    after: TAILROOM + 1,
     at: new Uint32Array(batchLimit),
     length: new Uint32Array(batchLimit),
   }

@@ -16,11 +16,6 @@ export interface AeadKey {
    * does not fit.
    */
   open(memory: Uint8Array, offset: number, length: number, counter: number): boolean
-  /**
-   * What `open` will be asked for soon, so that it may be done together with others. The bytes are unspecified
-   * from then on, until `open` has said whether they are genuine.
-   */
-  foresee?(memory: Uint8Array, offset: number, length: number, counter: number): void
   /** Forgets the key. */
   close(): void
 }

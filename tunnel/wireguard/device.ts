@@ -180,14 +180,6 @@ export class Device {
     return 'sealed'
   }
 
-  /** A datagram that `receive` will be given: lets the AEAD open it together with others. */
-  foresee(memory: Uint8Array, offset: number, length: number): void {
-    if (offset < 0 || offset + length > memory.length || length < KEEPALIVE_LENGTH) return
-    if (memory[offset] !== TRANSPORT) return
-    const key = this.#handshakes.sessions.get(readU32(memory, offset + 4))?.receiveKey
-    key?.foresee?.(memory, offset + TRANSPORT_HEADER, length - TRANSPORT_HEADER, readCounter(memory, offset))
-  }
-
   /** A datagram from `from`. */
   receive(memory: Uint8Array, offset: number, length: number, from: Endpoint, now: Millis): ReceiveResult {
     const at = this.#tick(now)

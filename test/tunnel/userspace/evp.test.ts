@@ -1,18 +1,15 @@
 import { test } from 'tap'
-import { AeadBatch } from '../../../linux/aead-batch.ts'
 import { EvpContext, makeArena } from '../../../linux/ffi.ts'
 import { EvpAead, proven } from '../../../tunnel/userspace/evp.ts'
 import type { Aead, AeadKey } from '../../../tunnel/wireguard/aead.ts'
 import { loadSodium } from '../../../tunnel/wireguard/sodium.ts'
-import { needsHelper, packetHelper } from '../../support/packet-helper.ts'
 import { SeededRandom } from '../../support/ports.ts'
 
-const arena = makeArena(2 << 20)
-const context = (scratch: number, keyAt: number, direction: 'seal' | 'open'): EvpContext =>
-  new EvpContext(arena, scratch, keyAt, direction)
-const evp = new EvpAead({ arena, context })
-const batch = packetHelper && new AeadBatch(arena, packetHelper, 8)
-const batched = new EvpAead({ arena, context, batch })
+const arena = makeArena(1 << 20)
+const evp = new EvpAead({
+  arena,
+  context: (scratch, keyAt, direction) => new EvpContext(arena, scratch, keyAt, direction),
+})
 const { aead: sodium } = await loadSodium()
 const at = arena.take(70_000)
 
@@ -78,57 +75,4 @@ test('nothing outside of the arena is touched, and a closed key is closed', asyn
   key.close()
   key.close()
   t.throws(() => key.seal(arena.bytes, at, 5, 0), TypeError)
-})
-
-test(
-  'batches of the helper: what is sealed together is opened one by one, and the reverse',
-  needsHelper,
-  async (t) => {
-    t.ok(proven(batched, arena.bytes, at, batch))
-    t.notOk(proven(batched, arena.bytes, at), 'a batch that nobody runs proves nothing')
-    const random = new SeededRandom(11)
-    for (let round = 0; round < 100; round++) {
-      const secret = random.bytes(32)
-      const [one, other] = [batched.prepare(secret), sodium.prepare(secret)]
-      const lengths = Array.from({ length: 1 + random.below(12) }, () => random.below(1500))
-      const plain = lengths.map((length) => random.bytes(length))
-      const offset = (index: number): number => at + index * 1600
-      const counter = (index: number): number => round * 2 ** 33 + index
-      const [sealing, opening] = round % 2 === 0 ? [one, other] : [other, one]
-      lengths.forEach((length, index) => {
-        arena.bytes.set(plain[index] ?? [], offset(index))
-        sealing.seal(arena.bytes, offset(index), length, counter(index))
-      })
-      batch?.run()
-      const damaged = random.below(lengths.length)
-      arena.bytes[offset(damaged)] = (arena.bytes[offset(damaged)] ?? 0) ^ 1
-      const skipped = random.below(lengths.length)
-      lengths.forEach((length, index) => {
-        if (index !== skipped) opening.foresee?.(arena.bytes, offset(index), length + 16, counter(index))
-      })
-      batch?.run()
-      lengths.forEach((length, index) => {
-        const genuine = opening.open(arena.bytes, offset(index), length + 16, counter(index))
-        if (genuine === (index === damaged)) t.fail(`round ${round}, packet ${index} of ${lengths.length}`)
-        const bytes = arena.bytes.subarray(offset(index), offset(index) + length)
-        if (genuine && Buffer.compare(plain[index] ?? bytes, bytes) !== 0)
-          t.fail(`other bytes, round ${round}`)
-      })
-      batch?.forget()
-      one.close()
-      other.close()
-    }
-  },
-)
-
-test('a batch stays inside of the arena', needsHelper, async (t) => {
-  const key = batched.prepare(new Uint8Array(32))
-  const end = arena.bytes.length
-  t.throws(() => key.seal(arena.bytes, end - 20, 5, 0), RangeError)
-  t.throws(() => key.foresee?.(arena.bytes, end - 20, 21, 0), RangeError)
-  t.throws(() => key.seal(arena.bytes, 1.5, 5, 0), RangeError)
-  key.foresee?.(arena.bytes, at, 15, 0)
-  key.seal(arena.bytes, at, 5, 0)
-  key.close()
-  t.throws(() => key.seal(arena.bytes, at, 5, 0), TypeError, 'closed; what was asked for before is done')
 })
