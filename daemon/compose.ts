@@ -23,6 +23,7 @@ import type { Config } from './config/resolve.ts'
 import { Containers } from './containers.ts'
 import { Control } from './control.ts'
 import { Fold } from './fold.ts'
+import { bootId } from './machine.ts'
 import type { Membership } from './membership.ts'
 import { Observer } from './observer.ts'
 import { Publisher } from './publisher.ts'
@@ -83,7 +84,7 @@ export function composeControl(parts: ControlParts, membership: Membership, stor
   const sealer = new EnvelopeSealer({ identity, ledger: ledgers.journal })
   const allocator = new Allocator(
     { store, ledger: ledgers.journal, sealer, clock, log, meter },
-    { keys, self, settings },
+    { keys, self, settings, bootId: bootId() },
   )
   const attacher = new NetworkAttacher(
     { applier, netns, hostAddress: () => allocator.managed() },

@@ -9,6 +9,9 @@ export function machineFacts(): MachineFacts {
   return { hostname: hostname().split('.')[0] ?? 'host', address: routedAddress() ?? anyAddress() }
 }
 
+/** Identifies this run of the kernel. */
+export const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()
+
 export function machineSize(): { readonly memory: number; readonly milliCpu: number; readonly disk: number } {
   const disk = statfsSync('/')
   return {

@@ -32,6 +32,8 @@ export interface AllocatorOptions {
   readonly keys: Keys
   readonly self: HostId
   readonly settings: Pick<Settings, 'subnet' | 'blockBits'>
+  /** Identifies this run of the kernel, so that boot times of two runs are never compared. */
+  readonly bootId: string
   /** How long a host must be dead before its claims are taken back. */
   readonly grace?: Millis
   /** How long a freed address is not given again. */
@@ -61,6 +63,7 @@ export class Allocator {
   readonly #log: Log
   readonly #meter: Meter
   readonly #self: HostId
+  readonly #bootId: string
   readonly #space: Space
   readonly #rest: Millis
   readonly #grace: Millis
@@ -87,6 +90,7 @@ export class Allocator {
     this.#log = deps.log
     this.#meter = deps.meter
     this.#self = options.self
+    this.#bootId = options.bootId
     this.#space = spaceOf(options.settings)
     this.#rest = options.rest ?? seconds(60)
     this.#grace = options.grace ?? minutes(60)
@@ -94,7 +98,7 @@ export class Allocator {
     this.#claims = new Claims(deps, options)
     this.#fence = new Fence(this.#grace)
     this.#silences = new Silences(this.#grace, attention)
-    const { changes, renewed, unreadable } = recover(deps.ledger.entries())
+    const { changes, renewed, unreadable } = recover(deps.ledger.entries(), options.bootId)
     this.#book.apply(changes)
     if (renewed !== undefined) this.#fence.restore(renewed, this.stamp())
     for (const key of unreadable) this.#log.error('an entry of the ledger is not readable', { key })
@@ -147,7 +151,7 @@ export class Allocator {
     const saved = this.#savedRenewal
     if (saved !== undefined && span(saved, sent) < this.#grace / 60 && sent.wall >= saved.wall) return
     this.#savedRenewal = sent
-    this.#ledger.write(renewalEntry(sent))
+    this.#ledger.write(renewalEntry(sent, this.#bootId))
   }
 
   /**

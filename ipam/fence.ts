@@ -30,8 +30,8 @@ export class Fence {
   }
 
   /**
-   * What the ledger remembers of the last renewal. It counts only when the machine has not been booted since and
-   * its wall clock was not set: nobody knows for how long a machine was off whose clock may be wrong.
+   * What the ledger remembers of the last renewal in this run of the kernel. It counts only when the wall clock
+   * was not set since: nobody knows for how long a machine slept whose clock may be wrong.
    */
   restore(renewed: Stamp, now: Stamp): void {
     const shift = now.wall - now.boot - (renewed.wall - renewed.boot)

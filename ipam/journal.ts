@@ -23,8 +23,9 @@ export function entriesOf(changes: readonly Change[]): ReadonlyMap<string, strin
   )
 }
 
-export const renewalEntry = (stamp: Stamp): ReadonlyMap<string, string> =>
-  new Map([[renewal, JSON.stringify(stamp)]])
+/** `bootId`: which run of the kernel the boot time belongs to. */
+export const renewalEntry = ({ boot, wall }: Stamp, bootId: string): ReadonlyMap<string, string> =>
+  new Map([[renewal, JSON.stringify({ boot, wall, bootId })]])
 
 export interface Recovered {
   readonly changes: readonly Change[]
@@ -33,7 +34,8 @@ export interface Recovered {
   readonly unreadable: readonly string[]
 }
 
-export function recover(entries: ReadonlyMap<string, string>): Recovered {
+/** A renewal in another run of the kernel tells nothing: its boot time cannot be compared. */
+export function recover(entries: ReadonlyMap<string, string>, bootId: string): Recovered {
   const found: Change[] = []
   const unreadable: string[] = []
   for (const [key, value] of entries) {
@@ -44,7 +46,7 @@ export function recover(entries: ReadonlyMap<string, string>): Recovered {
   }
   // Blocks first, so that addresses find theirs.
   const changes = found.sort((one, other) => (one.of === other.of ? 0 : one.of === 'block' ? -1 : 1))
-  return { changes, renewed: stampOf(entries.get(renewal)), unreadable }
+  return { changes, renewed: stampOf(entries.get(renewal), bootId), unreadable }
 }
 
 function changeOf(key: string, value: string): Change | undefined {
@@ -83,9 +85,9 @@ function useOf(json: Fields): Use | undefined {
   return { is: 'container', container, pin, stoppedAt: instantOf(json.stoppedAt), problem }
 }
 
-function stampOf(text: string | undefined): Stamp | undefined {
-  const { boot, wall } = jsonOf(text)
-  return typeof boot === 'number' && typeof wall === 'number'
+function stampOf(text: string | undefined, bootId: string): Stamp | undefined {
+  const { boot, wall, bootId: then } = jsonOf(text)
+  return typeof boot === 'number' && typeof wall === 'number' && then === bootId
     ? { boot: millis(boot), wall: instant(wall) }
     : undefined
 }

@@ -70,7 +70,7 @@ class Process {
         log: new MemoryLog(),
         meter: new MemoryMeter(),
       },
-      { keys, self: host.id, settings, grace, rest },
+      { keys, self: host.id, settings, grace, rest, bootId: host.bootId },
     )
   }
 
@@ -99,6 +99,8 @@ const containerIn = (value: string | undefined): string | undefined =>
 export class ModelHost {
   id: HostId
   clock = new FakeClock()
+  /** Which run of the kernel it is in. */
+  bootId = 'boot 0'
   ledger = new MemoryLedger()
   readonly containers = new Map<ContainerId, ModelContainer>()
   /** Requests for an address that have no answer yet. */
@@ -175,6 +177,7 @@ export class ModelHost {
     const clock = new FakeClock(this.clock.now() + off + error)
     clock.advance(seconds(this.#world.random.below(30)))
     this.clock = clock
+    this.bootId = `boot at ${this.#world.now}`
     this.restart()
   }
 

@@ -74,17 +74,22 @@ test('the journal gives back what it was given, and names what it cannot read', 
   ]
   const lines = new Map<string, string>()
   for (const [key, value] of entriesOf(changes)) if (value !== undefined) lines.set(key, value)
-  for (const [key, value] of renewalEntry({ boot: millis(3), wall: instant(4) })) lines.set(key, value)
-  const { changes: found, renewed, unreadable } = recover(lines)
+  for (const [key, value] of renewalEntry({ boot: millis(3), wall: instant(4) }, 'this boot'))
+    lines.set(key, value)
+  const { changes: found, renewed, unreadable } = recover(lines, 'this boot')
   t.strictSame(
     new Set(found.map((one) => JSON.stringify(one))),
     new Set(changes.map((one) => JSON.stringify(one))),
   )
   t.strictSame(renewed, { boot: 3, wall: 4 })
+  t.equal(recover(lines, 'another boot').renewed, undefined, 'another run of the kernel says nothing')
   t.strictSame(unreadable, [])
   t.equal(entriesOf([at('10.42.0.2', undefined)]).get('ipam/address/10.42.0.2'), undefined)
   const bad = ['ipam/address/10.42.0.9', 'ipam/address/x', 'ipam/block/10.42.0.0/28']
-  const garbage = recover(new Map([...bad.map((key) => [key, '{"is":'] as const), ['ipam/renewed', '[]']]))
+  const garbage = recover(
+    new Map([...bad.map((key) => [key, '{"is":'] as const), ['ipam/renewed', '[]']]),
+    '',
+  )
   t.strictSame(garbage, { changes: [], renewed: undefined, unreadable: bad })
 })
 
