@@ -1,6 +1,7 @@
 /**
  * What a host says of one of its containers: the engine's facts and the labels' wishes as one record.
  */
+import { fittingLabels } from '../docker/labels.ts'
 import type { EngineContainer, Wish } from '../model/engine.ts'
 import type { Ipv4 } from '../model/ip.ts'
 import { printable } from '../model/names.ts'
@@ -19,7 +20,7 @@ export interface ContainerFacts {
   readonly before: ContainerRecord | undefined
 }
 
-/** Records are read by every host: a container with absurd labels must not make them large. */
+/** Of all labels together. Records are read by every host: a container must not make them large. */
 const labelsLimit = 32_768
 
 export function containerRecordOf(
@@ -27,8 +28,9 @@ export function containerRecordOf(
   wish: Wish,
   facts: ContainerFacts,
 ): ContainerRecord {
-  const labels = labelsWithin(container.labels, labelsLimit)
-  const dropped = Object.keys(container.labels).length - Object.keys(labels).length
+  const fitting = fittingLabels(container.labels)
+  const labels = labelsWithin(fitting, labelsLimit)
+  const dropped = Object.keys(fitting).length - Object.keys(labels).length
   return {
     id: container.id,
     uuid: uuidOf('container', facts.environment, container.id),
@@ -80,7 +82,7 @@ function startCountOf(container: EngineContainer, before: ContainerRecord | unde
 function labelsWithin(labels: Readonly<Record<string, string>>, limit: number): Record<string, string> {
   let left = limit
   const kept = Object.entries(labels).filter(([key, value]) => {
-    const fits = key.length <= 1024 && value.length <= 16_384 && key.length + value.length <= left
+    const fits = key.length + value.length <= left
     if (fits) left -= key.length + value.length
     return fits
   })

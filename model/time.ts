@@ -15,4 +15,3 @@ export const minutes = (value: number): Millis => (value * 60_000) as Millis
 export const instant = (value: number): Instant => value as Instant
 
 export const later = (from: Instant, by: Millis): Instant => (from + by) as Instant
-export const elapsed = (from: Instant, to: Instant): Millis => (to - from) as Millis

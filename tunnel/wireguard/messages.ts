@@ -14,8 +14,6 @@ export const COOKIE_REPLY_LENGTH = 64
 export const TRANSPORT_HEADER = 16
 /** An empty transport message: header and tag. */
 export const KEEPALIVE_LENGTH = 32
-/** mac1 and mac2 close initiation and response. */
-export const MACS_LENGTH = 32
 
 export interface Initiation {
   readonly is: 'initiation'
