@@ -8,10 +8,12 @@ export class Arena {
   readonly view: DataView
   readonly u32: Uint32Array
   readonly #base: number
+  readonly #size: number
   #taken = 0
 
   constructor(base: number, memory: ArrayBuffer) {
     this.#base = base
+    this.#size = memory.byteLength
     this.bytes = new Uint8Array(memory)
     this.view = new DataView(memory)
     this.u32 = new Uint32Array(memory)
@@ -20,24 +22,26 @@ export class Arena {
   /** The offset of `length` fresh bytes. */
   take(length: number, align = 64): number {
     const at = Math.ceil(this.#taken / align) * align
-    if (!(length >= 0 && at + length <= this.bytes.length)) throw new RangeError('the arena is full')
+    if (!(length >= 0 && at + length <= this.#size)) throw new RangeError('the arena is full')
     this.#taken = at + length
     return at
   }
 
   /** The address of `length` bytes at an offset. */
   address(at: number, length: number): number {
-    if (!(Number.isInteger(at) && Number.isInteger(length) && at >= 0 && length >= 0))
+    // `| 0` refuses what is not a whole number; an arena has less than 2 GiB.
+    if ((at | 0) !== at || (length | 0) !== length || at < 0 || length < 0)
       throw new RangeError('not an offset and a length')
-    if (at + length > this.bytes.length) throw new RangeError('outside of the arena')
+    if (at + length > this.#size) throw new RangeError('outside of the arena')
     return this.#base + at
   }
 
-  /** Writes the address of `length` bytes at `target` into the eight bytes at `at`. */
+  /** Writes the address of `length` bytes at `target` into the eight bytes at `at`, a multiple of four. */
   point(at: number, target: number, length: number): void {
     const address = this.address(target, length)
-    this.view.setUint32(at, address % 2 ** 32, true)
-    this.view.setUint32(at + 4, Math.floor(address / 2 ** 32), true)
+    const high = address < 2 ** 32 ? 0 : Math.floor(address / 2 ** 32)
+    this.u32[at >> 2] = address
+    this.u32[(at >> 2) + 1] = high
   }
 
   /** Where bytes lie in the arena; undefined for bytes that live elsewhere. */

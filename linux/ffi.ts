@@ -1,7 +1,7 @@
 /**
- * The home of koffi: functions of libc and of the OpenSSL inside of Node, as plain methods. Memory is named by
- * offsets into the arena and checked by it; libc's results are those of the kernel: negative numbers are
- * errors. Does not know what a TUN device or a socket is for.
+ * Functions of libc as plain methods, and the arena that they work on. Memory is named by offsets into the arena
+ * and checked by it; results are those of the kernel: negative numbers are errors. Does not know what a TUN
+ * device or a socket is for.
  */
 import koffi from 'koffi'
 import { Arena } from './arena.ts'
@@ -25,7 +25,11 @@ export const errors = {
 const process = koffi.load(null)
 
 const c = {
-  malloc: process.func('uint64_t malloc(size_t)'),
+  mmap: process.func('int64_t mmap(uint64_t, size_t, int, int, int, int64_t)'),
+  memfdCreate: process.func('int memfd_create(const char *, uint)'),
+  ftruncate: process.func('int ftruncate(int, int64_t)'),
+  /** Moves nothing: the address of memory that V8 made. */
+  memmove: process.func('uint64_t memmove(uint8_t *, uint8_t *, size_t)'),
   open: process.func('int open(const char *, int, int)'),
   close: process.func('int close(int)'),
   dup: process.func('int dup(int)'),
@@ -49,13 +53,35 @@ const c = {
   sendmmsg: process.func('int sendmmsg(int, uint64_t, uint, int)'),
 } as const
 
-/** A fresh arena from malloc. */
-export function makeArena(size: number): Arena {
-  const base: number = c.malloc(size)
-  if (base === 0) throw new RangeError('no memory for the arena')
-  const arena = new Arena(base, koffi.view(base, size))
-  arena.bytes.fill(0)
-  return arena
+const map = { readWrite: 3, shared: 1, private: 2, fixed: 0x10, anonymous: 0x20, fixedNoReplace: 0x100000 }
+
+/** Where memory is asked for: addresses below 2^31 are small integers, which V8 does not box and koffi reads faster. */
+const lowPlaces = [0x1000_0000, 0x2000_0000, 0x3000_0000, 0x4000_0000, 0x5000_0000, 0x6000_0000]
+
+/**
+ * A fresh arena, filled with zeros. `twin`: memory of WebAssembly, of the same size, that becomes the same bytes;
+ * without a kernel that can do this, the arena lies in the twin itself, at a high address.
+ */
+export function makeArena(size: number, twin?: ArrayBuffer): Arena {
+  if (twin === undefined) {
+    const base = mapLow(size, -1)
+    if (base < 0) throw new RangeError('no memory for the arena')
+    return new Arena(base, koffi.view(base, size))
+  }
+  const own: number = c.memmove(new Uint8Array(twin), new Uint8Array(twin), 0)
+  const file = c.memfdCreate('arena', 1)
+  const base = file >= 0 && c.ftruncate(file, size) === 0 ? mapLow(size, file) : -1
+  const joined = base >= 0 && c.mmap(own, size, map.readWrite, map.fixed | map.shared, file, 0) === own
+  if (file >= 0) c.close(file)
+  return new Arena(joined ? base : own, twin)
+}
+
+/** The address, or a negative number. */
+function mapLow(size: number, file: number): number {
+  const kind = file < 0 ? map.private | map.anonymous : map.shared
+  for (const place of lowPlaces)
+    if (c.mmap(place, size, map.readWrite, kind | map.fixedNoReplace, file, 0) === place) return place
+  return c.mmap(0, size, map.readWrite, kind, file, 0)
 }
 
 const iovecSize = 16
@@ -187,68 +213,4 @@ export class Libc {
 /** The kernel's convention: what went well is not negative, an error is its number, negative. */
 function checked(result: number): number {
   return result >= 0 ? result : -koffi.errno()
-}
-
-const evp = {
-  newContext: process.func('uint64_t EVP_CIPHER_CTX_new()'),
-  freeContext: process.func('void EVP_CIPHER_CTX_free(uint64_t)'),
-  chacha: process.func('uint64_t EVP_chacha20_poly1305()'),
-  init: process.func('int EVP_CipherInit_ex(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, int)'),
-  update: process.func('int EVP_CipherUpdate(uint64_t, uint64_t, uint64_t, uint64_t, int)'),
-  final: process.func('int EVP_CipherFinal_ex(uint64_t, uint64_t, uint64_t)'),
-  ctrl: process.func('int EVP_CIPHER_CTX_ctrl(uint64_t, int, int, uint64_t)'),
-} as const
-
-const getTag = 0x10
-const setTag = 0x11
-
-/** A ChaCha20-Poly1305 context of OpenSSL with its key, for one direction. */
-export class EvpContext {
-  readonly #arena: Arena
-  readonly #scratch: number
-  readonly #direction: 0 | 1
-  #context: number
-
-  /** `scratch`: 64 bytes of the arena that contexts of one thread may share; the key lies at `keyAt`. */
-  constructor(arena: Arena, scratch: number, keyAt: number, direction: 'seal' | 'open') {
-    this.#arena = arena
-    this.#scratch = scratch
-    this.#direction = direction === 'seal' ? 1 : 0
-    this.#context = evp.newContext()
-    const key = arena.address(keyAt, 32)
-    if (this.#context === 0 || evp.init(this.#context, evp.chacha(), 0, key, 0, this.#direction) !== 1)
-      throw new TypeError('OpenSSL refuses ChaCha20-Poly1305')
-  }
-
-  /** Encrypts in place and writes the tag behind. */
-  seal(at: number, length: number, nonceAt: number): boolean {
-    const address = this.#start(at, length + 16, nonceAt)
-    return this.#run(address, length) && evp.ctrl(this.#context, getTag, 16, address + length) === 1
-  }
-
-  /** Decrypts `length` bytes in place and checks the tag behind them. */
-  open(at: number, length: number, nonceAt: number): boolean {
-    const address = this.#start(at, length + 16, nonceAt)
-    return evp.ctrl(this.#context, setTag, 16, address + length) === 1 && this.#run(address, length)
-  }
-
-  close(): void {
-    if (this.#context !== 0) evp.freeContext(this.#context)
-    this.#context = 0
-  }
-
-  #start(at: number, length: number, nonceAt: number): number {
-    if (this.#context === 0) throw new TypeError('the key is closed')
-    const nonce = this.#arena.address(nonceAt, 12)
-    evp.init(this.#context, 0, 0, 0, nonce, this.#direction)
-    return this.#arena.address(at, length)
-  }
-
-  #run(address: number, length: number): boolean {
-    const done = this.#arena.address(this.#scratch, 64)
-    return (
-      evp.update(this.#context, address, done, address, length) === 1 &&
-      evp.final(this.#context, done + 16, done) === 1
-    )
-  }
 }

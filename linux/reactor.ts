@@ -24,11 +24,11 @@ export class Reactor {
   /** Replaces what is waited for; `ready` then speaks of the same order. */
   watch(fds: readonly number[]): void {
     if (fds.length > this.#limit) throw new RangeError('too many descriptors')
-    fds.forEach((fd, index) => {
-      const at = this.#table + index * pollfdSize
-      this.#libc.arena.view.setInt32(at, fd, true)
-      this.#libc.arena.view.setUint32(at + 4, event.in, true)
-    })
+    const { view } = this.#libc.arena
+    for (let index = 0; index < fds.length; index++) {
+      view.setInt32(this.#table + index * pollfdSize, fds[index] ?? -1, true)
+      view.setUint32(this.#table + index * pollfdSize + 4, event.in, true)
+    }
     this.#count = fds.length
   }
 

@@ -11,7 +11,7 @@ export const virtioHeaderSize = 10
 /** What one read may bring: the largest packet of all. */
 const packetRoom = 65_536
 /** Free bytes before and after a packet that was read. */
-const margin = 64
+const margin = 128
 
 const request = {
   TUNSETIFF: 0x400454ca,
@@ -38,6 +38,8 @@ export interface TunOptions {
   readonly uso: boolean
   /** Packets in one batch. */
   readonly slots: number
+  /** Bytes after which a batch is enough: what is worked on at once should fit the processor's cache. */
+  readonly batchBytes: number
 }
 
 /** Packets that lie in the arena: `at[i]`, `length[i]` for i < `count`. */
@@ -71,6 +73,7 @@ export class TunDevice {
   readonly #header: number
   readonly #iovecs: number
   readonly #request: number
+  readonly #batchBytes: number
 
   constructor(libc: Libc, options: TunOptions) {
     const { arena } = libc
@@ -85,6 +88,7 @@ export class TunDevice {
     this.offloads = vnetHeader ? this.#offload(options) : { vnetHeader, tso: false, uso: false }
     libc.setNonBlocking(this.fd)
     if (options.mtu !== undefined) this.setMtu(options.mtu)
+    this.#batchBytes = options.batchBytes
     this.packets = slots(arena, options.slots)
   }
 
@@ -92,13 +96,15 @@ export class TunDevice {
   readBatch(): TunState {
     const { packets } = this
     packets.count = 0
-    for (let slot = 0; slot < packets.at.length; slot++) {
+    let bytes = 0
+    for (let slot = 0; slot < packets.at.length && bytes < this.#batchBytes; slot++) {
       const at = packets.at[slot] ?? 0
       const length = this.#libc.read(this.fd, at - this.#header, packetRoom + this.#header)
       if (length === -errors.EAGAIN || length === -errors.EINTR) break
       if (length < 0) return isGone(length) ? 'gone' : 'works'
       packets.length[slot] = length - this.#header
       packets.count = slot + 1
+      bytes += length
     }
     return 'works'
   }

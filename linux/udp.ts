@@ -56,7 +56,9 @@ const option = {
   UDP_SEGMENT: 103,
   UDP_GRO: udpGro,
 }
-const slotRoom = 65_536 + 64
+const slotRoom = 65_536
+/** Free bytes before and after a datagram that was received. */
+const slotMargin = 64
 const maxMessages = 64
 const maxSegments = 64
 /** IPv6 header, UDP header and a little below 65,535. */
@@ -250,8 +252,9 @@ function receiveSlots(libc: Libc, family: 4 | 6, count: number, table: MessageTa
   const at = new Uint32Array(count)
   const addressAt = new Uint32Array(count)
   for (let slot = 0; slot < count; slot++) {
-    at[slot] = libc.arena.take(slotRoom)
-    table.prepare(slot, at[slot] ?? 0, slotRoom - 64)
+    const place = libc.arena.take(slotRoom + 2 * slotMargin) + slotMargin
+    at[slot] = place
+    table.prepare(slot, place, slotRoom)
     addressAt[slot] = table.name(slot) + (family === 4 ? 4 : 8)
   }
   const column = (): Uint32Array => new Uint32Array(count)

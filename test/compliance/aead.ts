@@ -4,7 +4,7 @@
  */
 import type { Test } from 'tap'
 import { fromHex, hex } from '../../model/bytes.ts'
-import type { Aead } from '../../tunnel/wireguard/aead.ts'
+import { AEAD_AFTER, AEAD_BEFORE, type Aead } from '../../tunnel/wireguard/aead.ts'
 import { SeededRandom } from '../support/ports.ts'
 
 const bytes = (text: string): Uint8Array => fromHex(text) ?? new Uint8Array(0)
@@ -27,11 +27,11 @@ export function aeadCompliance(
     for (const { key, counter, plain, sealed } of vectors) {
       const prepared = aead.prepare(bytes(key))
       const memory = memoryOf(4096)
-      memory.set(bytes(plain), 32)
-      prepared.seal(memory, 32, plain.length / 2, counter)
-      t.equal(hex(memory.subarray(32, 32 + sealed.length / 2)), sealed)
-      t.equal(prepared.open(memory, 32, sealed.length / 2, counter), true)
-      t.equal(hex(memory.subarray(32, 32 + plain.length / 2)), plain)
+      memory.set(bytes(plain), 96)
+      prepared.seal(memory, 96, plain.length / 2, 96, counter)
+      t.equal(hex(memory.subarray(96, 96 + sealed.length / 2)), sealed)
+      t.equal(prepared.open(memory, 96, sealed.length / 2, 96, counter), true)
+      t.equal(hex(memory.subarray(96, 96 + plain.length / 2)), plain)
       prepared.close()
     }
   })
@@ -40,11 +40,11 @@ export function aeadCompliance(
     const prepared = aead.prepare(new Uint8Array(32).fill(9))
     const memory = memoryOf(4096)
     memory.fill(0xaa)
-    prepared.seal(memory, 100, 200, 7)
-    t.ok(memory.subarray(0, 100).every((byte) => byte === 0xaa))
-    t.ok(memory.subarray(316, 4096).every((byte) => byte === 0xaa))
-    t.equal(prepared.open(memory, 100, 216, 7), true)
-    t.ok(memory.subarray(0, 300).every((byte) => byte === 0xaa))
+    prepared.seal(memory, 100, 200, 100, 7)
+    t.ok(memory.subarray(0, 100 - AEAD_BEFORE).every((byte) => byte === 0xaa))
+    t.ok(memory.subarray(316 + AEAD_AFTER, 4096).every((byte) => byte === 0xaa))
+    t.equal(prepared.open(memory, 100, 216, 100, 7), true)
+    t.ok(memory.subarray(100, 300).every((byte) => byte === 0xaa))
     prepared.close()
   })
 
@@ -57,21 +57,21 @@ export function aeadCompliance(
       const plain = random.bytes(length)
       const seal = (): void => {
         memory.set(plain, 64)
-        prepared.seal(memory, 64, length, 2 ** 40 + length)
+        prepared.seal(memory, 64, length, 64, 2 ** 40 + length)
       }
       seal()
       const at = 64 + random.below(length + 16)
       memory[at] = (memory[at] ?? 0) ^ (1 << random.below(8))
-      t.equal(prepared.open(memory, 64, length + 16, 2 ** 40 + length), false, 'a bit was flipped')
+      t.equal(prepared.open(memory, 64, length + 16, 64, 2 ** 40 + length), false, 'a bit was flipped')
       seal()
-      t.equal(prepared.open(memory, 64, length + 16, 2 ** 40 + length + 1), false, 'another counter')
+      t.equal(prepared.open(memory, 64, length + 16, 64, 2 ** 40 + length + 1), false, 'another counter')
       seal()
-      t.equal(other.open(memory, 64, length + 16, 2 ** 40 + length), false, 'another key')
+      t.equal(other.open(memory, 64, length + 16, 64, 2 ** 40 + length), false, 'another key')
       seal()
-      t.equal(prepared.open(memory, 64, length + 15, 2 ** 40 + length), false, 'cut short')
-      t.equal(prepared.open(memory, 64, 15, 1), false, 'shorter than a tag')
+      t.equal(prepared.open(memory, 64, length + 15, 64, 2 ** 40 + length), false, 'cut short')
+      t.equal(prepared.open(memory, 64, 15, 64, 1), false, 'shorter than a tag')
       seal()
-      t.equal(prepared.open(memory, 64, length + 16, 2 ** 40 + length), true)
+      t.equal(prepared.open(memory, 64, length + 16, 64, 2 ** 40 + length), true)
       t.strictSame([...memory.subarray(64, 64 + length)], [...plain])
     }
     prepared.close()

@@ -11,7 +11,15 @@ if (isRoot) enterOwnNetns()
 const libc = new Libc(makeArena(24 << 20))
 const { arena } = libc
 const reactor = new Reactor(libc)
-const defaults: TunOptions = { name: 'dt%d', persistent: false, mtu: 1400, tso: true, uso: true, slots: 4 }
+const defaults: TunOptions = {
+  name: 'dt%d',
+  persistent: false,
+  mtu: 1400,
+  tso: true,
+  uso: true,
+  slots: 4,
+  batchBytes: 65_536,
+}
 const sh = (line: string): string => execFileSync('sh', ['-c', line], { encoding: 'utf8' })
 
 /** An ICMP echo request from 10.9.0.2 to 10.9.0.1, at an offset with room for a virtio header. */

@@ -145,29 +145,32 @@ simulate('cryptokey routing: a peer speaks only for its own addresses', (t, { ne
   t.equal(b.device.packet.length, 30, 'padding is not part of the packet')
 })
 
-simulate('reserved bytes are dropped, unless the peer has marks', (t, { network, a, b }) => {
-  const inner = innerV4(1, 2)
-  a.say(1, 2, 1)
-  network.run(100)
-  const now = seconds(1)
-  t.equal(a.device.send(inner.memory, inner.offset, inner.length, now, 1), 'no-marks')
-  a.befriend(b, 2, { marks: true })
-  t.equal(a.device.send(inner.memory, inner.offset, inner.length, now, 1), 'sealed')
-  const { offset, length } = a.device.sealed
-  const marked = inner.memory.slice(offset, offset + length)
-  t.strictSame([...marked.subarray(0, 4)], [4, 1, 0, 0])
-  b.deliver(marked, HERE)
-  t.equal(b.device.drops.reserved, 1)
-  b.befriend(a, 1, { marks: true })
-  b.deliver(marked, HERE)
-  t.equal(b.received.length, 2)
-  t.equal(b.device.packet.mark, 1)
-  b.deliver(
-    Uint8Array.from(marked, (byte, at) => (at === 2 ? 1 : byte)),
-    HERE,
-  )
-  t.equal(b.device.drops.reserved, 2)
-})
+simulate(
+  'a mark goes only to a peer that knows it; other reserved bytes are dropped',
+  (t, { network, a, b }) => {
+    const inner = innerV4(1, 2)
+    a.say(1, 2, 1)
+    network.run(100)
+    const now = seconds(1)
+    t.notOk(a.device.takesMarks(inner.memory, inner.offset, inner.length))
+    t.equal(a.device.send(inner.memory, inner.offset, inner.length, now, 1), 'no-marks')
+    a.befriend(b, 2, { marks: true })
+    t.ok(a.device.takesMarks(inner.memory, inner.offset, inner.length))
+    t.equal(a.device.send(inner.memory, inner.offset, inner.length, now, 1), 'sealed')
+    const { offset, length } = a.device.sealed
+    const marked = inner.memory.slice(offset, offset + length)
+    t.strictSame([...marked.subarray(0, 4)], [4, 1, 0, 0])
+    const changed = (at: number, value: number): Uint8Array =>
+      Uint8Array.from(marked, (byte, index) => (index === at ? value : byte))
+    b.deliver(changed(1, 2), HERE)
+    t.equal(b.device.drops.reserved, 1, 'a mark of a later version')
+    b.deliver(changed(2, 1), HERE)
+    t.equal(b.device.drops.reserved, 2)
+    b.deliver(marked, HERE)
+    t.equal(b.received.length, 2)
+    t.equal(b.device.packet.mark, 1)
+  },
+)
 
 simulate(
   'under load a cookie is asked for, and whoever brings it is served',

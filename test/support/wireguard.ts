@@ -6,7 +6,13 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fromHex } from '../../model/bytes.ts'
 import { type Instant, instant } from '../../model/time.ts'
-import { Device, type DeviceOptions, HEADROOM, SCRATCH_LENGTH } from '../../tunnel/wireguard/device.ts'
+import {
+  Device,
+  type DeviceOptions,
+  HEADROOM,
+  SCRATCH_LENGTH,
+  TAILROOM,
+} from '../../tunnel/wireguard/device.ts'
 import { loadSodium } from '../../tunnel/wireguard/sodium.ts'
 import { SeededRandom } from './ports.ts'
 
@@ -59,7 +65,7 @@ export interface Inner {
 
 /** UDP-shaped IPv4 from 10.0.0.`from` to 10.0.0.`to`, with a number in its payload. */
 export function innerV4(from: number, to: number, length = 64, tag = 0): Inner {
-  const memory = new Uint8Array(HEADROOM + length + 31)
+  const memory = new Uint8Array(HEADROOM + length + TAILROOM)
   const view = new DataView(memory.buffer, HEADROOM)
   view.setUint8(0, 0x45)
   view.setUint16(2, length)
@@ -72,7 +78,7 @@ export function innerV4(from: number, to: number, length = 64, tag = 0): Inner {
 
 /** IPv6 from fd00::`from` to fd00::`to`. */
 export function innerV6(from: number, to: number, length = 80): Inner {
-  const memory = new Uint8Array(HEADROOM + length + 31)
+  const memory = new Uint8Array(HEADROOM + length + TAILROOM)
   const view = new DataView(memory.buffer, HEADROOM)
   view.setUint8(0, 0x60)
   view.setUint16(4, length - 40)

@@ -1,11 +1,10 @@
 /**
- * The AEAD of transport packets by OpenSSL inside of Node: in place, by address, one context per key and
- * direction. `proven` holds it against a known answer (RFC 8439 2.8.2 has associated data, so the vector is
- * ours, made by libsodium) before it is used; memory that is not the arena's is refused.
+ * The AEAD of transport packets by OpenSSL's EVP: by address, one context per key and direction. Memory that is
+ * not the arena's is refused.
  */
 import type { Arena } from '../../linux/arena.ts'
-import type { EvpContext } from '../../linux/ffi.ts'
-import type { Aead, AeadKey } from '../wireguard/aead.ts'
+import type { EvpContext } from '../../linux/openssl.ts'
+import { type Aead, type AeadKey, TAG_LENGTH } from '../wireguard/aead.ts'
 
 export interface EvpDeps {
   readonly arena: Arena
@@ -51,15 +50,15 @@ class EvpKey implements AeadKey {
     this.#nonce = nonce
   }
 
-  seal(memory: Uint8Array, offset: number, length: number, counter: number): void {
-    const at = this.#place(memory, offset, counter)
-    if (!this.#sealing.seal(at, length, this.#nonce)) throw new TypeError('OpenSSL does not seal')
+  seal(memory: Uint8Array, from: number, length: number, to: number, counter: number): void {
+    this.#number(memory, counter)
+    if (!this.#sealing.seal(from, length, to, this.#nonce)) throw new TypeError('OpenSSL does not seal')
   }
 
-  open(memory: Uint8Array, offset: number, length: number, counter: number): boolean {
-    if (length < 16) return false
-    const at = this.#place(memory, offset, counter)
-    return this.#opening.open(at, length - 16, this.#nonce)
+  open(memory: Uint8Array, from: number, length: number, to: number, counter: number): boolean {
+    if (length < TAG_LENGTH) return false
+    this.#number(memory, counter)
+    return this.#opening.open(from, length - TAG_LENGTH, to, this.#nonce)
   }
 
   close(): void {
@@ -67,38 +66,10 @@ class EvpKey implements AeadKey {
     this.#opening.close()
   }
 
-  #place(memory: Uint8Array, offset: number, counter: number): number {
-    const base = this.#arena.offsetOf(memory)
-    if (base === undefined) throw new RangeError('not the memory of the arena')
+  #number(memory: Uint8Array, counter: number): void {
+    if (memory !== this.#arena.bytes) throw new RangeError('not the memory of the arena')
     const { view } = this.#arena
     view.setUint32(this.#nonce + 4, counter >>> 0, true)
     view.setUint32(this.#nonce + 8, Math.floor(counter / 2 ** 32), true)
-    return base + offset
   }
 }
-
-/** Whether an AEAD gives the known answer, opens it again, and refuses a changed one. */
-export function proven(aead: Aead, memory: Uint8Array, offset: number): boolean {
-  const key = aead.prepare(Uint8Array.from({ length: 32 }, (_, index) => index))
-  try {
-    for (let index = 0; index < 20; index++) memory[offset + index] = 0xa0 + index
-    key.seal(memory, offset, 20, counter)
-    const sealed = memory.slice(offset, offset + 36)
-    if (!known.every((byte, index) => sealed[index] === byte)) return false
-    if (!key.open(memory, offset, 36, counter) || memory[offset + 19] !== 0xb3) return false
-    memory.set(sealed, offset)
-    memory[offset + 3] = (sealed[3] ?? 0) ^ 1
-    return !key.open(memory, offset, 36, counter)
-  } catch {
-    return false
-  } finally {
-    key.close()
-  }
-}
-
-/** Beyond 32 bits, so that both words of the nonce are proven. */
-const counter = 0x1_0203_0405
-const known = [
-  0x91, 0x22, 0xa8, 0x73, 0x77, 0x6e, 0x15, 0x6b, 0x7b, 0xb4, 0xa6, 0x82, 0x60, 0xaf, 0x09, 0xe9, 0x16, 0x63,
-  0x4c, 0xf4, 0xde, 0xf4, 0x20, 0x0b, 0x6f, 0x98, 0x33, 0x6a, 0xe1, 0xe2, 0xfc, 0xb7, 0x73, 0xc9, 0x33, 0x3c,
-] as const

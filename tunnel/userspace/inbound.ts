@@ -1,86 +1,94 @@
 /**
- * Opened packets on their way to the TUN device: put back into the order in which the peer sealed them, coalesced
- * where that is on, written as one batch.
+ * Opened packets on their way to the TUN device: given a place to be opened to, put back into the order in which the
+ * peer sealed them, coalesced, written as one batch.
  */
-import type { Gathered, TunDevice, TunState } from '../../linux/tun.ts'
+import type { TunDevice, TunState } from '../../linux/tun.ts'
+import { HEADROOM, type Packet, TAILROOM } from '../wireguard/device.ts'
 import type { Memory } from './checksum.ts'
-import { Coalescer } from './coalesce.ts'
-import { clearVirtio, virtioHeaderSize } from './virtio.ts'
+import { Coalescer, type CoalescerOptions } from './coalesce.ts'
 
 export interface InboundDeps {
   readonly memory: Memory
   readonly tun: TunDevice
 }
 
+export interface InboundOptions extends CoalescerOptions {
+  /** Where opened packets go: an offset of the memory, and how many bytes there are. */
+  readonly area: { readonly at: number; readonly length: number }
+}
+
 export class Inbound {
+  /** Marked packets that were no such thing. */
+  malformed = 0
   readonly #deps: InboundDeps
-  readonly #limit: number
+  readonly #options: InboundOptions
   readonly #at: Uint32Array
   readonly #length: Uint32Array
+  readonly #mark: Uint8Array
   /** Session and counter of each, from the header it came with. */
   readonly #session: Uint32Array
   readonly #counter: Uint32Array
-  readonly #coalescer: Coalescer | undefined
-  readonly #plain: Gathered
+  readonly #coalescer: Coalescer
+  #next: number
   #count = 0
   #sorted = true
+  #state: TunState = 'works'
 
-  /** `pieces`: the most packets that become one, 1 for no coalescing. */
-  constructor(deps: InboundDeps, options: { readonly limit: number; readonly pieces: number }) {
-    const { limit, pieces } = options
+  constructor(deps: InboundDeps, options: InboundOptions) {
+    const { limit } = options
     this.#deps = deps
-    this.#limit = limit
+    this.#options = options
     const column = (): Uint32Array => new Uint32Array(limit)
     this.#at = column()
     this.#length = column()
+    this.#mark = new Uint8Array(limit)
     this.#session = column()
     this.#counter = column()
-    this.#coalescer = pieces > 1 ? new Coalescer(deps.memory, options) : undefined
-    this.#plain = {
-      count: 0,
-      end: Uint32Array.from(this.#at.keys(), (i) => i + 1),
-      at: this.#at,
-      length: this.#length,
-    }
+    this.#coalescer = new Coalescer(deps.memory, options)
+    this.#next = options.area.at
   }
 
-  get full(): boolean {
-    return this.#count === this.#limit
-  }
-
-  /** Looks at a datagram before it is opened: which session and counter it claims (paper 5.4.6). */
-  note(at: number, length: number): void {
+  /**
+   * Where the packet of the datagram at `at` may be opened to. Notes which session and counter it claims (paper
+   * 5.4.6). Writes first what there is no more room beside.
+   */
+  place(at: number, length: number): number {
+    const { area, limit } = this.#options
+    if (this.#count === limit || this.#next + HEADROOM + length + TAILROOM > area.at + area.length)
+      this.write()
     const { view } = this.#deps.memory
     const carries = length >= 16
     this.#session[this.#count] = carries ? view.getUint32(at + 4, true) : 0
     this.#counter[this.#count] = carries ? view.getUint32(at + 8, true) : 0
+    return this.#next + HEADROOM
   }
 
-  /** The packet that was in the datagram noted last. */
-  add(at: number, length: number): void {
+  /** The packet that was opened to the last place. */
+  add({ offset, length, mark }: Packet): void {
     const index = this.#count++
-    this.#at[index] = at
+    this.#at[index] = offset
     this.#length[index] = length
+    this.#mark[index] = mark
+    this.#next = (offset + length + 63) & ~63
     if (index > 0 && this.#session[index] === this.#session[index - 1])
       this.#sorted &&= (this.#counter[index] ?? 0) >= (this.#counter[index - 1] ?? 0)
   }
 
+  /** Writes what there is; `gone` from when the device is. */
   write(): TunState {
-    if (this.#count === 0) return 'works'
-    const gathered = this.#coalescer === undefined ? this.#gather() : this.#coalesce(this.#coalescer)
+    this.#next = this.#options.area.at
+    if (this.#count === 0) return this.#state
+    if (this.#sorted) for (let index = 0; index < this.#count; index++) this.#coalesce(index)
+    else for (const index of this.#order()) this.#coalesce(index)
     this.#count = 0
     this.#sorted = true
-    return this.#deps.tun.writeBatch(gathered)
+    if (this.#deps.tun.writeBatch(this.#coalescer.finish()) === 'gone') this.#state = 'gone'
+    return this.#state
   }
 
-  #coalesce(coalescer: Coalescer): Gathered {
-    if (this.#sorted) {
-      for (let index = 0; index < this.#count; index++)
-        coalescer.add(this.#at[index] ?? 0, this.#length[index] ?? 0)
-    } else {
-      for (const index of this.#order()) coalescer.add(this.#at[index] ?? 0, this.#length[index] ?? 0)
-    }
-    return coalescer.finish()
+  #coalesce(index: number): void {
+    const marked = this.#mark[index] !== 0
+    if (!this.#coalescer.add(this.#at[index] ?? 0, this.#length[index] ?? 0, marked)) this.malformed++
   }
 
   /** By session, then by counter; a counter's low half is enough within one batch. */
@@ -90,13 +98,5 @@ export class Inbound {
         (this.#session[one] ?? 0) - (this.#session[other] ?? 0) ||
         (this.#counter[one] ?? 0) - (this.#counter[other] ?? 0),
     )
-  }
-
-  #gather(): Gathered {
-    const { bytes } = this.#deps.memory
-    for (let index = 0; index < this.#count; index++)
-      clearVirtio(bytes, (this.#at[index] ?? 0) - virtioHeaderSize)
-    this.#plain.count = this.#count
-    return this.#plain
   }
 }

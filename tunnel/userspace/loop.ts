@@ -1,18 +1,18 @@
 /**
  * The packet loop: what the TUN device gives is cut, sealed and sent; what UDP gives is opened, coalesced and
  * written; orders of the control thread and the device's deadlines come in between. Blocks in the kernel and
- * ends when the TUN device is gone or when it is told to.
+ * ends when the TUN device is gone or when it is told to. A round allocates nothing.
  */
 import type { Reactor } from '../../linux/reactor.ts'
 import type { TunDevice } from '../../linux/tun.ts'
 import type { UdpSocket } from '../../linux/udp.ts'
 import type { Millis } from '../../model/time.ts'
 import type { Device } from '../wireguard/device.ts'
-import type { EndpointTable } from '../wireguard/endpoint.ts'
+import type { Endpoint, EndpointTable } from '../wireguard/endpoint.ts'
 import type { Memory } from './checksum.ts'
 import type { Inbound } from './inbound.ts'
+import type { Outbound } from './outbound.ts'
 import type { UdpPorts } from './ports.ts'
-import { type Segments, segment } from './segment.ts'
 
 export interface LoopDeps {
   readonly memory: Memory
@@ -21,9 +21,8 @@ export interface LoopDeps {
   readonly udp: UdpPorts
   readonly reactor: Reactor
   readonly inbound: Inbound
+  readonly outbound: Outbound
   readonly endpoints: EndpointTable
-  /** Where segments of large packets go. */
-  readonly segments: Segments
   readonly boot: () => Millis
   /** The descriptor that the control thread writes to, and how to take what it ordered. */
   readonly orders: { readonly fd: number; take(now: Millis): 'go on' | 'stop' }
@@ -31,78 +30,59 @@ export interface LoopDeps {
 
 /** How often the MTU of the interface is looked at. */
 const lookEvery = 1000
-/** A packet never becomes more segments, nor needs more room, than this. */
-const segmentLimit = 2048
-const segmentRoom = 512 * 1024
 
 export class PacketLoop {
   readonly #deps: LoopDeps
-  readonly #segmentsStart: number
+  /** Orders, the TUN device, then the sockets. */
+  readonly #watched: number[]
   #lookedAt = Number.NEGATIVE_INFINITY
-  malformed = 0
 
   constructor(deps: LoopDeps) {
     this.#deps = deps
-    this.#segmentsStart = deps.segments.next
+    this.#watched = [deps.orders.fd, deps.tun.fd, ...deps.udp.sockets.map(({ fd }) => fd)]
   }
 
   run(): 'gone' | 'stopped' {
-    const { device, reactor, tun, udp, orders, boot } = this.#deps
+    const { reactor, udp, orders, boot } = this.#deps
+    const { sockets } = udp
     for (;;) {
+      this.#wait(boot())
       const now = boot()
-      if (now - this.#lookedAt >= lookEvery) this.#look(now)
-      const deadline = Math.min(device.deadline() ?? now + lookEvery, now + lookEvery)
-      reactor.watch([orders.fd, tun.fd, ...udp.sockets.map(({ fd }) => fd)])
-      reactor.wait(Math.max(0, Math.ceil(deadline - now)))
-      if (reactor.ready(0) !== 'idle' && orders.take(boot()) === 'stop') return 'stopped'
-      if (reactor.ready(1) !== 'idle' && this.#outward(boot()) === 'gone') return 'gone'
-      for (const [index, socket] of udp.sockets.entries()) {
-        if (reactor.ready(2 + index) === 'idle' || socket.fd < 0) continue
-        if (this.#inward(socket, boot()) === 'gone') return 'gone'
+      if (reactor.ready(0) !== 'idle' && orders.take(now) === 'stop') return 'stopped'
+      if (reactor.ready(1) !== 'idle' && this.#outward(now) === 'gone') return 'gone'
+      for (let index = 0; index < sockets.length; index++) {
+        const socket = sockets[index]
+        if (socket === undefined || socket.fd < 0 || reactor.ready(2 + index) === 'idle') continue
+        if (this.#inward(socket, now) === 'gone') return 'gone'
       }
-      this.#pass(boot())
+      this.#pass(now)
     }
+  }
+
+  /** Until something is there or due. */
+  #wait(now: Millis): void {
+    const { device, reactor, udp } = this.#deps
+    if (now - this.#lookedAt >= lookEvery) this.#look(now)
+    const { sockets } = udp
+    for (let index = 0; index < sockets.length; index++) this.#watched[2 + index] = sockets[index]?.fd ?? -1
+    const deadline = Math.min(device.deadline() ?? now + lookEvery, now + lookEvery)
+    reactor.watch(this.#watched)
+    reactor.wait(Math.max(0, Math.ceil(deadline - now)))
   }
 
   /** From the TUN device to the network. */
   #outward(now: Millis): 'works' | 'gone' {
-    const { memory, tun, segments } = this.#deps
+    const { tun, outbound } = this.#deps
     const state = tun.readBatch()
     const { at, length, count } = tun.packets
-    for (let index = 0; index < count; index++) {
-      if (segments.end - segments.next < segmentRoom || segments.at.length - segments.count < segmentLimit)
-        this.#seal(now)
-      if (!this.#take(memory, at[index] ?? 0, length[index] ?? 0)) this.malformed++
-    }
-    this.#seal(now)
+    for (let index = 0; index < count; index++) outbound.take(at[index] ?? 0, length[index] ?? 0, now)
+    outbound.flush()
     return state
-  }
-
-  #take(memory: Memory, at: number, length: number): boolean {
-    const { tun, segments } = this.#deps
-    if (tun.offloads.vnetHeader) return segment(memory, at, length, segments)
-    segments.at[segments.count] = at
-    segments.length[segments.count++] = length
-    return true
-  }
-
-  /** Seals and sends the segments gathered so far. */
-  #seal(now: Millis): void {
-    const { device, memory, udp, segments } = this.#deps
-    const { sealed } = device
-    for (let index = 0; index < segments.count; index++) {
-      const result = device.send(memory.bytes, segments.at[index] ?? 0, segments.length[index] ?? 0, now)
-      if (result === 'sealed') udp.add(sealed.offset, sealed.length, sealed.to)
-      else if (result === 'queued') this.#transmit(now)
-    }
-    udp.flush()
-    segments.count = 0
-    segments.next = this.#segmentsStart
   }
 
   /** From the network to the TUN device. */
   #inward(socket: UdpSocket, now: Millis): 'works' | 'gone' {
-    const { device, memory, inbound } = this.#deps
+    const { inbound } = this.#deps
     const { received } = socket
     const count = socket.receiveBatch()
     for (let slot = 0; slot < count; slot++) {
@@ -110,19 +90,19 @@ export class PacketLoop {
       const start = received.at[slot] ?? 0
       const end = start + (received.length[slot] ?? 0)
       const step = received.segment[slot] || 1
-      for (let at = start; at < end; at += step) {
-        const length = Math.min(step, end - at)
-        inbound.note(at, length)
-        if (device.receive(memory.bytes, at, length, from, now) === 'packet')
-          inbound.add(device.packet.offset, device.packet.length)
-        else this.#transmit(now)
-        if (inbound.full && inbound.write() === 'gone') return 'gone'
-      }
+      for (let at = start; at < end; at += step) this.#open(at, Math.min(step, end - at), from, now)
     }
     return inbound.write()
   }
 
-  #sender(socket: UdpSocket, slot: number) {
+  #open(at: number, length: number, from: Endpoint, now: Millis): void {
+    const { device, inbound, memory } = this.#deps
+    const into = inbound.place(at, length)
+    if (device.receive(memory.bytes, at, length, from, now, into) === 'packet') inbound.add(device.packet)
+    else this.#transmit(now)
+  }
+
+  #sender(socket: UdpSocket, slot: number): Endpoint {
     const { endpoints, memory } = this.#deps
     const { addressAt, port, scope } = socket.received
     const at = addressAt[slot] ?? 0

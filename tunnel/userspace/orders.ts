@@ -38,7 +38,8 @@ export type Report =
 /** What was found to work when the engine started. */
 export interface EngineFacts {
   readonly interface: string
-  readonly aead: 'openssl' | 'libsodium'
+  /** OpenSSL's primitives, OpenSSL's EVP, or libsodium. */
+  readonly aead: 'openssl' | 'evp' | 'libsodium'
   readonly tso: boolean
   readonly uso: boolean
   readonly gso: boolean

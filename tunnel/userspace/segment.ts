@@ -1,127 +1,206 @@
 /**
- * What a TUN device hands over with offloads becomes packets that can leave: missing checksums are completed in
- * place, TSO and USO packets are cut into segments, each with headers and checksums of its own. Pure work on
- * memory. A packet whose headers lie about themselves yields nothing.
+ * What a TUN device hands over with offloads, as packets that can leave: a missing checksum is completed or marked
+ * as left to the receiver, TSO and USO packets are cut. Cutting happens where the packet lies: each segment's
+ * headers are written right in front of its payload, over the end of the segment before, which must have been used
+ * by then. A packet whose headers lie about themselves yields nothing.
  */
-import { folded, type Memory, pseudoSum, sumOf, writeChecksum, writeHeaderChecksum } from './checksum.ts'
-import { gso, needsChecksum, readVirtio, type VirtioHeader } from './virtio.ts'
+import { MARK_CHECKSUM } from '../wireguard/messages.ts'
+import { addressSum, folded, type Memory, swapped, writeChecksum, writeHeaderChecksum } from './checksum.ts'
+import { checksumOffset, tcp, transportOf, udp } from './transport.ts'
+import { field, gso, needsChecksum, virtioHeaderSize } from './virtio.ts'
 
-/** Where segments go: `next` grows to `end`, with `before` and `after` free bytes around each. */
-export interface Segments {
-  count: number
-  next: number
-  readonly end: number
-  readonly before: number
-  readonly after: number
-  readonly at: Uint32Array
-  readonly length: Uint32Array
-}
-
-const tcp = 6
-const udp = 17
 /** FIN and PSH belong to the last segment, CWR to the first (RFC 3168 6.1.2). */
 const lastOnly = 0x01 | 0x08
 const firstOnly = 0x80
+/** IPv4 and TCP headers with all options; longer ones, of IPv6 with extensions, are refused. */
+const longestHeaders = 128
+/** Padding of a segment overwrites up to this much of the next one's payload. */
+const padding = 16
 
-interface Plan {
-  readonly at: number
-  readonly v4: boolean
-  readonly protocol: number
-  readonly transport: number
-  readonly headers: number
-  readonly length: number
-  readonly size: number
+export const SEGMENTER_ROOM = longestHeaders + padding
+
+export interface SegmenterOptions {
+  /** SEGMENTER_ROOM bytes of the memory. */
+  readonly scratch: number
 }
 
-/** Adds the packets of what was read at `at` (its virtio header right before it); false when it lies. */
-export function segment(memory: Memory, at: number, length: number, out: Segments): boolean {
-  const header = readVirtio(memory.view, at - 10)
-  if (header.gsoType === gso.none) {
-    if ((header.flags & needsChecksum) !== 0 && !completeChecksum(memory, at, length, header)) return false
-    return push(out, at, length)
+export class Segmenter {
+  /** The current segment: a whole packet, until the next call. */
+  at = 0
+  length = 0
+  /** 1 where its transport checksum is left to the receiver. */
+  mark: 0 | typeof MARK_CHECKSUM = 0
+  readonly #memory: Memory
+  readonly #template: number
+  readonly #saved: number
+  #v4 = true
+  #protocol = 0
+  #transport = 0
+  #headers = 0
+  #size = 0
+  #packet = 0
+  #end = 0
+  #index = 0
+  #count = 0
+  #addresses = 0
+
+  constructor(memory: Memory, { scratch }: SegmenterOptions) {
+    this.#memory = memory
+    this.#template = scratch
+    this.#saved = scratch + longestHeaders
   }
-  const plan = planOf(memory, at, length, header)
-  return plan !== undefined && cut(memory, plan, out)
-}
 
-/** The checksum field holds the sum of the pseudo header already. */
-function completeChecksum({ view }: Memory, at: number, length: number, header: VirtioHeader): boolean {
-  const { checksumStart: start, checksumOffset: offset } = header
-  if (start + offset + 2 > length) return false
-  const sum = ~folded(sumOf(view, at + start, length - start, 0)) & 0xffff
-  const isUdp = offset === 6
-  view.setUint16(at + start + offset, sum === 0 && isUdp ? 0xffff : sum, true)
-  return true
-}
-
-function planOf({ view }: Memory, at: number, length: number, header: VirtioHeader): Plan | undefined {
-  const { gsoType, gsoSize: size, checksumStart: transport } = header
-  const v4 = length > 0 && view.getUint8(at) >> 4 === 4
-  const protocol = gsoType === gso.udp ? udp : tcp
-  if (size === 0 || length < (v4 ? 20 : 40) + 8) return undefined
-  if (gsoType !== gso.udp && gsoType !== (v4 ? gso.tcpV4 : gso.tcpV6)) return undefined
-  if (!v4 && view.getUint8(at) >> 4 !== 6) return undefined
-  const shortest = v4 ? (view.getUint8(at) & 15) * 4 : 40
-  if (transport < 20 || transport < shortest || (v4 && transport !== shortest)) return undefined
-  if (v4 && view.getUint8(at + 9) !== protocol) return undefined
-  if (transport + (protocol === tcp ? 20 : 8) > length) return undefined
-  const own = protocol === tcp ? (view.getUint8(at + transport + 12) >> 4) * 4 : 8
-  const headers = transport + own
-  if (own < 8 || (protocol === tcp && own < 20) || headers >= length) return undefined
-  return { at, v4, protocol, transport, headers, length, size }
-}
-
-function cut(memory: Memory, plan: Plan, out: Segments): boolean {
-  const { bytes } = memory
-  const payload = plan.length - plan.headers
-  const count = Math.ceil(payload / plan.size)
-  const room = out.before + plan.headers + plan.size + out.after + 16
-  if (out.next + count * room > out.end || out.count + count > out.at.length) return false
-  for (let index = 0; index < count; index++) {
-    const from = plan.headers + index * plan.size
-    const length = Math.min(plan.size, plan.length - from)
-    const at = Math.ceil((out.next + out.before) / 16) * 16
-    bytes.copyWithin(at, plan.at, plan.at + plan.headers)
-    bytes.copyWithin(at + plan.headers, plan.at + from, plan.at + from + length)
-    finish(memory, plan, at, plan.headers + length, index, count)
-    push(out, at, plan.headers + length)
-    out.next = at + plan.headers + length + out.after
+  /**
+   * Takes what was read at `at`, its virtio header right before it; false when it lies. `marks`: whether the
+   * receiver completes checksums.
+   */
+  begin(at: number, length: number, marks: boolean): boolean {
+    const { view } = this.#memory
+    const header = at - virtioHeaderSize
+    this.#index = 0
+    this.#count = 0
+    this.mark = 0
+    const gsoType = view.getUint8(header + field.gsoType) & ~gso.ecn
+    if (gsoType !== gso.none) return this.#plan(at, length, gsoType, marks)
+    this.#whole(at, length)
+    return (view.getUint8(header + field.flags) & needsChecksum) === 0 || this.#complete(at, length, marks)
   }
-  return true
-}
 
-/** Headers of the segment at `at`, which so far are those of the whole. */
-function finish(
-  { view }: Memory,
-  plan: Plan,
-  at: number,
-  length: number,
-  index: number,
-  count: number,
-): void {
-  const { v4, transport, protocol } = plan
-  if (v4) {
-    view.setUint16(at + 2, length)
-    view.setUint16(at + 4, (view.getUint16(at + 4) + index) & 0xffff)
-    writeHeaderChecksum(view, at, transport)
-  } else view.setUint16(at + 4, length - 40)
-  const own = at + transport
-  if (protocol === tcp) {
-    view.setUint32(own + 4, (view.getUint32(own + 4) + index * plan.size) >>> 0)
+  /** A packet that came without a virtio header. */
+  beginPlain(at: number, length: number): void {
+    this.mark = 0
+    this.#whole(at, length)
+  }
+
+  /** Goes on to the next segment; false when there is none. Until it is called the segment may be used and padded. */
+  next(): boolean {
+    if (this.#index >= this.#count) return false
+    if (this.#size > 0) this.#cut(this.#index)
+    this.#index++
+    return true
+  }
+
+  #whole(at: number, length: number): void {
+    this.at = at
+    this.length = length
+    this.#size = 0
+    this.#index = 0
+    this.#count = 1
+  }
+
+  /** The checksum field holds the sum of the pseudo header already. */
+  #complete(at: number, length: number, marks: boolean): boolean {
+    const { view, sum } = this.#memory
+    const header = at - virtioHeaderSize
+    const start = view.getUint16(header + field.checksumStart, true)
+    const offset = view.getUint16(header + field.checksumOffset, true)
+    if (start + offset + 2 > length) return this.#nothing()
+    const transport = marks ? transportOf(view, at, length) : undefined
+    if (transport?.start === start && checksumOffset[transport.protocol] === offset) {
+      this.mark = MARK_CHECKSUM
+      return true
+    }
+    const checksum = ~folded(sum(at + start, length - start)) & 0xffff
+    view.setUint16(at + start + offset, checksum === 0 && offset === 6 ? 0xffff : checksum, true)
+    return true
+  }
+
+  #nothing(): false {
+    this.#count = 0
+    return false
+  }
+
+  #plan(at: number, length: number, gsoType: number, marks: boolean): boolean {
+    const { bytes, view } = this.#memory
+    const header = at - virtioHeaderSize
+    const size = view.getUint16(header + field.gsoSize, true)
+    const transport = view.getUint16(header + field.checksumStart, true)
+    const v4 = length > 0 && view.getUint8(at) >> 4 === 4
+    const protocol = gsoType === gso.udp ? udp : tcp
+    if (size === 0 || !this.#fits(at, length, gsoType, v4, protocol, transport)) return false
+    const own = protocol === tcp ? (view.getUint8(at + transport + 12) >> 4) * 4 : 8
+    const headers = transport + own
+    if (own < (protocol === tcp ? 20 : 8) || headers >= length || headers > longestHeaders) return false
+    this.#v4 = v4
+    this.#protocol = protocol
+    this.#transport = transport
+    this.#headers = headers
+    this.#size = size
+    this.#packet = at
+    this.#end = at + length
+    this.#count = Math.ceil((length - headers) / size)
+    // Extension headers of IPv6 stand between: such packets go out complete.
+    this.mark = marks && transport === (v4 ? 20 : 40) ? MARK_CHECKSUM : 0
+    this.#addresses = addressSum(this.#memory, at, protocol)
+    bytes.copyWithin(this.#template, at, at + headers)
+    return true
+  }
+
+  #fits(
+    at: number,
+    length: number,
+    gsoType: number,
+    v4: boolean,
+    protocol: number,
+    transport: number,
+  ): boolean {
+    const { view } = this.#memory
+    if (length < (v4 ? 20 : 40) + 8 || transport % 4 !== 0) return false
+    if (gsoType !== gso.udp && gsoType !== (v4 ? gso.tcpV4 : gso.tcpV6)) return false
+    if (!v4 && view.getUint8(at) >> 4 !== 6) return false
+    const shortest = v4 ? (view.getUint8(at) & 15) * 4 : 40
+    if (transport < 20 || transport < shortest || (v4 && transport !== shortest)) return false
+    if (v4 && (view.getUint8(at + 9) !== protocol || (view.getUint16(at + 6) & 0x3fff) !== 0)) return false
+    if (!v4 && transport === 40 && view.getUint8(at + 6) !== protocol) return false
+    return transport + (protocol === tcp ? 20 : 8) <= length
+  }
+
+  /** Makes segment `index` of the packet the current one. */
+  #cut(index: number): void {
+    const { view } = this.#memory
+    const payload = this.#packet + this.#headers + index * this.#size
+    const end = Math.min(payload + this.#size, this.#end)
+    if (index > 0) copyWords(view, this.#saved, payload, Math.min(padding, this.#end - payload))
+    if (end < this.#end) copyWords(view, end, this.#saved, Math.min(padding, this.#end - end))
+    this.at = payload - this.#headers
+    this.length = end - this.at
+    if (index > 0) copyWords(view, this.#template, this.at, this.#headers)
+    this.#writeHeaders(index)
+  }
+
+  /** Headers of the current segment, which so far are those of the whole. */
+  #writeHeaders(index: number): void {
+    const { view } = this.#memory
+    const { at, length } = this
+    if (this.#v4) {
+      view.setUint16(at + 2, length)
+      view.setUint16(at + 4, (view.getUint16(at + 4) + index) & 0xffff)
+      writeHeaderChecksum(this.#memory, at, this.#transport)
+    } else view.setUint16(at + 4, length - 40)
+    const own = at + this.#transport
+    const ownLength = length - this.#transport
+    const isTcp = this.#protocol === tcp
+    if (isTcp) this.#writeTcp(own, index)
+    else view.setUint16(own + 4, ownLength)
+    const pseudo = this.#addresses + swapped(ownLength)
+    const place = own + (isTcp ? checksumOffset[tcp] : checksumOffset[udp])
+    if (this.mark === 0) writeChecksum(this.#memory, own, ownLength, place, pseudo, !isTcp)
+    else view.setUint16(place, folded(pseudo), true)
+  }
+
+  #writeTcp(own: number, index: number): void {
+    const { view } = this.#memory
+    view.setUint32(own + 4, (view.getUint32(own + 4) + index * this.#size) >>> 0)
     let flags = view.getUint8(own + 13)
-    if (index < count - 1) flags &= ~lastOnly
+    if (index < this.#count - 1) flags &= ~lastOnly
     if (index > 0) flags &= ~firstOnly
     view.setUint8(own + 13, flags)
-  } else view.setUint16(own + 4, length - transport)
-  const field = own + (protocol === tcp ? 16 : 6)
-  writeChecksum(view, own, length - transport, field, pseudoSum(view, at, protocol, length - transport))
-  if (protocol === udp && view.getUint16(field) === 0) view.setUint16(field, 0xffff)
+  }
 }
 
-function push(out: Segments, at: number, length: number): boolean {
-  if (out.count >= out.at.length) return false
-  out.at[out.count] = at
-  out.length[out.count] = length
-  out.count++
-  return true
+/** For a few words, which are faster this way; the rest byte by byte. */
+function copyWords(view: DataView, from: number, to: number, length: number): void {
+  const words = length & ~3
+  for (let at = 0; at < words; at += 4) view.setUint32(to + at, view.getUint32(from + at))
+  for (let at = words; at < length; at++) view.setUint8(to + at, view.getUint8(from + at))
 }

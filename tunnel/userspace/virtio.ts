@@ -1,13 +1,21 @@
 /**
  * The virtio network header in front of each packet of a TUN device (virtio 1.2 section 5.1.6), ten bytes in
- * the machine's order. `hdr_len` is written and never read: it cannot be trusted.
+ * the machine's order: flags, GSO type, `hdr_len` (written and never read: it cannot be trusted), GSO size, where
+ * the checksum starts, where it is stored from there.
  */
 export const virtioHeaderSize = 10
 export const needsChecksum = 1
 export const gso = { none: 0, tcpV4: 1, tcpV6: 4, udp: 5, ecn: 0x80 } as const
+export const field = {
+  flags: 0,
+  gsoType: 1,
+  headerLength: 2,
+  gsoSize: 4,
+  checksumStart: 6,
+  checksumOffset: 8,
+}
 
 export interface VirtioHeader {
-  readonly flags: number
   readonly gsoType: number
   readonly headerLength: number
   readonly gsoSize: number
@@ -15,27 +23,19 @@ export interface VirtioHeader {
   readonly checksumOffset: number
 }
 
-export function readVirtio(view: DataView, at: number): VirtioHeader {
-  return {
-    flags: view.getUint8(at),
-    gsoType: view.getUint8(at + 1) & ~gso.ecn,
-    headerLength: view.getUint16(at + 2, true),
-    gsoSize: view.getUint16(at + 4, true),
-    checksumStart: view.getUint16(at + 6, true),
-    checksumOffset: view.getUint16(at + 8, true),
-  }
-}
-
+/** A packet whose transport checksum is to be completed. */
 export function writeVirtio(view: DataView, at: number, header: VirtioHeader): void {
-  view.setUint8(at, header.flags)
-  view.setUint8(at + 1, header.gsoType)
-  view.setUint16(at + 2, header.headerLength, true)
-  view.setUint16(at + 4, header.gsoSize, true)
-  view.setUint16(at + 6, header.checksumStart, true)
-  view.setUint16(at + 8, header.checksumOffset, true)
+  view.setUint8(at + field.flags, needsChecksum)
+  view.setUint8(at + field.gsoType, header.gsoType)
+  view.setUint16(at + field.headerLength, header.headerLength, true)
+  view.setUint16(at + field.gsoSize, header.gsoSize, true)
+  view.setUint16(at + field.checksumStart, header.checksumStart, true)
+  view.setUint16(at + field.checksumOffset, header.checksumOffset, true)
 }
 
 /** A packet that is complete and stands for itself. */
-export function clearVirtio(memory: Uint8Array, at: number): void {
-  memory.fill(0, at, at + virtioHeaderSize)
+export function clearVirtio(view: DataView, at: number): void {
+  view.setUint32(at, 0)
+  view.setUint32(at + 4, 0)
+  view.setUint16(at + 8, 0)
 }

@@ -5,30 +5,38 @@
 import { randomFillSync } from 'node:crypto'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import type { Arena } from '../../linux/arena.ts'
-import { EvpContext, Libc, makeArena } from '../../linux/ffi.ts'
+import { Libc, makeArena } from '../../linux/ffi.ts'
+import { EvpContext, opensslPrimitives } from '../../linux/openssl.ts'
 import { Reactor } from '../../linux/reactor.ts'
 import { maxPieces, TunDevice } from '../../linux/tun.ts'
 import { UdpSocket } from '../../linux/udp.ts'
 import { DroverError } from '../../model/errors.ts'
 import { instant, millis } from '../../model/time.ts'
 import type { Aead } from '../wireguard/aead.ts'
-import { Device, HEADROOM, TAILROOM } from '../wireguard/device.ts'
+import { Device } from '../wireguard/device.ts'
 import { EndpointTable } from '../wireguard/endpoint.ts'
 import { loadSodium } from '../wireguard/sodium.ts'
+import { ComposedAead } from './chacha20-poly1305.ts'
+import { type Memory, plainSum } from './checksum.ts'
 import { Commands } from './commands.ts'
-import { EvpAead, proven } from './evp.ts'
+import { EvpAead } from './evp.ts'
 import { Inbound } from './inbound.ts'
 import { PacketLoop } from './loop.ts'
 import type { EngineFacts, EngineOptions, Order, Report, Switch } from './orders.ts'
+import { Outbound } from './outbound.ts'
 import { UdpPorts } from './ports.ts'
-import type { Segments } from './segment.ts'
+import { PROOF_ROOM, proven } from './proven.ts'
+import { SEGMENTER_ROOM, Segmenter } from './segment.ts'
+import { summedMemory } from './simd-sum.ts'
 
 const megabyte = 1 << 20
 const arenaSize = 24 * megabyte
 const tunSlots = 16
 const udpSlots = 16
 const batchLimit = 4096
-const segmentMemory = 2 * megabyte
+const batchBytes = 65_536
+/** Where packets are sealed and opened to. */
+const areaSize = megabyte / 2
 const scratchSize = 68_000
 const socketBuffer = 7 * megabyte
 
@@ -51,6 +59,7 @@ function open(options: EngineOptions, libc: Libc) {
     tso: on('tso'),
     uso: on('uso'),
     slots: tunSlots,
+    batchBytes,
   })
   const common = {
     gso: on('gso'),
@@ -66,27 +75,37 @@ function open(options: EngineOptions, libc: Libc) {
   return { tun, udp, coalesces: on('coalesce') && tun.offloads.vnetHeader, openssl: on('openssl') }
 }
 
-/** OpenSSL's AEAD where this Node has it and it gives the known answer. */
-function fastAead(arena: Arena): Aead | undefined {
-  try {
-    const aead = new EvpAead({
-      arena,
-      context: (scratch, keyAt, direction) => new EvpContext(arena, scratch, keyAt, direction),
-    })
-    return proven(aead, arena.bytes, arena.take(64)) ? aead : undefined
-  } catch {
-    return undefined
-  }
+type Made = readonly [EngineFacts['aead'], Aead]
+
+/** The fastest AEAD that this Node has and that gives the known answer. */
+function chooseAead(arena: Arena, portable: Aead, openssl: boolean): Made {
+  const room = arena.take(PROOF_ROOM)
+  const primitives = openssl ? opensslPrimitives(arena) : undefined
+  const context = (scratch: number, keyAt: number, direction: 'seal' | 'open'): EvpContext =>
+    new EvpContext(arena, scratch, keyAt, direction)
+  const candidates: readonly (Made | undefined)[] = [
+    primitives && ['openssl', new ComposedAead({ arena, primitives })],
+    openssl ? ['evp', new EvpAead({ arena, context })] : undefined,
+  ]
+  return candidates.find((made) => made && proven(made[1], arena.bytes, room)) ?? ['libsodium', portable]
+}
+
+/** Memory whose sums are fast where this engine has SIMD. */
+function makeMemory(): { readonly arena: Arena; readonly memory: Memory } {
+  const summed = summedMemory(arenaSize)
+  const arena = makeArena(arenaSize, summed?.buffer)
+  const { bytes, view } = arena
+  return { arena, memory: { bytes, view, sum: summed?.sum ?? plainSum(view) } }
 }
 
 async function compose({ options, wake }: WorkerInput, port: MessagePort) {
-  const arena = makeArena(arenaSize)
+  const { arena, memory } = makeMemory()
   const libc = new Libc(arena)
   const { tun, udp, coalesces, openssl } = open(options, libc)
   const { crypto, aead: portable } = await loadSodium()
-  const fast = openssl ? fastAead(arena) : undefined
+  const [aeadName, aead] = chooseAead(arena, portable, openssl)
   const device = new Device(
-    { crypto, aead: fast ?? portable, random: { bytes }, wall: () => instant(Date.now()) },
+    { crypto, aead, random: { bytes }, wall: () => instant(Date.now()) },
     { scratch: { memory: arena.bytes, offset: arena.take(scratchSize), length: scratchSize } },
   )
   const woken = arena.take(8)
@@ -95,41 +114,49 @@ async function compose({ options, wake }: WorkerInput, port: MessagePort) {
     return receiveMessageOnPort(port)?.message
   }
   const report = (what: Report): void => port.postMessage(what)
-  const commands = new Commands({ device, tun, udp, next, report, malformed: () => loop.malformed })
+  const commands = new Commands({
+    device,
+    tun,
+    udp,
+    next,
+    report,
+    malformed: () => outbound.malformed + inbound.malformed,
+  })
+  const area = () => ({ at: arena.take(areaSize), length: areaSize })
+  const { vnetHeader, uso } = tun.offloads
+  const inbound = new Inbound(
+    { memory, tun },
+    {
+      limit: batchLimit,
+      pieces: coalesces ? maxPieces : 1,
+      udp: uso,
+      completes: vnetHeader,
+      area: area(),
+    },
+  )
+  const segmenter = new Segmenter(memory, { scratch: arena.take(SEGMENTER_ROOM) })
+  const outbound = new Outbound({ memory, device, segmenter, udp }, { area: area(), vnetHeader })
   const loop = new PacketLoop({
-    memory: arena,
+    memory,
     device,
     tun,
     udp,
     reactor: new Reactor(libc),
-    inbound: new Inbound({ memory: arena, tun }, { limit: batchLimit, pieces: coalesces ? maxPieces : 1 }),
+    inbound,
+    outbound,
     endpoints: new EndpointTable(),
-    segments: segmentsIn(arena),
     boot: () => millis(libc.bootTime()),
     orders: { fd: wake, take: (now) => commands.take(now) },
   })
   const facts: EngineFacts = {
     interface: tun.name,
-    aead: fast === undefined ? 'libsodium' : 'openssl',
+    aead: aeadName,
     tso: tun.offloads.tso,
     uso: tun.offloads.uso,
     gso: udp.sockets[0]?.gso ?? false,
     ipv6: (udp.sockets[1]?.fd ?? -1) >= 0,
   }
   return { loop, facts, report }
-}
-
-function segmentsIn(arena: Arena): Segments {
-  const next = arena.take(segmentMemory)
-  return {
-    count: 0,
-    next,
-    end: next + segmentMemory,
-    before: HEADROOM,
-    after: TAILROOM + 1,
-    at: new Uint32Array(batchLimit),
-    length: new Uint32Array(batchLimit),
-  }
 }
 
 async function run(input: WorkerInput, port: MessagePort): Promise<void> {

@@ -1,8 +1,13 @@
 /**
  * Cryptokey routing (paper 2): a path-compressed trie per address family from prefix to owner. Lookups read the
- * address where it lies and allocate nothing; the longest prefix wins; a prefix has one owner, the last.
+ * address where it lies and allocate nothing; the longest prefix wins; a prefix has one owner, the last. Answers
+ * for IPv4 are remembered in a small table until a prefix changes.
  */
 import type { AllowedIp } from './change.ts'
+import { readU32 } from './messages.ts'
+
+/** A power of two. */
+const REMEMBERED = 256
 
 interface Node<Owner> {
   readonly address: Uint8Array
@@ -16,8 +21,11 @@ interface Node<Owner> {
 export class AllowedIps<Owner> {
   #v4: Node<Owner> | undefined
   #v6: Node<Owner> | undefined
+  readonly #addresses = new Uint32Array(REMEMBERED)
+  readonly #owners: (Owner | undefined)[] = new Array(REMEMBERED).fill(undefined)
 
   set(prefix: AllowedIp, owner: Owner): void {
+    this.#owners.fill(undefined)
     const leaf = { ...masked(prefix), owner, zero: undefined, one: undefined }
     if (prefix.address.length === 4) this.#v4 = withLeaf(this.#v4, leaf)
     else this.#v6 = withLeaf(this.#v6, leaf)
@@ -25,18 +33,28 @@ export class AllowedIps<Owner> {
 
   /** Takes one prefix away, if `owner` has it. */
   remove(prefix: AllowedIp, owner: Owner): void {
+    this.#owners.fill(undefined)
     const target = masked(prefix)
     if (prefix.address.length === 4) this.#v4 = without(this.#v4, target, owner)
     else this.#v6 = without(this.#v6, target, owner)
   }
 
   removeOwner(owner: Owner): void {
+    this.#owners.fill(undefined)
     this.#v4 = withoutOwner(this.#v4, owner)
     this.#v6 = withoutOwner(this.#v6, owner)
   }
 
   lookupV4(memory: Uint8Array, at: number): Owner | undefined {
-    return lookup(this.#v4, memory, at)
+    const address = readU32(memory, at)
+    // The octets that differ inside of one environment are the last ones, which are highest here.
+    const slot = ((address >>> 24) ^ (address >>> 16)) & (REMEMBERED - 1)
+    const known = this.#owners[slot]
+    if (known !== undefined && this.#addresses[slot] === address) return known
+    const owner = lookup(this.#v4, memory, at)
+    this.#addresses[slot] = address
+    this.#owners[slot] = owner
+    return owner
   }
 
   lookupV6(memory: Uint8Array, at: number): Owner | undefined {

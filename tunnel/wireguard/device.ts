@@ -1,29 +1,21 @@
 /**
  * One WireGuard interface without sockets, clocks or threads: packets, datagrams and `now` go in; packets,
- * datagrams and the next deadline come out. Transport packets are sealed and opened in place in the driver's
- * memory and cost no allocation. Silent towards whoever is not authenticated.
+ * datagrams and the next deadline come out. Transport packets are sealed and opened in the driver's memory and
+ * cost no allocation. Silent towards whoever is not authenticated.
  * It owns neither the TUN device nor UDP, and does not fragment.
  */
 import { sameBytes } from '../../model/bytes.ts'
 import type { Random } from '../../model/ports.ts'
 import { type Instant, type Millis, millis } from '../../model/time.ts'
-import type { Aead } from './aead.ts'
+import { AEAD_AFTER, AEAD_BEFORE, type Aead } from './aead.ts'
 import type { DeviceChange, DeviceStatus, PeerChange } from './change.ts'
-import { MAX_JITTER, REJECT_AFTER_MESSAGES } from './constants.ts'
+import { MAX_JITTER } from './constants.ts'
 import type { Crypto } from './crypto.ts'
 import { type Drops, noDrops } from './drops.ts'
 import type { Endpoint } from './endpoint.ts'
 import { Handshakes } from './handshakes.ts'
 import { claimedLength, versionOf } from './inner.ts'
-import {
-  INITIATION_LENGTH,
-  KEEPALIVE_LENGTH,
-  readCounter,
-  readU32,
-  TRANSPORT,
-  TRANSPORT_HEADER,
-  writeTransportHeader,
-} from './messages.ts'
+import { INITIATION_LENGTH, KEEPALIVE_LENGTH, readU32, TRANSPORT, TRANSPORT_HEADER } from './messages.ts'
 import { Peer } from './peer.ts'
 import { Roster } from './roster.ts'
 import type { Session } from './session.ts'
@@ -31,10 +23,10 @@ import { Tai64n } from './tai64n.ts'
 import { PeerTimers } from './timers.ts'
 import { Upkeep } from './upkeep.ts'
 
-/** Bytes that must be free in front of an inner packet given to `send`. */
-export const HEADROOM = 16
-/** Bytes that must be free after it: padding and tag. */
-export const TAILROOM = 15 + 16
+/** Bytes that must be free in front of an inner packet given to `send`, and in front of where it is sealed to. */
+export const HEADROOM = AEAD_BEFORE
+/** Bytes that must be free after it: padding, and what sealing leaves behind. */
+export const TAILROOM = 15 + AEAD_AFTER
 /** The least length of `scratch`: the largest inner packet with its room. */
 export const SCRATCH_LENGTH = 65_535 + HEADROOM + TAILROOM
 
@@ -80,7 +72,7 @@ export interface Sealed {
   readonly to: Endpoint
 }
 
-/** Reused by every call. `mark` is the first reserved byte of the header; 0 unless the peer has marks. */
+/** Reused by every call. `mark` is the first reserved byte of the header, which anyone on the way could change. */
 export interface Packet {
   readonly offset: number
   readonly length: number
@@ -108,6 +100,7 @@ export class Device {
   readonly #roster = new Roster()
   readonly #handshakes: Handshakes
   readonly #upkeep: Upkeep
+  #recent: Session<Peer> | undefined
   #last = Number.NEGATIVE_INFINITY
   #skew = 0
 
@@ -157,13 +150,21 @@ export class Device {
     return { privateKey: self?.privateKey, publicKey: self?.publicKey, peers: this.#roster.status() }
   }
 
+  /** Whether the peer that an inner packet is for understands marks. */
+  takesMarks(memory: Uint8Array, offset: number, length: number): boolean {
+    const version = versionOf(memory, offset, length)
+    return version !== 0 && this.#roster.destination(memory, offset, version)?.marks === true
+  }
+
   /**
-   * An inner IPv4 or IPv6 packet at `offset`, with HEADROOM before and TAILROOM after it. `mark` becomes the
-   * first reserved byte of the header.
+   * An inner IPv4 or IPv6 packet at `offset`; its sealed bytes go to `into`, the same place or one that does not
+   * overlap. Both have HEADROOM before and TAILROOM after them; of `offset`'s, sealing to another place changes
+   * only padding and the first half of HEADROOM. `mark` becomes the first reserved byte of the header.
    */
-  send(memory: Uint8Array, offset: number, length: number, now: Millis, mark = 0): SendResult {
+  send(memory: Uint8Array, offset: number, length: number, now: Millis, mark = 0, into = offset): SendResult {
     const at = this.#tick(now)
-    const roomy = offset >= HEADROOM && offset + length + TAILROOM <= memory.length
+    const roomy =
+      Math.min(offset, into) >= HEADROOM && Math.max(offset, into) + length + TAILROOM <= memory.length
     const version = roomy ? versionOf(memory, offset, length) : 0
     if (version === 0) return this.#drop('malformed', 'malformed')
     const peer = this.#roster.destination(memory, offset, version)
@@ -176,16 +177,26 @@ export class Device {
       this.#upkeep.initiate(peer, at)
       return 'queued'
     }
-    this.#seal(this.#sealed, session, memory, offset, length, at, mark)
+    this.#seal(this.#sealed, session, memory, offset, length, into, at, mark)
     return 'sealed'
   }
 
-  /** A datagram from `from`. */
-  receive(memory: Uint8Array, offset: number, length: number, from: Endpoint, now: Millis): ReceiveResult {
+  /**
+   * A datagram from `from`. Its packet is opened to `into`: where it lies, or a place with HEADROOM before and
+   * TAILROOM after it that does not overlap; the first half of HEADROOM in front of the sealed bytes is used.
+   */
+  receive(
+    memory: Uint8Array,
+    offset: number,
+    length: number,
+    from: Endpoint,
+    now: Millis,
+    into = offset + TRANSPORT_HEADER,
+  ): ReceiveResult {
     const at = this.#tick(now)
     if (offset < 0 || offset + length > memory.length || length < KEEPALIVE_LENGTH)
       return this.#drop('malformed', 'nothing')
-    if (memory[offset] === TRANSPORT) return this.#receiveTransport(memory, offset, length, from, at)
+    if (memory[offset] === TRANSPORT) return this.#receiveTransport(memory, offset, length, from, at, into)
     if (length > INITIATION_LENGTH) return this.#drop('malformed', 'nothing')
     this.#upkeep.receive(memory.slice(offset, offset + length), from, at)
     return 'nothing'
@@ -207,7 +218,7 @@ export class Device {
     const at = this.#tick(now)
     const { memory, offset } = this.#options.scratch
     const message = this.#upkeep.outbox.shift()
-    if (message === undefined) return this.#nextReleased(memory, offset + TRANSPORT_HEADER, at)
+    if (message === undefined) return this.#nextReleased(memory, offset + HEADROOM, at)
     memory.set(message.bytes, offset)
     this.#transmit.offset = offset
     this.#transmit.length = message.bytes.length
@@ -273,25 +284,24 @@ export class Device {
     this.#upkeep.forget(peer)
   }
 
-  /** Seals in place; `length` 0 makes a keepalive. */
+  /** `length` 0 makes a keepalive. */
   #seal(
-    into: Writable<Sealed>,
+    sealed: Writable<Sealed>,
     session: Session<Peer>,
     memory: Uint8Array,
     offset: number,
     length: number,
+    into: number,
     now: number,
     mark: number,
   ): void {
     const peer = session.owner
     const padded = this.#pad(memory, offset, length)
-    const counter = session.counter++
-    writeTransportHeader(memory, offset - TRANSPORT_HEADER, session.remoteIndex, counter, mark)
-    session.sendKey.seal(memory, offset, padded, counter)
-    into.offset = offset - TRANSPORT_HEADER
-    into.length = padded + KEEPALIVE_LENGTH
-    into.to = peer.endpoint ?? nowhere
-    peer.sentBytes += into.length
+    session.seal(memory, offset, padded, into, mark)
+    sealed.offset = into - TRANSPORT_HEADER
+    sealed.length = padded + KEEPALIVE_LENGTH
+    sealed.to = peer.endpoint ?? nowhere
+    peer.sentBytes += sealed.length
     peer.keepaliveWanted = false
     peer.timers.authenticatedSent(now)
     if (length > 0) peer.timers.dataSent(now)
@@ -313,9 +323,10 @@ export class Device {
     length: number,
     from: Endpoint,
     now: number,
+    into: number,
   ): ReceiveResult {
-    const session = this.#handshakes.sessions.get(readU32(memory, offset + 4))
-    const reason = this.#refusal(session, memory, offset, length, now)
+    const session = this.#session(readU32(memory, offset + 4))
+    const reason = session?.open(memory, offset, length, into, now)
     if (reason !== undefined || session === undefined) return this.#drop(reason ?? 'unknownIndex', 'nothing')
     const peer = session.owner
     this.#upkeep.authenticated(peer, from, length, now)
@@ -325,38 +336,28 @@ export class Device {
     }
     if (peer.current?.wantsRenewalOnReceive(now) === true) this.#upkeep.initiate(peer, now)
     const plain = length - KEEPALIVE_LENGTH
-    return plain === 0 ? 'nothing' : this.#deliver(peer, memory, offset, plain, now)
+    if (plain === 0) return 'nothing'
+    this.#packet.mark = memory[offset + 1] ?? 0
+    return this.#deliver(peer, memory, into, plain, now)
   }
 
-  /** Authenticates and opens a transport message; says why it does not count. */
-  #refusal(
-    session: Session<Peer> | undefined,
-    memory: Uint8Array,
-    offset: number,
-    length: number,
-    now: number,
-  ): keyof Drops | undefined {
-    if (session === undefined) return 'unknownIndex'
-    if (memory[offset + 2] !== 0 || memory[offset + 3] !== 0) return 'reserved'
-    if (memory[offset + 1] !== 0 && !session.owner.marks) return 'reserved'
-    const counter = readCounter(memory, offset)
-    if (!session.mayReceive(now) || counter >= REJECT_AFTER_MESSAGES) return 'expired'
-    const sealed = offset + TRANSPORT_HEADER
-    if (!session.receiveKey.open(memory, sealed, length - TRANSPORT_HEADER, counter)) return 'unauthenticated'
-    return session.window.accept(counter) ? undefined : 'replayed'
+  /** Most packets are for the same session as the one before. */
+  #session(index: number): Session<Peer> | undefined {
+    const recent = this.#recent
+    if (recent?.localIndex === index && !recent.closed) return recent
+    this.#recent = this.#handshakes.sessions.get(index)
+    return this.#recent
   }
 
-  #deliver(peer: Peer, memory: Uint8Array, offset: number, plain: number, now: number): ReceiveResult {
+  #deliver(peer: Peer, memory: Uint8Array, at: number, plain: number, now: number): ReceiveResult {
     peer.timers.dataReceived(now)
     this.#upkeep.wake(peer)
-    const at = offset + TRANSPORT_HEADER
     const version = versionOf(memory, at, plain)
     const length = version === 0 ? 0 : claimedLength(memory, at, plain, version)
     if (version === 0 || length === 0) return this.#drop('innerMalformed', 'nothing')
     if (this.#roster.source(memory, at, version) !== peer) return this.#drop('innerSource', 'nothing')
     this.#packet.offset = at
     this.#packet.length = length
-    this.#packet.mark = memory[offset + 1] ?? 0
     return 'packet'
   }
 
@@ -367,7 +368,8 @@ export class Device {
         const packet = peer.dequeue()
         if (packet !== undefined && packet.mark !== 0 && !peer.marks) continue
         if (packet !== undefined) memory.set(packet.bytes, offset)
-        this.#seal(this.#transmit, session, memory, offset, packet?.bytes.length ?? 0, now, packet?.mark ?? 0)
+        const length = packet?.bytes.length ?? 0
+        this.#seal(this.#transmit, session, memory, offset, length, offset, now, packet?.mark ?? 0)
         return this.#transmit
       }
       this.#upkeep.passOver()

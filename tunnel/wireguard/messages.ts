@@ -12,6 +12,11 @@ export const INITIATION_LENGTH = 148
 export const RESPONSE_LENGTH = 92
 export const COOKIE_REPLY_LENGTH = 64
 export const TRANSPORT_HEADER = 16
+/**
+ * The first reserved byte of a transport header. It is 0 towards everybody but peers that know marks; 1 says that
+ * the transport checksum of the inner packet holds the sum of its pseudo header only, for the receiver to complete.
+ */
+export const MARK_CHECKSUM = 1
 /** An empty transport message: header and tag. */
 export const KEEPALIVE_LENGTH = 32
 

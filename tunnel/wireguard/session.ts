@@ -10,6 +10,8 @@ import {
   REKEY_AFTER_TIME,
   REKEY_ON_RECEIVE_AFTER,
 } from './constants.ts'
+import type { Drops } from './drops.ts'
+import { MARK_CHECKSUM, readCounter, TRANSPORT_HEADER, writeTransportHeader } from './messages.ts'
 import type { TransportKeys } from './noise.ts'
 import { ReplayWindow } from './replay.ts'
 
@@ -35,6 +37,7 @@ export class Session<Owner> {
   counter = 0
   /** False once our own static key has changed: it may still receive. */
   sendable = true
+  closed = false
 
   constructor(aead: Aead, keys: TransportKeys, facts: SessionFacts<Owner>) {
     this.owner = facts.owner
@@ -46,6 +49,32 @@ export class Session<Owner> {
     this.receiveKey = aead.prepare(keys.receive)
     keys.send.fill(0)
     keys.receive.fill(0)
+  }
+
+  /** Seals with the next counter; the message begins a TRANSPORT_HEADER before `into`. */
+  seal(memory: Uint8Array, offset: number, length: number, into: number, mark: number): void {
+    const counter = this.counter++
+    this.sendKey.seal(memory, offset, length, into, counter)
+    // After sealing, which uses the bytes in front of the text.
+    writeTransportHeader(memory, into - TRANSPORT_HEADER, this.remoteIndex, counter, mark)
+  }
+
+  /** Authenticates and opens the message at `offset`; says why it does not count. */
+  open(
+    memory: Uint8Array,
+    offset: number,
+    length: number,
+    into: number,
+    now: number,
+  ): keyof Drops | undefined {
+    if (memory[offset + 2] !== 0 || memory[offset + 3] !== 0) return 'reserved'
+    if ((memory[offset + 1] ?? 0) > MARK_CHECKSUM) return 'reserved'
+    const counter = readCounter(memory, offset)
+    if (!this.mayReceive(now) || counter >= REJECT_AFTER_MESSAGES) return 'expired'
+    const sealed = offset + TRANSPORT_HEADER
+    if (!this.receiveKey.open(memory, sealed, length - TRANSPORT_HEADER, into, counter))
+      return 'unauthenticated'
+    return this.window.accept(counter) ? undefined : 'replayed'
   }
 
   maySend(now: number): boolean {
@@ -69,6 +98,7 @@ export class Session<Owner> {
   }
 
   close(): void {
+    this.closed = true
     this.sendKey.close()
     this.receiveKey.close()
   }

@@ -74,22 +74,22 @@ class SodiumKey implements AeadKey {
     this.#key = key.slice()
   }
 
-  seal(memory: Uint8Array, offset: number, length: number, counter: number): void {
-    const plain = memory.subarray(offset, offset + length)
+  seal(memory: Uint8Array, from: number, length: number, to: number, counter: number): void {
+    const plain = memory.subarray(from, from + length)
     memory.set(
       sodium.crypto_aead_chacha20poly1305_ietf_encrypt(plain, nothing, null, nonceOf(counter), this.#key),
-      offset,
+      to,
     )
   }
 
-  open(memory: Uint8Array, offset: number, length: number, counter: number): boolean {
+  open(memory: Uint8Array, from: number, length: number, to: number, counter: number): boolean {
     if (length < TAG_LENGTH) return false
-    const sealed = memory.subarray(offset, offset + length)
+    const sealed = memory.subarray(from, from + length)
     const plain = attempt(() =>
       sodium.crypto_aead_chacha20poly1305_ietf_decrypt(null, sealed, nothing, nonceOf(counter), this.#key),
     )
     if (plain === undefined) return false
-    memory.set(plain, offset)
+    memory.set(plain, to)
     return true
   }
 

@@ -166,7 +166,7 @@ function listenAt(path: string): number {
 
 test('WG_TUN_FD and WG_UAPI_FD: descriptors that somebody else made', needsRoot, async (t) => {
   const name = `dt${process.pid}f`
-  const options = { name, persistent: false, tso: true, uso: true, slots: 1 }
+  const options = { name, persistent: false, tso: true, uso: true, slots: 1, batchBytes: 65_536 }
   const device = new TunDevice(libc, options)
   const path = join(folder, 'given.sock')
   const listening = listenAt(path)

@@ -81,7 +81,7 @@ test('the transcript of an independent implementation', async (t) => {
   memory.set(field('packet'), 16)
   writeTransportHeader(memory, 0, golden.responderIndex, 0, 0)
   const padded = Math.ceil(field('packet').length / 16) * 16
-  primitives.aead.prepare(keys?.send ?? new Uint8Array(32)).seal(memory, 16, padded, 0)
+  primitives.aead.prepare(keys?.send ?? new Uint8Array(32)).seal(memory, 16, padded, 16, 0)
   t.equal(hex(memory.subarray(0, 32 + padded)), golden.transport)
 })
 
