@@ -128,7 +128,10 @@ export class MessageTable {
     arena.u32[(message + 24) >> 2] = this.#pieces - this.#firstPiece
     const control = this.#controls + this.count * controlRoom
     if (segment > 0) {
-      arena.u32.set([16 + 2, 0, solUdp, udpSegment], control >> 2)
+      arena.u32[control >> 2] = 16 + 2
+      arena.u32[(control >> 2) + 1] = 0
+      arena.u32[(control >> 2) + 2] = solUdp
+      arena.u32[(control >> 2) + 3] = udpSegment
       arena.view.setUint16(control + 16, segment, true)
       arena.point(message + 32, control, 24)
     }

@@ -109,27 +109,34 @@ class ComposedKey implements AeadKey {
     return true
   }
 
-  /** Padding and lengths take the place of the tag and of what follows it, for as long as the sum is made. */
+  /**
+   * Padding and lengths take the place of the tag and of what follows it, for as long as the sum is made. Signed
+   * words, because V8 boxes what exceeds 31 bits.
+   */
   #verify(from: number, length: number, keyAt: number): boolean {
     const { view } = this.#arena
     const tag = from + length
-    const [t0, t1] = [view.getUint32(tag, true), view.getUint32(tag + 4, true)]
-    const [t2, t3] = [view.getUint32(tag + 8, true), view.getUint32(tag + 12, true)]
+    const t0 = view.getInt32(tag, true)
+    const t1 = view.getInt32(tag + 4, true)
+    const t2 = view.getInt32(tag + 8, true)
+    const t3 = view.getInt32(tag + 12, true)
     const behind = tag + TAG_LENGTH
-    const [b0, b1] = [view.getUint32(behind, true), view.getUint32(behind + 4, true)]
-    const [b2, b3] = [view.getUint32(behind + 8, true), view.getUint32(behind + 12, true)]
+    const b0 = view.getInt32(behind, true)
+    const b1 = view.getInt32(behind + 4, true)
+    const b2 = view.getInt32(behind + 8, true)
+    const b3 = view.getInt32(behind + 12, true)
     const made = this.#desk.at + part.tag
     this.#primitives.poly1305(from, this.#putLengths(from, length), keyAt, made)
-    view.setUint32(behind, b0, true)
-    view.setUint32(behind + 4, b1, true)
-    view.setUint32(behind + 8, b2, true)
-    view.setUint32(behind + 12, b3, true)
+    view.setInt32(behind, b0, true)
+    view.setInt32(behind + 4, b1, true)
+    view.setInt32(behind + 8, b2, true)
+    view.setInt32(behind + 12, b3, true)
     // All four words are looked at, whatever the first ones say.
     return (
-      ((view.getUint32(made, true) ^ t0) |
-        (view.getUint32(made + 4, true) ^ t1) |
-        (view.getUint32(made + 8, true) ^ t2) |
-        (view.getUint32(made + 12, true) ^ t3)) ===
+      ((view.getInt32(made, true) ^ t0) |
+        (view.getInt32(made + 4, true) ^ t1) |
+        (view.getInt32(made + 8, true) ^ t2) |
+        (view.getInt32(made + 12, true) ^ t3)) ===
       0
     )
   }

@@ -219,7 +219,7 @@ export class Coalescer {
     const { view } = this.#memory
     if (!run.v4)
       return (
-        view.getUint32(run.at) === view.getUint32(at) && view.getUint16(run.at + 6) === view.getUint16(at + 6)
+        view.getInt32(run.at) === view.getInt32(at) && view.getUint16(run.at + 6) === view.getUint16(at + 6)
       )
     const flags = view.getUint16(at + 6)
     const counted = view.getUint16(at + 4) === ((view.getUint16(run.at + 4) + run.pieces) & 0xffff)
@@ -234,10 +234,11 @@ export class Coalescer {
   /** And of the TCP header: everything but sequence, PSH, FIN and checksum. */
   #sameTcp(run: Run, at: number): boolean {
     const { view } = this.#memory
-    const [one, other] = [run.at + run.transport, at + run.transport]
+    const one = run.at + run.transport
+    const other = at + run.transport
     const ends = flag.psh | flag.fin
     return (
-      view.getUint32(one + 8) === view.getUint32(other + 8) &&
+      view.getInt32(one + 8) === view.getInt32(other + 8) &&
       (view.getUint16(one + 12) | ends) === (view.getUint16(other + 12) | ends) &&
       view.getUint16(one + 14) === view.getUint16(other + 14) &&
       view.getUint16(one + 18) === view.getUint16(other + 18) &&
@@ -249,7 +250,7 @@ export class Coalescer {
   #sameWords(one: number, other: number, from: number, to: number): boolean {
     const { view } = this.#memory
     for (let offset = from; offset < to; offset += 4) {
-      if (view.getUint32(one + offset) !== view.getUint32(other + offset)) return false
+      if (view.getInt32(one + offset) !== view.getInt32(other + offset)) return false
     }
     return true
   }

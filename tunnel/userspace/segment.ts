@@ -201,6 +201,6 @@ export class Segmenter {
 /** For a few words, which are faster this way; the rest byte by byte. */
 function copyWords(view: DataView, from: number, to: number, length: number): void {
   const words = length & ~3
-  for (let at = 0; at < words; at += 4) view.setUint32(to + at, view.getUint32(from + at))
+  for (let at = 0; at < words; at += 4) view.setInt32(to + at, view.getInt32(from + at))
   for (let at = words; at < length; at++) view.setUint8(to + at, view.getUint8(from + at))
 }

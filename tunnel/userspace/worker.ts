@@ -145,7 +145,8 @@ async function compose({ options, wake }: WorkerInput, port: MessagePort) {
     inbound,
     outbound,
     endpoints: new EndpointTable(),
-    boot: () => millis(libc.bootTime()),
+    // Whole milliseconds are small integers for the first 24 days; fractions would be boxed for each packet.
+    boot: () => millis(Math.floor(libc.bootTime())),
     orders: { fd: wake, take: (now) => commands.take(now) },
   })
   const facts: EngineFacts = {
