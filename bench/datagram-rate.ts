@@ -1,0 +1,110 @@
+/**
+ * Datagrams through a pair: what arrives when the sender knows no limit, and the highest rate that arrives whole
+ * (less than one in a thousand lost), found by halving the interval. Sender and counter are `datagrams.ts`.
+ */
+import type { ChildProcess } from 'node:child_process'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { node, root } from '../lab/layout.ts'
+import type { NetnsWorld } from '../test/support/netns.ts'
+import type { Counted, CountOrder, SendOrder, Sent } from './datagrams.ts'
+import type { Pair } from './tunnel-pair.ts'
+
+export interface Trial {
+  /** Datagrams per second that were sent, and that arrived. */
+  readonly offered: number
+  readonly arrived: number
+  /** Of what was sent, 0 to 1. */
+  readonly lost: number
+}
+
+const tolerated = 0.001
+/** The interval is halved so often: 1/64 of what goes without limit. */
+const steps = 6
+const port = 9
+const program = join(root, 'bench', 'datagrams.ts')
+let runs = 0
+
+/** A program that answers each line with a line. */
+class Liner {
+  readonly #child: ChildProcess
+  readonly #lines: AsyncIterator<string>
+
+  constructor(child: ChildProcess) {
+    this.#child = child
+    if (child.stdout === null) throw new TypeError('no output')
+    this.#lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+    child.stderr?.resume()
+  }
+
+  say(order: SendOrder | CountOrder): void {
+    this.#child.stdin?.write(`${JSON.stringify(order)}\n`)
+  }
+
+  async next<T>(): Promise<T> {
+    const { value, done } = await this.#lines.next()
+    if (done === true) throw new Error('a program of the datagram measurement ended')
+    return JSON.parse(value) as T
+  }
+
+  close(): void {
+    this.#child.kill('SIGKILL')
+  }
+}
+
+export class DatagramRate {
+  readonly #sender: Liner
+  readonly #counter: Liner
+
+  constructor(world: NetnsWorld, { one, two, target }: Pair) {
+    this.#counter = new Liner(world.spawn(two, [node, program, 'count', String(port)]))
+    this.#sender = new Liner(world.spawn(one, [node, program, 'send', target, String(port)]))
+  }
+
+  /** `rate` 0: without limit. */
+  async trial(rate: number, size: number, millis: number): Promise<Trial> {
+    const run = ++runs
+    this.#counter.say({ run, patience: millis + 2000 })
+    await this.#counter.next()
+    this.#sender.say({ run, rate, millis, size })
+    const sent = await this.#sender.next<Sent>()
+    const { counted, millis: took } = await this.#counter.next<Counted>()
+    return {
+      offered: (sent.sent / sent.millis) * 1000,
+      arrived: counted === 0 ? 0 : (counted / took) * 1000,
+      lost: 1 - counted / Math.max(1, sent.sent),
+    }
+  }
+
+  /** The highest rate that arrives whole, between nothing and `most`. */
+  async lossless(size: number, millis: number, most: number): Promise<number> {
+    let [low, high, best] = [0, most, 0]
+    for (let step = 0; step < steps; step++) {
+      const rate = step === 0 && low === 0 ? high : (low + high) / 2
+      const trial = await this.#passing(rate, size, millis)
+      if (trial === undefined) high = rate
+      else {
+        best = Math.max(best, trial.offered)
+        low = rate
+        // The sender has no more to give.
+        if (rate === most || trial.offered < rate * 0.95) break
+      }
+    }
+    return best
+  }
+
+  /** A rate has two tries: a single hiccup of the machine is not the tunnel's. */
+  async #passing(rate: number, size: number, millis: number): Promise<Trial | undefined> {
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const trial = await this.trial(rate, size, millis)
+      if (trial.lost < tolerated) return trial
+      if (trial.lost > 0.05) return undefined
+    }
+    return undefined
+  }
+
+  close(): void {
+    this.#sender.close()
+    this.#counter.close()
+  }
+}
