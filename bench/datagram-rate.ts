@@ -1,6 +1,6 @@
 /**
  * Datagrams through a pair: what arrives when the sender knows no limit, and the highest rate that arrives whole
- * (less than one in a thousand lost), found by halving the interval. Sender and counter are `datagrams.ts`.
+ * (less than one in a thousand lost), found by halving. Sender and counter are `datagrams.ts`.
  */
 import type { ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
@@ -19,8 +19,10 @@ export interface Trial {
 }
 
 const tolerated = 0.001
-/** The interval is halved so often: 1/64 of what goes without limit. */
-const steps = 6
+/** How often an interval of one octave is halved: to 1/32 of the rate. */
+const steps = 5
+/** The search for an octave begins at what goes without limit and ends so many below. */
+const octaves = 8
 const port = 9
 const program = join(root, 'bench', 'datagrams.ts')
 let runs = 0
@@ -76,18 +78,24 @@ export class DatagramRate {
     }
   }
 
-  /** The highest rate that arrives whole, between nothing and `most`. */
+  /** The highest rate that arrives whole, of those that are not above `most`; 0 when none does. */
   async lossless(size: number, millis: number, most: number): Promise<number> {
-    let [low, high, best] = [0, most, 0]
+    let [low, high, best] = [most, most, 0]
+    for (let octave = 0; octave <= octaves; octave++) {
+      const trial = await this.#passing(low, size, millis)
+      best = trial?.offered ?? 0
+      if (trial !== undefined) break
+      high = low
+      low /= 2
+    }
+    if (best === 0 || low === most) return best
     for (let step = 0; step < steps; step++) {
-      const rate = step === 0 && low === 0 ? high : (low + high) / 2
+      const rate = (low + high) / 2
       const trial = await this.#passing(rate, size, millis)
       if (trial === undefined) high = rate
       else {
-        best = Math.max(best, trial.offered)
         low = rate
-        // The sender has no more to give.
-        if (rate === most || trial.offered < rate * 0.95) break
+        best = Math.max(best, trial.offered)
       }
     }
     return best

@@ -90,14 +90,16 @@ function flood(send: (count: number) => number, until: number): number {
 /** What is late by more than two ticks is not made up for: a burst would overflow queues that the rate does not. */
 function paced(send: (count: number) => number, start: number, millis: number, perMilli: number): number {
   const most = Math.max(2, Math.ceil(perMilli * tick * 2))
-  let sent = 0
-  let due = 0
-  let last = start
+  let [sent, due, last] = [0, 0, start]
   for (let now = start; now - start < millis; now = performance.now()) {
     due = Math.min(most, due + (now - last) * perMilli)
     last = now
-    for (; due >= 1; due -= Math.min(batch, Math.floor(due))) sent += send(Math.min(batch, Math.floor(due)))
-    pause(tick)
+    if (due < Math.max(1, (most * 2) / 5)) pause(tick)
+    else {
+      const count = Math.min(batch, Math.floor(due))
+      sent += send(count)
+      due -= count
+    }
   }
   return sent
 }
