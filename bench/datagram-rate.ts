@@ -2,15 +2,15 @@
  * Datagrams through a pair: what arrives when the sender knows no limit, and the highest rate that arrives whole
  * (less than one in a thousand lost), found by halving. Sender and counter are `datagrams.ts`.
  */
-import type { ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { node, root } from '../lab/layout.ts'
 import type { NetnsWorld } from '../test/support/netns.ts'
 import type { Counted, CountOrder, SendOrder, Sent } from './datagrams.ts'
+import { LineProgram } from './line-program.ts'
 import type { Pair } from './tunnel-pair.ts'
 
 export interface Trial {
+  readonly counted: number
   /** Datagrams per second that were sent, and that arrived. */
   readonly offered: number
   readonly arrived: number
@@ -27,51 +27,25 @@ const port = 9
 const program = join(root, 'bench', 'datagrams.ts')
 let runs = 0
 
-/** A program that answers each line with a line. */
-class Liner {
-  readonly #child: ChildProcess
-  readonly #lines: AsyncIterator<string>
-
-  constructor(child: ChildProcess) {
-    this.#child = child
-    if (child.stdout === null) throw new TypeError('no output')
-    this.#lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-    child.stderr?.resume()
-  }
-
-  say(order: SendOrder | CountOrder): void {
-    this.#child.stdin?.write(`${JSON.stringify(order)}\n`)
-  }
-
-  async next<T>(): Promise<T> {
-    const { value, done } = await this.#lines.next()
-    if (done === true) throw new Error('a program of the datagram measurement ended')
-    return JSON.parse(value) as T
-  }
-
-  close(): void {
-    this.#child.kill('SIGKILL')
-  }
-}
-
 export class DatagramRate {
-  readonly #sender: Liner
-  readonly #counter: Liner
+  readonly #sender: LineProgram
+  readonly #counter: LineProgram
 
   constructor(world: NetnsWorld, { one, two, target }: Pair) {
-    this.#counter = new Liner(world.spawn(two, [node, program, 'count', String(port)]))
-    this.#sender = new Liner(world.spawn(one, [node, program, 'send', target, String(port)]))
+    this.#counter = new LineProgram(world.spawn(two, [node, program, 'count', String(port)]))
+    this.#sender = new LineProgram(world.spawn(one, [node, program, 'send', target, String(port)]))
   }
 
   /** `rate` 0: without limit. */
   async trial(rate: number, size: number, millis: number): Promise<Trial> {
     const run = ++runs
-    this.#counter.say({ run, patience: millis + 2000 })
+    this.#counter.say({ run, patience: millis + 2000 } satisfies CountOrder)
     await this.#counter.next()
-    this.#sender.say({ run, rate, millis, size })
+    this.#sender.say({ run, rate, millis, size } satisfies SendOrder)
     const sent = await this.#sender.next<Sent>()
     const { counted, millis: took } = await this.#counter.next<Counted>()
     return {
+      counted,
       offered: (sent.sent / sent.millis) * 1000,
       arrived: counted === 0 ? 0 : (counted / took) * 1000,
       lost: 1 - counted / Math.max(1, sent.sent),

@@ -17,8 +17,8 @@ export interface Stream {
 
 let lastPort = 5200
 
-/** `more`: arguments of iperf3, as `-R` or `-P 8`. */
-export async function iperf(world: NetnsWorld, pair: Pair, seconds: number, more = ''): Promise<Stream> {
+/** `how`: arguments of iperf3, as `-t 3 -R` or `-n 1000M -P 8`. */
+export async function iperf(world: NetnsWorld, pair: Pair, how: string): Promise<Stream> {
   const port = String(++lastPort)
   const server = world.spawn(pair.two, ['iperf3', '-s', '-1', '--forceflush', '-p', port])
   let said = ''
@@ -28,20 +28,8 @@ export async function iperf(world: NetnsWorld, pair: Pair, seconds: number, more
   server.stderr?.resume()
   try {
     await until('iperf3 listening', () => said.includes('listening'))
-    const extra = more.split(' ').filter((word) => word !== '')
-    const client = [
-      'iperf3',
-      '-J',
-      '--connect-timeout',
-      '5000',
-      '-c',
-      pair.target,
-      '-p',
-      port,
-      '-t',
-      String(seconds),
-    ]
-    const { stdout } = await run([...client, ...extra], { namespace: pair.one.name })
+    const client = ['iperf3', '-J', '--connect-timeout', '5000', '-c', pair.target, '-p', port]
+    const { stdout } = await run([...client, ...how.split(' ')], { namespace: pair.one.name })
     const { error, end } = JSON.parse(stdout) as IperfReport
     if (end?.sum_received === undefined) throw new Error(`iperf3: ${error ?? 'no result'}`)
     const { bytes, seconds: took } = end.sum_received

@@ -60,11 +60,11 @@ const measured: Record<Group, (world: NetnsWorld, pair: Pair, seconds: number) =
 
 async function tcpOf(world: NetnsWorld, pair: Pair, seconds: number): Promise<Round> {
   const before = cpuSeconds(pair)
-  const there = await iperf(world, pair, seconds)
-  const back = await iperf(world, pair, seconds, '-R')
+  const there = await iperf(world, pair, `-t ${seconds}`)
+  const back = await iperf(world, pair, `-t ${seconds} -R`)
   const spent = cpuSeconds(pair) - before
-  const many = await iperf(world, pair, seconds, '-P 8')
-  const manyBack = await iperf(world, pair, seconds, '-P 8 -R')
+  const many = await iperf(world, pair, `-t ${seconds} -P 8`)
+  const manyBack = await iperf(world, pair, `-t ${seconds} -P 8 -R`)
   const engines =
     pair.pids.length === 0
       ? {}
@@ -101,7 +101,7 @@ async function udpOf(world: NetnsWorld, pair: Pair, seconds: number): Promise<Ro
 
 async function rttOf(world: NetnsWorld, pair: Pair): Promise<Round> {
   const idle = await roundTrips(pair, pings)
-  const load = iperf(world, pair, pingSeconds)
+  const load = iperf(world, pair, `-t ${pingSeconds}`)
   const loaded = await roundTrips(pair, pings)
   await load
   return {

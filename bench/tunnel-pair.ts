@@ -12,11 +12,11 @@ import type { Scene } from './scene.ts'
 /** What targets speak of. */
 export type Role = 'plain' | 'installed' | 'newest' | 'ipsec' | 'ours' | 'marks'
 
-export interface Contestant {
+export interface Contestant<Started extends Running = Running> {
   readonly name: string
   readonly role?: Role
   /** Starts an engine in each namespace; rejects where that does not work here. */
-  start(site: Site): Promise<Running>
+  start(site: Site): Promise<Started>
 }
 
 export interface Running {
@@ -56,7 +56,10 @@ export interface Pair extends Running {
 let pairs = 0
 
 /** Rejects with what the engines said, and ends them, when they do not carry packets. */
-export async function pairOf(scene: Scene, contestant: Contestant): Promise<Pair> {
+export async function pairOf<Started extends Running>(
+  scene: Scene,
+  contestant: Contestant<Started>,
+): Promise<Pair & Started> {
   const number = ++pairs
   const ends = [await endOf(scene, number, 1), await endOf(scene, number, 2)] as const
   const [one, two] = [ends[0].space, ends[1].space]
@@ -72,7 +75,7 @@ export async function pairOf(scene: Scene, contestant: Contestant): Promise<Pair
   try {
     const running = await contestant.start({ scene, number, ends, engine, file })
     await until('a reply through it', () => answers(one, running.target), 15_000)
-    return { contestant, one, two, ...running }
+    return { ...running, contestant, one, two }
   } catch (cause) {
     for (const stop of stops) stop()
     const said = words.map((text) => text()).join('')

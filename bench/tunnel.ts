@@ -80,7 +80,7 @@ async function started(scene: Scene, wanted: readonly Contestant[]): Promise<rea
 async function measureAll({ world }: Scene, pairs: readonly Pair[], options: Options): Promise<Measured> {
   const measured = new Map<Pair, Round[]>(pairs.map((pair) => [pair, []]))
   // The first seconds warm up the compilers of both sides and TCP's memory of the path.
-  for (const pair of pairs) await iperf(world, pair, 1)
+  for (const pair of pairs) await iperf(world, pair, '-t 1')
   for (let number = 1; number <= options.rounds; number++) {
     for (const pair of pairs) {
       const round = await measureRound(world, pair, options)

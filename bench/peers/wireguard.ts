@@ -6,7 +6,7 @@ import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { must } from '../../lab/command.ts'
 import { until } from '../../test/support/netns.ts'
 import { UapiClient } from '../../tunnel/uapi-client.ts'
-import type { Contestant, End, Role, Site } from '../tunnel-pair.ts'
+import type { Contestant, End, Role, Running, Site } from '../tunnel-pair.ts'
 
 export interface WireguardOptions {
   readonly name: string
@@ -15,7 +15,11 @@ export interface WireguardOptions {
   readonly command: readonly string[]
   /** Settings of the peer besides those of WireGuard. */
   readonly peerLines?: readonly string[]
-  readonly mtu?: number
+}
+
+export interface WireguardRunning extends Running {
+  /** Interfaces of `one` and `two`. */
+  readonly devices: readonly [string, string]
 }
 
 interface Keys {
@@ -27,7 +31,8 @@ interface Keys {
 const port = 51_820
 const sockets = '/var/run/wireguard'
 
-export function wireguard({ name, role, command, peerLines = [], mtu = 1420 }: WireguardOptions): Contestant {
+export function wireguard(options: WireguardOptions): Contestant<WireguardRunning> {
+  const { name, role, command, peerLines = [] } = options
   const start = async (site: Site) => {
     const [one, two] = site.ends
     site.scene.atEnd(removeSockets)
@@ -40,9 +45,9 @@ export function wireguard({ name, role, command, peerLines = [], mtu = 1420 }: W
       [two, its],
     ] as const) {
       await end.space.sh(`ip addr add ${end.inner}/24 dev ${device}`)
-      await end.space.sh(`ip link set dev ${device} up mtu ${mtu}`)
+      await end.space.sh(`ip link set dev ${device} up mtu 1420`)
     }
-    return { target: two.inner, pids }
+    return { target: two.inner, pids, devices: [mine.device, its.device] as const }
   }
   return { name, ...(role === undefined ? {} : { role }), start }
 }
@@ -77,8 +82,10 @@ const configure = async (end: End, keys: Keys, peer: End, { publicKey }: Keys): 
   await must(['sh', '-c', 'cat | wg setconf "$0" /dev/stdin', device], { input: lines.join('\n') })
 }
 
+export const uapiOf = (device: string): UapiClient => new UapiClient(`${sockets}/${device}.sock`)
+
 const extend = ({ device }: Keys, { publicKey }: Keys, lines: readonly string[]): Promise<void> =>
-  new UapiClient(`${sockets}/${device}.sock`).set([
+  uapiOf(device).set([
     `public_key=${Buffer.from(publicKey, 'base64').toString('hex')}`,
     'update_only=true',
     ...lines,
