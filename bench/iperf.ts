@@ -1,8 +1,8 @@
 /**
  * TCP through a pair, by iperf3: what arrived and how fast.
  */
-import { run } from '../lab/command.ts'
 import { type NetnsWorld, until } from '../test/support/netns.ts'
+import { outputOf } from './scene.ts'
 import type { Pair } from './tunnel-pair.ts'
 
 interface IperfReport {
@@ -29,7 +29,7 @@ export async function iperf(world: NetnsWorld, pair: Pair, how: string): Promise
   try {
     await until('iperf3 listening', () => said.includes('listening'))
     const client = ['iperf3', '-J', '--connect-timeout', '5000', '-c', pair.target, '-p', port]
-    const { stdout } = await run([...client, ...how.split(' ')], { namespace: pair.one.name })
+    const stdout = await outputOf(world, pair.one, [...client, ...how.split(' ')])
     const { error, end } = JSON.parse(stdout) as IperfReport
     if (end?.sum_received === undefined) throw new Error(`iperf3: ${error ?? 'no result'}`)
     const { bytes, seconds: took } = end.sum_received
@@ -40,8 +40,8 @@ export async function iperf(world: NetnsWorld, pair: Pair, how: string): Promise
 }
 
 /** Round-trip times in microseconds. */
-export async function roundTrips(pair: Pair, count: number): Promise<readonly number[]> {
+export async function roundTrips(world: NetnsWorld, pair: Pair, count: number): Promise<readonly number[]> {
   const words = ['ping', '-n', '-i', '0.002', '-c', String(count), '-W', '2', pair.target]
-  const { stdout } = await run(words, { namespace: pair.one.name })
+  const stdout = await outputOf(world, pair.one, words)
   return Array.from(stdout.matchAll(/time=([\d.]+) ms/g), ([, millis]) => Number(millis) * 1000)
 }

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DroverError } from '../model/errors.ts'
-import { isRoot, NetnsWorld } from '../test/support/netns.ts'
+import { isRoot, NetnsWorld, type TestNetns } from '../test/support/netns.ts'
 
 export interface Scene {
   readonly world: NetnsWorld
@@ -16,7 +16,8 @@ export interface Scene {
   atEnd(remove: () => void): void
 }
 
-export async function inScene(work: (scene: Scene) => Promise<void>): Promise<void> {
+/** What `work` answers; never returns when it was interrupted: the process ends once all is removed. */
+export async function inScene<T>(work: (scene: Scene) => Promise<T>): Promise<T> {
   if (!isRoot) throw new DroverError('NOT_ROOT', 'network namespaces')
   const world = await NetnsWorld.open()
   const folder = mkdtempSync(join(tmpdir(), 'drover-bench-'))
@@ -29,14 +30,29 @@ export async function inScene(work: (scene: Scene) => Promise<void>): Promise<vo
   let interrupted: Promise<void> | undefined
   const interrupt = (): void => {
     // What was being started meanwhile is ended by the second.
-    interrupted ??= close().then(close)
-    void interrupted.finally(() => process.exit(130))
+    interrupted ??= close()
+      .then(close)
+      .finally(() => process.exit(130))
   }
-  process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt)
+  process.stdout.on('error', interrupt)
   try {
-    await work({ world, folder, atEnd: (remove) => removals.push(remove) })
+    return await work({ world, folder, atEnd: (remove) => removals.push(remove) })
   } finally {
     await (interrupted ?? close())
-    process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, interrupt)
+    process.stdout.off('error', interrupt)
   }
+}
+
+/** What a program says until it ends; it ends with the world at the latest. */
+export function outputOf(world: NetnsWorld, space: TestNetns, argv: readonly string[]): Promise<string> {
+  const child = world.spawn(space, argv)
+  const chunks: Buffer[] = []
+  child.stdout?.on('data', (chunk: Buffer) => chunks.push(chunk))
+  child.stderr?.resume()
+  return new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', () => resolve(Buffer.concat(chunks).toString()))
+  })
 }

@@ -30,7 +30,7 @@ export async function benchSoak(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({ args: [...args], options: { minutes: { type: 'string', default: '10' } } })
   const minutes = Number(values.minutes)
   if (!(minutes > 0)) throw new DroverError('USAGE', soakUsage)
-  await inScene(async ({ world, ...scene }) => {
+  const text = await inScene(async ({ world, ...scene }) => {
     const pair = await pairOf({ ...scene, world }, wireguard({ name: 'drover', command: drover(root) }))
     const passed: Minute[] = []
     for (let left = minutes; left > 0; left--) {
@@ -38,10 +38,10 @@ export async function benchSoak(args: readonly string[]): Promise<void> {
       passed.push(minute)
       say(`minute ${passed.length}: ${cellsOf(minute).join(' · ')}`)
     }
-    const text = await reportOf(pair, passed)
-    say(`\n${text}`)
-    say(`kept in ${keep('soak', text)}`)
+    return await reportOf(pair, passed)
   })
+  say(`\n${text}`)
+  say(`kept in ${keep('soak', text)}`)
 }
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`)

@@ -39,7 +39,7 @@ const firstPort = 20_000
 
 export async function benchAllocations(args: readonly string[]): Promise<void> {
   const options = optionsIn(args)
-  await inScene(async (scene) => {
+  const text = await inScene(async (scene) => {
     const engine = [node, '--expose-gc', '--import', join(root, 'bench', 'observe.ts')]
     const command = [
       'env',
@@ -49,10 +49,10 @@ export async function benchAllocations(args: readonly string[]): Promise<void> {
       '-f',
     ]
     const pair = await pairOf(scene, wireguard({ name: 'drover', command }))
-    const text = await reportOf(scene, pair, options)
-    say(`\n${text}`)
-    say(`kept in ${keep('tunnel-allocations', text)}`)
+    return await reportOf(scene, pair, options)
   })
+  say(`\n${text}`)
+  say(`kept in ${keep('tunnel-allocations', text)}`)
 }
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`)

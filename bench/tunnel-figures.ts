@@ -100,10 +100,11 @@ async function udpOf(world: NetnsWorld, pair: Pair, seconds: number): Promise<Ro
 }
 
 async function rttOf(world: NetnsWorld, pair: Pair): Promise<Round> {
-  const idle = await roundTrips(pair, pings)
-  const load = iperf(world, pair, `-t ${pingSeconds}`)
-  const loaded = await roundTrips(pair, pings)
-  await load
+  const idle = await roundTrips(world, pair, pings)
+  const [loaded] = await Promise.all([
+    roundTrips(world, pair, pings),
+    iperf(world, pair, `-t ${pingSeconds}`),
+  ])
   return {
     'RTT idle, median': percentile(idle, 0.5),
     'RTT idle, p99': percentile(idle, 0.99),

@@ -27,15 +27,15 @@ interface Options extends Measure {
 export async function benchTunnel(args: readonly string[]): Promise<void> {
   const options = optionsIn(args)
   if (isRoot) install()
-  await inScene(async (scene) => {
+  const text = await inScene(async (scene) => {
     const all = await contestants(options.against, say)
     const wanted = all.filter(({ name }) => options.only.some((part) => name.includes(part)))
     const pairs = await started(scene, wanted)
     const measured = await measureAll(scene, pairs, options)
-    const text = await reportOf(measured, options)
-    say(`\n${text}`)
-    say(`kept in ${keep('tunnel', text)}`)
+    return await reportOf(measured, options)
   })
+  say(`\n${text}`)
+  say(`kept in ${keep('tunnel', text)}`)
 }
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
