@@ -5,7 +5,7 @@
 import { reasonOf } from '../model/errors.ts'
 import type { NetnsWorld } from '../test/support/netns.ts'
 import { DatagramRate } from './datagram-rate.ts'
-import { iperf, roundTrips } from './iperf.ts'
+import { iperf, roundTrips, underLoad } from './iperf.ts'
 import { percentile } from './table.ts'
 import { cpuSeconds, memory, type Pair } from './tunnel-pair.ts'
 
@@ -32,7 +32,6 @@ export type Round = Partial<Record<Figure, number>>
 export const groups: readonly Group[] = ['tcp', 'udp', 'rtt']
 
 const pings = 2000
-const pingSeconds = 5
 
 export interface Measure {
   readonly seconds: number
@@ -101,10 +100,7 @@ async function udpOf(world: NetnsWorld, pair: Pair, seconds: number): Promise<Ro
 
 async function rttOf(world: NetnsWorld, pair: Pair): Promise<Round> {
   const idle = await roundTrips(world, pair, pings)
-  const [loaded] = await Promise.all([
-    roundTrips(world, pair, pings),
-    iperf(world, pair, `-t ${pingSeconds}`),
-  ])
+  const loaded = await underLoad(world, pair, () => roundTrips(world, pair, pings))
   return {
     'RTT idle, median': percentile(idle, 0.5),
     'RTT idle, p99': percentile(idle, 0.99),

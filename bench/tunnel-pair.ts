@@ -74,7 +74,7 @@ export async function pairOf<Started extends Running>(
   }
   try {
     const running = await contestant.start({ scene, number, ends, engine, file })
-    await until('a reply through it', () => answers(one, running.target), 15_000)
+    await until('a reply through it', () => answers(one, running.target), 45_000)
     return { ...running, contestant, one, two }
   } catch (cause) {
     for (const stop of stops) stop()
@@ -98,7 +98,7 @@ const file: Site['file'] = ({ folder }, name, text, mode = 0o600) => {
   return path
 }
 
-export const answers = (from: TestNetns, target: string): Promise<boolean> =>
+const answers = (from: TestNetns, target: string): Promise<boolean> =>
   from.sh(`ping -n -c 1 -W 1 ${target}`).then(
     () => true,
     () => false,

@@ -68,14 +68,19 @@ function install(): void {
 async function started(scene: Scene, wanted: readonly Contestant[]): Promise<readonly Pair[]> {
   const pairs: Pair[] = []
   for (const contestant of wanted) {
-    try {
-      pairs.push(await pairOf(scene, contestant))
-    } catch (error) {
-      say(`left out: ${contestant.name}: ${reasonOf(error)}`)
-    }
+    // A second try, in new namespaces: the machine may be busy with something else.
+    const pair = await pairOf(scene, contestant).catch(() =>
+      pairOf(scene, contestant).catch(leftOut(contestant)),
+    )
+    if (pair !== undefined) pairs.push(pair)
   }
   return pairs
 }
+
+const leftOut =
+  ({ name }: Contestant) =>
+  (error: unknown): undefined =>
+    say(`left out: ${name}: ${reasonOf(error)}`) as undefined
 
 async function measureAll({ world }: Scene, pairs: readonly Pair[], options: Options): Promise<Measured> {
   const measured = new Map<Pair, Round[]>(pairs.map((pair) => [pair, []]))

@@ -62,12 +62,15 @@ const deviceName = (number: number, own: number): string => `dt${process.pid}x${
 
 const configure = async (end: End, keys: Keys, peer: End, { publicKey }: Keys): Promise<void> => {
   const { device, privateKey } = keys
+  // Not by `wg show`, which removes the socket of an engine that has bound it and does not listen yet.
   const asked = (): Promise<boolean> =>
-    must(['wg', 'show', device]).then(
-      () => true,
-      () => false,
-    )
-  await until(`${device} answers in ${end.space.name}`, asked)
+    uapiOf(device)
+      .get()
+      .then(
+        () => true,
+        () => false,
+      )
+  await until(`${device} answers in ${end.space.name}`, asked, 30_000)
   const lines = [
     '[Interface]',
     `PrivateKey = ${privateKey}`,
