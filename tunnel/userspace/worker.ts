@@ -17,9 +17,10 @@ import { EndpointTable } from '../wireguard/endpoint.ts'
 import { loadSodium } from '../wireguard/sodium.ts'
 import { Commands } from './commands.ts'
 import { EvpAead, proven } from './evp.ts'
+import { factsOf } from './facts.ts'
 import { Inbound } from './inbound.ts'
 import { PacketLoop } from './loop.ts'
-import type { EngineFacts, EngineOptions, Order, Report, Switch } from './orders.ts'
+import type { EngineOptions, Order, Report, Switch } from './orders.ts'
 import { UdpPorts } from './ports.ts'
 import type { Segments } from './segment.ts'
 
@@ -95,7 +96,14 @@ async function compose({ options, wake }: WorkerInput, port: MessagePort) {
     return receiveMessageOnPort(port)?.message
   }
   const report = (what: Report): void => port.postMessage(what)
-  const commands = new Commands({ device, tun, udp, next, report, malformed: () => loop.malformed })
+  const facts = () =>
+    factsOf({
+      aead: fast === undefined ? 'libsodium' : 'openssl',
+      without: options.without,
+      tun: tun.offloads,
+      sockets: udp.sockets,
+    })
+  const commands = new Commands({ device, tun, udp, next, report, facts, malformed: () => loop.malformed })
   const loop = new PacketLoop({
     memory: arena,
     device,
@@ -108,15 +116,7 @@ async function compose({ options, wake }: WorkerInput, port: MessagePort) {
     boot: () => millis(libc.bootTime()),
     orders: { fd: wake, take: (now) => commands.take(now) },
   })
-  const facts: EngineFacts = {
-    interface: tun.name,
-    aead: fast === undefined ? 'libsodium' : 'openssl',
-    tso: tun.offloads.tso,
-    uso: tun.offloads.uso,
-    gso: udp.sockets[0]?.gso ?? false,
-    ipv6: (udp.sockets[1]?.fd ?? -1) >= 0,
-  }
-  return { loop, facts, report }
+  return { loop, facts: { interface: tun.name, ...facts() }, report }
 }
 
 function segmentsIn(arena: Arena): Segments {
