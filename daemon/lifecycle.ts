@@ -106,7 +106,7 @@ export class Lifecycle {
     await this.#newControl()
     tasks.run(
       'tunnel',
-      tunnel.run(() => this.#network.again()),
+      tunnel.run({ up: () => this.#network.again(), changed: () => this.#control?.publish() }),
     )
     await Promise.race([networkUp, this.#stopped()])
     if (this.#stop.signal.aborted) return
@@ -175,11 +175,19 @@ export class Lifecycle {
     const before = this.#control?.environment?.hosts.get(this.#deps.identity.id)?.record
     return hostRecordOf(this.#deps.identity, this.#config, {
       managed,
+      tunnel: this.#tunnelFacts(before),
       hostname: this.#hostname,
       size: this.#size,
       engine: this.#engineVersion,
       createdAt: before?.createdAt ?? this.#started,
     })
+  }
+
+  /** Until the engine has said what it can, it can what it could: a restart changes nothing for the peers. */
+  #tunnelFacts(before: HostRecord | undefined) {
+    const { engine, capabilities } = this.#deps.tunnel
+    const same = before?.wireguardEngine === engine ? before.capabilities : []
+    return { wireguardEngine: engine, capabilities: [...(capabilities ?? same)] }
   }
 
   /** One snapshot in, many projections out. */

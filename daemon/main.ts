@@ -12,6 +12,7 @@ import { openEnvelope, sealRecord } from '../pki/envelope.ts'
 import { type HostIdentity, loadIdentity, loadOrCreateIdentity } from '../pki/identity.ts'
 import { isServed } from '../status/server.ts'
 import { copyStore } from '../store/move.ts'
+import { engineChoice } from '../tunnel/engine-choice.ts'
 import { storeOf } from './compose.ts'
 import { type ConfigSources, loadConfig } from './config/load.ts'
 import { type Config, resolveConfig } from './config/resolve.ts'
@@ -25,7 +26,7 @@ import { PrometheusMeter } from './meter.ts'
 import { serviceManager } from './service-manager.ts'
 import { type System, systemOf } from './system.ts'
 import { Tasks } from './tasks.ts'
-import { composeTunnel } from './tunnel.ts'
+import { composeTunnel } from './tunnel-engines.ts'
 import { version } from './version.ts'
 
 export interface InitFlags {
@@ -94,11 +95,13 @@ export async function runDaemon(sources: ConfigSources, flags: DaemonFlags): Pro
 
   // effects
   if (flags.leave) return leaving(config, system, log, member)
+  const choice = engineChoice(config.tunnel.engine, () => system.wireguard.available())
   const membership = member ?? (await become(config, system, log, flags)).membership
   const identity = loadOrCreateIdentity(config.state)
   const tasks = new Tasks(log, () => process.exit(70))
-  const tunnel = composeTunnel({ log, meter, clock: system.clock }, config, {
+  const tunnel = composeTunnel({ log, meter, clock: system.clock, system }, config, {
     identity,
+    choice,
     external: flags.tunnelProcess === 'external',
   })
   const lifecycle = new Lifecycle(

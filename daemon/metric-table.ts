@@ -34,6 +34,16 @@ export const metricTable = {
     help: '1 when the peer answers probes through the tunnel.',
     labels: ['peer'],
   },
+  drover_tunnel_engine: {
+    kind: 'gauge',
+    help: '1 for the WireGuard engine of this host: kernel or userspace.',
+    labels: ['engine'],
+  },
+  drover_tunnel_offload: {
+    kind: 'gauge',
+    help: '1 while the userspace engine uses this offload.',
+    labels: ['offload'],
+  },
   drover_allocation_seconds: { kind: 'histogram', help: 'Time to find an address.', labels: [] },
   drover_address_space_full_total: {
     kind: 'counter',

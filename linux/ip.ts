@@ -14,6 +14,8 @@ export interface LinkAddress {
 
 export interface Link {
   readonly name: string
+  /** `wireguard`, `tun`, `veth` and so on; empty for hardware. */
+  readonly kind: string
   readonly index: number
   readonly up: boolean
   /** Both ends are up. */
@@ -63,6 +65,7 @@ interface RawLink {
   mtu: number
   address?: string
   ifalias?: string
+  linkinfo?: { info_kind?: string }
   addr_info?: { family: string; local: string; prefixlen: number; label?: string }[]
 }
 
@@ -125,6 +128,7 @@ export class CommandIp implements Ip {
 
 const linkOf = (raw: RawLink): Link => ({
   name: raw.ifname,
+  kind: raw.linkinfo?.info_kind ?? '',
   index: raw.ifindex,
   up: raw.flags.includes('UP'),
   carrier: raw.flags.includes('LOWER_UP'),

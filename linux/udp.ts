@@ -74,6 +74,7 @@ export class UdpSocket {
   readonly #libc: Libc
   readonly #options: UdpOptions
   #gso = false
+  #gro = false
   readonly #receive: MessageTable
   readonly #send: MessageTable
   readonly #tail: number
@@ -106,6 +107,11 @@ export class UdpSocket {
   /** Whether runs are still handed to the kernel as one. */
   get gso(): boolean {
     return this.#gso
+  }
+
+  /** Whether runs are received as one. */
+  get gro(): boolean {
+    return this.#gro
   }
 
   /** The local port. */
@@ -228,7 +234,7 @@ export class UdpSocket {
     this.#libc.arena.view.setUint32(timeout, 1, true)
     this.#libc.arena.bytes.fill(0, timeout + 4, timeout + 16)
     this.#libc.setOptionAt(this.fd, level.socket, option.SO_SNDTIMEO, timeout, 16)
-    if (options.gro) this.#libc.setOption(this.fd, level.udp, option.UDP_GRO, 1)
+    this.#gro = options.gro && this.#libc.setOption(this.fd, level.udp, option.UDP_GRO, 1) >= 0
     this.#gso = options.gso && this.#libc.setOption(this.fd, level.udp, option.UDP_SEGMENT, 0) >= 0
   }
 }

@@ -25,6 +25,27 @@ export interface PeerState {
   readonly sent: number
 }
 
+export interface TunnelState {
+  readonly interface: string
+  /** `kernel` or `userspace`. */
+  readonly engine: string
+  /** What `tunnel.engine` asks for, and why it is this engine. */
+  readonly wanted: string
+  readonly reason: string
+  readonly running: boolean
+  readonly mtu: number
+  /** Why it is not there, or does not have the newest settings; empty when all is well. */
+  readonly problem: string
+  /** What our userspace engine says of itself; null while it has not, and for any other. */
+  readonly facts: {
+    readonly aead: string
+    readonly ipv6: boolean
+    /** Name → `on`, `off` (by the operator) or `refused` (by the kernel or a route), as it is now. */
+    readonly offloads: Readonly<Record<string, string>>
+    readonly capabilities: readonly string[]
+  } | null
+}
+
 /** Everything that is not in the snapshot. */
 export interface Vitals {
   readonly version: string
@@ -32,14 +53,7 @@ export interface Vitals {
   readonly since: number
   readonly store: { readonly kind: string; readonly url: string; readonly connected: boolean }
   readonly docker: { readonly connected: boolean; readonly endpoint: string; readonly version: string }
-  readonly tunnel: {
-    readonly interface: string
-    readonly engine: string
-    readonly running: boolean
-    readonly mtu: number
-    /** Why it does not have the newest settings; empty when it has. */
-    readonly problem: string
-  }
+  readonly tunnel: TunnelState
   readonly servers: { readonly dns: string; readonly metadata: string }
   readonly peers: readonly PeerState[]
   readonly lastSeen: ReadonlyMap<HostId, number>
@@ -99,7 +113,10 @@ export interface HostView {
   readonly reachability: Reachability
   readonly blocks: readonly string[]
   readonly backend: string
+  /** `kernel` or `userspace`; empty for a host that does not say. */
   readonly engine: string
+  /** Version of the Docker engine; empty while there is none. */
+  readonly docker: string
   readonly lastSeen: string | null
 }
 
@@ -152,10 +169,16 @@ function vitalProblems({ docker, store, tunnel }: Vitals): readonly Problem[] {
     what: `the store ${store.url} is out of reach: going on with the last snapshot`,
     remedy: 'check etcd and the way to it; nothing that works stops',
   }
-  const packets = {
-    what: `the tunnel process of ${tunnel.interface} does not answer`,
-    remedy: 'see its log; Drover starts it again by itself',
-  }
+  const packets =
+    tunnel.problem === ''
+      ? {
+          what: `the tunnel process of ${tunnel.interface} does not answer`,
+          remedy: 'see its log; Drover starts it again by itself',
+        }
+      : {
+          what: `the tunnel ${tunnel.interface} cannot be set up: ${tunnel.problem}`,
+          remedy: 'Drover tries again by itself; docs/operations.md says what may be in the way',
+        }
   const settings = {
     what: `the tunnel refuses its settings: ${tunnel.problem}`,
     remedy: 'if its port is taken, set tunnel.port, which each environment on a machine needs for itself',
@@ -246,7 +269,8 @@ export function hostsView(environment: Environment, vitals: Vitals): readonly Ho
       reachability: record.id === environment.self ? ('answers' as const) : reachability,
       blocks: blocks.filter(([, claim]) => claim.host === record.id).map(([cidr]) => cidr),
       backend: 'wireguard',
-      engine: record.engine,
+      engine: record.wireguardEngine ?? '',
+      docker: record.engine,
       lastSeen: timeOrNull(record.id === environment.self ? vitals.now : vitals.lastSeen.get(record.id)),
     }))
     .sort((one, other) => one.name.localeCompare(other.name))

@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { type Clock, type Log, type Meter, sleep } from '../model/ports.ts'
 import { millis } from '../model/time.ts'
+import type { Keeper } from './keeper.ts'
 import type { UapiClient } from './uapi-client.ts'
 
 export interface TunnelProcessDeps {
@@ -30,7 +31,7 @@ const longest = 5000
 const steady = 10_000
 const startPatience = 5000
 
-export class TunnelProcess {
+export class TunnelProcess implements Keeper {
   readonly #deps: TunnelProcessDeps
   readonly #options: TunnelProcessOptions
   readonly #stop = new AbortController()

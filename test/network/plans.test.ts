@@ -114,7 +114,7 @@ test('resolv.conf of any shape: twice is once, and back is back', async (t) => {
 })
 
 test('a taken subnet is named with a free one', async (t) => {
-  const link = { index: 1, up: true, carrier: true, mtu: 1500, mac: '', alias: '' }
+  const link = { kind: '', index: 1, up: true, carrier: true, mtu: 1500, mac: '', alias: '' }
   const address = (text: string, bits: number, label = '') => ({ address: ip(text), bits, label })
   const links = [
     { ...link, name: 'eth0', addresses: [address('192.0.2.2', 24)] },

@@ -12,7 +12,21 @@ const vitals: Vitals = {
   since: Date.UTC(2026, 0, 1),
   store: { kind: 'etcd', url: 'etcd://192.0.2.9:2379', connected: false },
   docker: { connected: true, endpoint: 'unix:///var/run/docker.sock', version: '20.10.24' },
-  tunnel: { interface: 'drover0', engine: 'userspace', running: true, mtu: 1420, problem: '' },
+  tunnel: {
+    interface: 'drover0',
+    engine: 'userspace',
+    wanted: 'auto',
+    reason: 'the kernel has no WireGuard',
+    running: true,
+    mtu: 1420,
+    problem: '',
+    facts: {
+      aead: 'openssl',
+      ipv6: true,
+      offloads: { tso: 'on', uso: 'refused', gso: 'refused', gro: 'on', coalesce: 'off' },
+      capabilities: ['checksum-marks'],
+    },
+  },
   servers: { dns: '169.254.169.250:53', metadata: '169.254.169.250:80' },
   peers: [
     {
@@ -30,7 +44,7 @@ const vitals: Vitals = {
 }
 const snapshot = environment({
   hosts: [
-    host('h1', {}, { managed: ip('10.42.0.1') }),
+    host('h1', {}, { managed: ip('10.42.0.1'), wireguardEngine: 'kernel' }),
     host('h2', { present: false, reachability: 'silent', alive: undefined }),
   ],
   containers: [
@@ -62,6 +76,25 @@ test('status', (t) => {
   t.end()
 })
 
+test('the tunnel in the status', (t) => {
+  const { tunnel } = vitals
+  const text = (given: Partial<typeof tunnel>): string =>
+    statusText(statusOf(snapshot, { ...vitals, tunnel: { ...tunnel, ...given } }))
+  t.match(text({}), /tunnel +drover0, userspace \(the kernel has no WireGuard\), MTU 1420, running/)
+  t.match(
+    text({}),
+    /engine +openssl; offloads tso gro; refused uso gso; switched off coalesce; IPv4 and IPv6/,
+  )
+  const kernel = text({ engine: 'kernel', reason: 'the kernel has WireGuard', facts: null })
+  t.match(kernel, /tunnel +drover0, kernel \(the kernel has WireGuard\)/)
+  t.notMatch(kernel, /^engine/m)
+  t.match(text({ problem: 'the port is taken' }), /! the tunnel refuses its settings: the port is taken/)
+  const broken = { running: false, problem: 'drover0 is of kind bridge' }
+  t.match(text(broken), /! the tunnel drover0 cannot be set up: drover0 is of kind bridge/)
+  t.match(text({ running: false }), /! the tunnel process of drover0 does not answer/)
+  t.end()
+})
+
 test('ps and hosts', (t) => {
   const containers = containersView(snapshot)
   t.match(containers, [
@@ -71,8 +104,8 @@ test('ps and hosts', (t) => {
   t.match(containersText(containers), /CONTAINER +NAME[\s\S]*shop\/web +10\.42\.0\.2 +h1/)
   const hosts = hostsView(snapshot, vitals)
   t.match(hosts, [
-    { name: 'h1', blocks: ['10.42.0.0/26'], reachability: 'answers' },
-    { name: 'h2', alive: false, lastSeen: '2026-01-02T00:00:00.000Z' },
+    { name: 'h1', blocks: ['10.42.0.0/26'], reachability: 'answers', engine: 'kernel', docker: '20.10.24' },
+    { name: 'h2', alive: false, engine: '', lastSeen: '2026-01-02T00:00:00.000Z' },
   ])
   t.match(hostsText(hosts), /h2 .* no +silent/)
   t.equal(table(['A', 'B'], [['long', 'x']]), 'A     B\nlong  x')

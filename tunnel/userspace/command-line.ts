@@ -16,6 +16,8 @@ export interface TunnelArguments {
   /** Where key and peers are kept over a restart. */
   readonly state: string | undefined
   readonly persistent: boolean
+  /** Waits while the kernel's WireGuard has the interface. */
+  readonly standby: boolean
   /** Undefined for WireGuard's usual 1420 on a new device. */
   readonly mtu: number
   readonly without: readonly Switch[]
@@ -27,8 +29,8 @@ const usage = (detail: string): DroverError => new DroverError('USAGE', detail)
 
 /**
  * Variables: LOG_LEVEL, WG_TUN_FD, WG_UAPI_FD as wireguard-go; DROVER_TUNNEL_SOCKETS (folder of the socket),
- * DROVER_TUNNEL_STATE (file), DROVER_TUNNEL_PERSIST=1, DROVER_TUNNEL_MTU, DROVER_TUNNEL_WITHOUT (a comma list
- * of the switches in orders.ts). `release` is the kernel's.
+ * DROVER_TUNNEL_STATE (file), DROVER_TUNNEL_PERSIST=1, DROVER_TUNNEL_STANDBY=1, DROVER_TUNNEL_MTU,
+ * DROVER_TUNNEL_WITHOUT (a comma list of the switches in orders.ts). `release` is the kernel's.
  */
 export function readArguments(argv: readonly string[], env: Variables, release: string): TunnelArguments {
   const foreground = argv.some((word) => word === '-f' || word === '--foreground')
@@ -44,6 +46,7 @@ export function readArguments(argv: readonly string[], env: Variables, release: 
     uapiFd: numberIn(env, 'WG_UAPI_FD', 65_535),
     state: env.DROVER_TUNNEL_STATE || undefined,
     persistent: env.DROVER_TUNNEL_PERSIST === '1',
+    standby: env.DROVER_TUNNEL_STANDBY === '1',
     mtu: numberIn(env, 'DROVER_TUNNEL_MTU', 65_000) ?? 1420,
     without: switchesIn(env.DROVER_TUNNEL_WITHOUT, release),
   }

@@ -3,6 +3,7 @@
  */
 import type { TunDevice } from '../../linux/tun.ts'
 import type { Millis } from '../../model/time.ts'
+import type { EngineFacts } from '../engine-facts.ts'
 import type { DeviceChange } from '../wireguard/change.ts'
 import type { Device } from '../wireguard/device.ts'
 import type { Order, Report } from './orders.ts'
@@ -17,6 +18,7 @@ export interface CommandsDeps {
   readonly report: (report: Report) => void
   /** Packets of the TUN device that lied. */
   readonly malformed: () => number
+  readonly facts: () => EngineFacts
 }
 
 export class Commands {
@@ -41,12 +43,13 @@ export class Commands {
   }
 
   #status(id: number): void {
-    const { device, tun, udp, report, malformed } = this.#deps
+    const { device, tun, udp, report, malformed, facts } = this.#deps
     report({
       is: 'status',
       id,
       device: device.status(),
       driver: { listenPort: udp.port, fwmark: this.#fwmark },
+      facts: facts(),
       drops: { ...device.drops },
       traffic: {
         malformed: malformed(),

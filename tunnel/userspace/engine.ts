@@ -6,18 +6,18 @@ import { Worker } from 'node:worker_threads'
 import type { Libc } from '../../linux/ffi.ts'
 import { DroverError } from '../../model/errors.ts'
 import type { DeviceChange } from '../wireguard/change.ts'
-import type { EngineFacts, EngineOptions, Order, Report } from './orders.ts'
+import type { EngineOptions, Order, Report, StartFacts } from './orders.ts'
 
 export type StatusReport = Extract<Report, { is: 'status' }>
 export type Ending = { readonly is: 'gone' | 'stopped' } | { readonly is: 'failed'; readonly why: string }
 
 export class Engine {
-  readonly facts: EngineFacts
+  readonly facts: StartFacts
   /** Settles when the packet thread has ended; never rejects. */
   readonly ended: Promise<Ending>
   readonly #thread: PacketThread
 
-  private constructor(thread: PacketThread, facts: EngineFacts) {
+  private constructor(thread: PacketThread, facts: StartFacts) {
     this.#thread = thread
     this.facts = facts
     this.ended = thread.ended
@@ -47,7 +47,7 @@ export class Engine {
 }
 
 class PacketThread {
-  readonly ready: Promise<EngineFacts>
+  readonly ready: Promise<StartFacts>
   readonly ended: Promise<Ending>
   readonly #libc: Libc
   readonly #wake: number
@@ -64,7 +64,7 @@ class PacketThread {
     this.#worker = new Worker(new URL('./worker.ts', import.meta.url), {
       workerData: { options, wake: this.#wake },
     })
-    const ready = Promise.withResolvers<EngineFacts>()
+    const ready = Promise.withResolvers<StartFacts>()
     const ended = Promise.withResolvers<Ending>()
     this.ready = ready.promise
     this.ended = ended.promise

@@ -8,11 +8,15 @@ import { rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { release } from 'node:os'
 import { Libc, makeArena } from '../../linux/ffi.ts'
+import { GenericNetlink, netlinkRoom } from '../../linux/netlink.ts'
+import { NetlinkWireguard } from '../../linux/wireguard.ts'
 import { DroverError, reasonOf } from '../../model/errors.ts'
+import { factLines } from '../engine-facts.ts'
 import type { DeviceChange } from '../wireguard/change.ts'
 import { renderStatus } from '../wireguard/uapi.ts'
 import { readArguments, type TunnelArguments } from './command-line.ts'
 import { Engine } from './engine.ts'
+import { standBy } from './standby.ts'
 import { StateFile, settingsIn } from './state.ts'
 import { UapiServer, whenRemoved } from './uapi-server.ts'
 
@@ -21,6 +25,7 @@ type Variables = Readonly<Record<string, string | undefined>>
 /** How often roamed endpoints are put into the state file. */
 const saveEvery = 10_000
 const startDeadline = 10_000
+const standbyLookEvery = 250
 
 /** Answers the exit code: 0 fine, 1 something failed, 2 usage. */
 export async function tunnelMain(argv: readonly string[], env: Variables): Promise<number> {
@@ -37,6 +42,7 @@ export async function tunnelMain(argv: readonly string[], env: Variables): Promi
 /** Runs until the tunnel ends. */
 async function serve(given: TunnelArguments): Promise<number> {
   const log = loggerOf(given)
+  if (given.standby) await waitForInterface(given)
   await refuseSecond(given)
   const engine = await Engine.start(new Libc(makeArena(4096)), {
     interface: given.interface,
@@ -64,6 +70,16 @@ async function serve(given: TunnelArguments): Promise<number> {
   return ending.is === 'failed' ? 1 : 0
 }
 
+/** What it says is for the one who looks why nothing happens, so it is said at any level but `silent`. */
+async function waitForInterface({ interface: name, logLevel }: TunnelArguments): Promise<void> {
+  const netlink = new GenericNetlink(new Libc(makeArena(netlinkRoom + 4096)))
+  const say = (text: string): void => {
+    if (logLevel !== 'silent') process.stderr.write(`info: (${name}) ${text}\n`)
+  }
+  const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, standbyLookEvery))
+  await standBy({ wireguard: new NetlinkWireguard({ netlink }), pause, say }, name)
+}
+
 type Logger = (level: 'error' | 'verbose', text: string) => void
 
 const loggerOf =
@@ -73,8 +89,8 @@ const loggerOf =
   }
 
 async function statusText(engine: Engine): Promise<string> {
-  const { device, driver } = await engine.status()
-  return renderStatus(device, driver)
+  const { device, driver, facts } = await engine.status()
+  return renderStatus(device, driver, factLines(facts))
 }
 
 /** Changes that reach the state file before they are answered, and roaming now and then. */

@@ -2,6 +2,7 @@
  * What the control thread of a tunnel tells its packet thread, and what that answers. Values that structured
  * cloning carries.
  */
+import type { EngineFacts } from '../engine-facts.ts'
 import type { DeviceChange, DeviceStatus } from '../wireguard/change.ts'
 import type { Drops } from '../wireguard/drops.ts'
 import type { DriverStatus } from '../wireguard/uapi.ts'
@@ -22,13 +23,15 @@ export interface Traffic {
 }
 
 export type Report =
-  | { readonly is: 'ready'; readonly facts: EngineFacts }
+  | { readonly is: 'ready'; readonly facts: StartFacts }
   | { readonly is: 'done'; readonly id: number; readonly errno: number }
   | {
       readonly is: 'status'
       readonly id: number
       readonly device: DeviceStatus
       readonly driver: DriverStatus
+      /** As they are now: offloads may give way while it runs. */
+      readonly facts: EngineFacts
       readonly drops: Drops
       readonly traffic: Traffic
     }
@@ -36,14 +39,8 @@ export type Report =
   | { readonly is: 'ended'; readonly why: 'gone' | 'stopped' }
 
 /** What was found to work when the engine started. */
-export interface EngineFacts {
+export interface StartFacts extends EngineFacts {
   readonly interface: string
-  /** OpenSSL's primitives, OpenSSL's EVP, or libsodium. */
-  readonly aead: 'openssl' | 'evp' | 'libsodium'
-  readonly tso: boolean
-  readonly uso: boolean
-  readonly gso: boolean
-  readonly ipv6: boolean
 }
 
 /** Each can be switched off. */

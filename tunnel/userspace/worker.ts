@@ -20,9 +20,10 @@ import { ComposedAead } from './chacha20-poly1305.ts'
 import { type Memory, plainSum } from './checksum.ts'
 import { Commands } from './commands.ts'
 import { EvpAead } from './evp.ts'
+import { factsOf } from './facts.ts'
 import { Inbound } from './inbound.ts'
 import { PacketLoop } from './loop.ts'
-import type { EngineFacts, EngineOptions, Order, Report, Switch } from './orders.ts'
+import type { EngineOptions, Order, Report, Switch } from './orders.ts'
 import { Outbound } from './outbound.ts'
 import { UdpPorts } from './ports.ts'
 import { PROOF_ROOM, proven } from './proven.ts'
@@ -75,7 +76,8 @@ function open(options: EngineOptions, libc: Libc) {
   return { tun, udp, coalesces: on('coalesce') && tun.offloads.vnetHeader, openssl: on('openssl') }
 }
 
-type Made = readonly [EngineFacts['aead'], Aead]
+/** OpenSSL's primitives, OpenSSL's EVP, or libsodium. */
+type Made = readonly ['openssl' | 'evp' | 'libsodium', Aead]
 
 /** The fastest AEAD that this Node has and that gives the known answer. */
 function chooseAead(arena: Arena, portable: Aead, openssl: boolean): Made {
@@ -114,12 +116,15 @@ async function compose({ options, wake }: WorkerInput, port: MessagePort) {
     return receiveMessageOnPort(port)?.message
   }
   const report = (what: Report): void => port.postMessage(what)
+  const facts = () =>
+    factsOf({ aead: aeadName, without: options.without, tun: tun.offloads, sockets: udp.sockets })
   const commands = new Commands({
     device,
     tun,
     udp,
     next,
     report,
+    facts,
     malformed: () => outbound.malformed + inbound.malformed,
   })
   const area = () => ({ at: arena.take(areaSize), length: areaSize })
@@ -149,15 +154,7 @@ async function compose({ options, wake }: WorkerInput, port: MessagePort) {
     boot: () => millis(Math.floor(libc.bootTime())),
     orders: { fd: wake, take: (now) => commands.take(now) },
   })
-  const facts: EngineFacts = {
-    interface: tun.name,
-    aead: aeadName,
-    tso: tun.offloads.tso,
-    uso: tun.offloads.uso,
-    gso: udp.sockets[0]?.gso ?? false,
-    ipv6: (udp.sockets[1]?.fd ?? -1) >= 0,
-  }
-  return { loop, facts, report }
+  return { loop, facts: { interface: tun.name, ...facts() }, report }
 }
 
 async function run(input: WorkerInput, port: MessagePort): Promise<void> {

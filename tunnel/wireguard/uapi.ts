@@ -110,6 +110,12 @@ function numberOf(text: string, limit: number): number | undefined {
 
 const onlyTrue = (text: string): true | undefined => (text === 'true' ? true : undefined)
 
+const yesOrNo = (text: string): boolean | undefined =>
+  text === 'true' || (text === 'false' ? false : undefined)
+
+/** Ours, beyond what others know: whether the peer understands marks in the reserved bytes. */
+export const marksKey = 'drover_marks'
+
 /** `10.0.0.0/8`; with `-` in front it is taken away. */
 function allowedIpOf(text: string): AllowedIpChange | undefined {
   const remove = text.startsWith('-')
@@ -172,14 +178,20 @@ function applyToPeer(peer: PeerDraft, key: string, value: string): boolean {
       return store(allowedIpOf(value), (prefix) => peer.allowedIps.push(prefix))
     case 'protocol_version':
       return value === '1'
+    case marksKey:
+      return store(yesOrNo(value), (marks) => Object.assign(peer, { marks }))
     default:
       return false
   }
 }
 
-/** The whole answer to `get=1`, with its `errno=0`. */
-export function renderStatus(status: DeviceStatus, driver: DriverStatus): string {
-  const lines: string[] = []
+/** The whole answer to `get=1`, with its `errno=0`. `facts` are lines of ours; `wg` leaves unknown keys out. */
+export function renderStatus(
+  status: DeviceStatus,
+  driver: DriverStatus,
+  facts: readonly string[] = [],
+): string {
+  const lines = [...facts]
   if (status.privateKey !== undefined) lines.push(`private_key=${hex(status.privateKey)}`)
   if (driver.listenPort !== 0) lines.push(`listen_port=${driver.listenPort}`)
   if (driver.fwmark !== 0) lines.push(`fwmark=${driver.fwmark}`)
@@ -199,6 +211,7 @@ function peerLines(peer: PeerStatus): readonly string[] {
     `rx_bytes=${peer.receivedBytes}`,
     `persistent_keepalive_interval=${peer.persistentKeepalive}`,
     ...peer.allowedIps.map(({ address, bits }) => `allowed_ip=${formatAddress(address)}/${bits}`),
+    ...(peer.marks ? [`${marksKey}=true`] : []),
   ]
 }
 

@@ -1,9 +1,12 @@
 import { execFile, spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { type Test, test } from 'tap'
+import { offloads } from '../../../tunnel/engine-facts.ts'
+import { UapiClient } from '../../../tunnel/uapi-client.ts'
+import { readState } from '../../../tunnel/uapi-peers.ts'
 import { isRoot, NetnsWorld, needsRoot, type TestNetns, until } from '../../support/netns.ts'
 
 const run = promisify(execFile)
@@ -211,6 +214,31 @@ test('every offload can be switched off', needsRoot, async (t) => {
   t.teardown(() => delete process.env.DROVER_TUNNEL_WITHOUT)
   const { one, other } = await pair(t, 'o', ['drover', 'drover'])
   t.ok((await iperf(one, other)) > 1e6)
+  const { facts } = readState(await new UapiClient(socketOf(one)).get())
+  t.match(facts, { aead: 'libsodium', offloads: Object.fromEntries(offloads.map((name) => [name, 'off'])) })
+})
+
+test('what it says of itself beyond UAPI is no matter to wg, and marks outlive it', needsRoot, async (t) => {
+  const { one, other } = await pair(t, 'f', ['drover', 'drover'])
+  const client = new UapiClient(socketOf(one))
+  const before = await run('wg', ['show', one.device, 'dump'])
+  const config = join(folder, `${one.device}.conf`)
+  writeFileSync(config, (await run('wg', ['showconf', one.device])).stdout)
+  const peer = Buffer.from(other.publicKey, 'base64').toString('hex')
+  await client.set([`public_key=${peer}`, 'drover_marks=true'])
+  const answer = await client.get()
+  t.match(answer, /^drover_aead=openssl\ndrover_ipv6=(true|false)\ndrover_tso=/)
+  t.match(answer, '\ndrover_marks=true\n')
+  t.match(readState(answer), { facts: { capabilities: ['checksum-marks'] }, peers: [{ marks: true }] })
+  const shown = await run('wg', ['show', one.device, 'dump'])
+  t.strictSame([shown.stdout, shown.stderr], [before.stdout, ''], 'wg shows what it did')
+  await run('wg', ['syncconf', one.device, config])
+  await ping(one, other.address)
+  t.match(await client.get(), '\ndrover_marks=true\n', 'wg syncconf leaves it')
+  process.kill(await pidOf(one), 'SIGKILL')
+  await start(one)
+  t.match(await client.get(), '\ndrover_marks=true\n', 'it is in the state file, where facts are not')
+  t.notMatch(readFileSync(one.state, 'utf8'), 'drover_aead')
 })
 
 test('what is wrong is said', needsRoot, async (t) => {

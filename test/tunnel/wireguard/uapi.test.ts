@@ -101,6 +101,9 @@ test('faults are answered once, and the connection goes on', async (t) => {
     [`public_key=${key(2)}\npersistent_keepalive_interval=65536`, errno.invalid],
     [`public_key=${key(2)}\nprotocol_version=2`, errno.invalid],
     [`public_key=${key(2)}\nremove=1`, errno.invalid],
+    [`public_key=${key(2)}\ndrover_marks=1`, errno.invalid],
+    ['drover_marks=true', errno.invalid],
+    ['drover_aead=openssl', errno.invalid],
   ]
   for (const [lines, code] of faults) {
     const operations = new UapiReader().push(utf8(`set=1\n${lines}\nno_such_key=1\n\nget=1\n\n`))
@@ -151,6 +154,17 @@ errno=0
 
 `,
   )
+})
+
+test('marks are ours: set for a peer, told where they are', async (t) => {
+  const { device } = boxOf(1)
+  const marks = (value: string) => {
+    const [operation] = new UapiReader().push(utf8(`set=1\npublic_key=${key(2)}\ndrover_marks=${value}\n\n`))
+    if (operation?.is === 'set') device.configure(operation.change, millis(0))
+    return renderStatus(device.status(), { listenPort: 0, fwmark: 0 }, ['drover_aead=openssl'])
+  }
+  t.match(marks('true'), /^drover_aead=openssl\npublic_key=.*\n[\s\S]*\ndrover_marks=true\nerrno=0\n\n$/)
+  t.notMatch(marks('false'), 'drover_marks')
 })
 
 test('random lines never throw', async (t) => {
