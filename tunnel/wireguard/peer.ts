@@ -81,7 +81,7 @@ export class Peer implements Partner {
 
   /** Takes in the session of a handshake we began; answers the sessions that end. */
   installInitiated(session: Session<Peer>): readonly Session<Peer>[] {
-    const ended = this.#retire(this.next, this.current)
+    const ended = this.#retire(session.createdAt, this.next, this.current)
     this.current = session
     this.next = undefined
     return ended
@@ -96,7 +96,7 @@ export class Peer implements Partner {
 
   /** The initiator has used `next`: so may we. */
   promote(): readonly Session<Peer>[] {
-    const ended = this.#retire(this.current)
+    const ended = this.#retire(this.next?.createdAt ?? 0, this.current)
     this.current = this.next
     this.next = undefined
     return ended
@@ -119,9 +119,10 @@ export class Peer implements Partner {
     return sessions.filter((each) => each !== undefined)
   }
 
-  #retire(...sessions: readonly (Session<Peer> | undefined)[]): readonly Session<Peer>[] {
+  /** Keeps what may still be received on; keys past their time are not kept for forward secrecy's sake. */
+  #retire(now: number, ...sessions: readonly (Session<Peer> | undefined)[]): readonly Session<Peer>[] {
     const all = [...sessions.filter((each) => each !== undefined), ...this.#past]
-    this.#past = all.slice(0, KEPT)
-    return all.slice(KEPT)
+    this.#past = all.filter((each) => each.mayReceive(now)).slice(0, KEPT)
+    return all.filter((each) => !this.#past.includes(each))
   }
 }
