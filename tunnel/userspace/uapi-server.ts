@@ -4,6 +4,7 @@
  */
 import { lstatSync, mkdirSync, rmSync, watch } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { dirname } from 'node:path'
 import type { DeviceChange } from '../wireguard/change.ts'
 import { renderErrno, type UapiOperation, UapiReader } from '../wireguard/uapi.ts'
@@ -22,7 +23,7 @@ export class UapiServer {
   readonly #connections = new Set<Socket>()
 
   constructor(handler: UapiHandler) {
-    this.#server = createServer((socket) => this.#serve(socket, handler))
+    this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#serve(socket, handler))
   }
 
   /** Listens at a path; a stale socket there is replaced. */
@@ -55,7 +56,7 @@ export class UapiServer {
   }
 
   #serve(socket: Socket, handler: UapiHandler): void {
-    const reader = new UapiReader()
+    const reader = new UapiReader(zoneOf)
     let last = Promise.resolve()
     this.#connections.add(socket)
     socket.on('close', () => this.#connections.delete(socket))
@@ -69,8 +70,16 @@ export class UapiServer {
       }
       last = last.catch(() => void socket.destroy())
     })
+    // Whoever says no more may still wait for an answer.
+    socket.on('end', () => void last.then(() => socket.end()))
   }
 }
+
+/** Zones are those of link-local addresses, so an interface without one is none. */
+const zoneOf = (name: string): number | undefined =>
+  networkInterfaces()[name]?.flatMap((each) =>
+    each.family === 'IPv6' && each.scopeid ? [each.scopeid] : [],
+  )[0]
 
 async function answerTo(
   operation: Exclude<UapiOperation, { is: 'broken' }>,

@@ -103,16 +103,20 @@ export function endpointV6(address: Uint8Array, port: number, scope: number): En
   return { family: 6, bytes, port, scope }
 }
 
-/** `192.0.2.1:51820` or `[2001:db8::1%3]:51820`; the zone only as a number. */
-export function parseEndpoint(text: string): Endpoint | undefined {
-  const parts = /^(?:\[([0-9a-fA-F:.]+)(?:%(\d{1,9}))?\]|([0-9.]+)):(\d{1,5})$/.exec(text)
+/** The index of an interface, by its name. */
+export type ZoneOf = (name: string) => number | undefined
+
+/** `192.0.2.1:51820` or `[2001:db8::1%3]:51820`; a zone by name, as `wg` writes it, is what `zoneOf` says. */
+export function parseEndpoint(text: string, zoneOf: ZoneOf = () => undefined): Endpoint | undefined {
+  const parts = /^(?:\[([0-9a-fA-F:.]+)(?:%([^\s\]/]{1,15}))?\]|([0-9.]+)):(\d{1,5})$/.exec(text)
   if (parts === null) return undefined
   const [, v6, zone = '0', v4 = '', digits = ''] = parts
   const port = Number(digits)
   if (port > 65535) return undefined
   if (v6 !== undefined) {
     const bytes = ipv6Bytes(v6)
-    return bytes && endpointV6(bytes, port, Number(zone))
+    const scope = /^\d{1,9}$/.test(zone) ? Number(zone) : zoneOf(zone)
+    return bytes && scope !== undefined ? endpointV6(bytes, port, scope) : undefined
   }
   const address = parseIpv4(v4)
   return address === undefined ? undefined : endpointV4(address, port)

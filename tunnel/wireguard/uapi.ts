@@ -7,7 +7,7 @@ import { fromHex, hex } from '../../model/bytes.ts'
 import { ipv6Bytes, parseIpv4 } from '../../model/ip.ts'
 import type { AllowedIpChange, DeviceChange, DeviceStatus, PeerChange, PeerStatus } from './change.ts'
 import { KEY_LENGTH } from './constants.ts'
-import { formatAddress, formatEndpoint, parseEndpoint } from './endpoint.ts'
+import { formatAddress, formatEndpoint, parseEndpoint, type ZoneOf } from './endpoint.ts'
 
 /** Linux errno values; answers carry them negated, as wireguard-go does. */
 export const errno = { io: 5, invalid: 22, protocol: 71, portInUse: 98 } as const
@@ -47,6 +47,11 @@ export class UapiReader {
   #draft: Draft = { peers: [] }
   #fault: number | undefined
   #length = 0
+  readonly #zoneOf: ZoneOf | undefined
+
+  constructor(zoneOf?: ZoneOf) {
+    this.#zoneOf = zoneOf
+  }
 
   /** Takes what was read, in pieces of any size; answers the operations that are complete, in order. */
   push(chunk: Uint8Array): readonly UapiOperation[] {
@@ -87,7 +92,8 @@ export class UapiReader {
     if (this.#fault !== undefined) return
     const cut = line.indexOf('=')
     if (cut < 1) this.#fault = errno.protocol
-    else if (!applySetting(this.#draft, line.slice(0, cut), line.slice(cut + 1))) this.#fault = errno.invalid
+    else if (!applySetting(this.#draft, line.slice(0, cut), line.slice(cut + 1), this.#zoneOf))
+      this.#fault = errno.invalid
   }
 
   #finish(): UapiOperation {
@@ -136,11 +142,11 @@ function store<T>(value: T | undefined, into: (value: T) => void): boolean {
 }
 
 /** One `key=value` line; false where either is not known. */
-function applySetting(draft: Draft, key: string, value: string): boolean {
+function applySetting(draft: Draft, key: string, value: string, zoneOf: ZoneOf | undefined): boolean {
   if (key === 'public_key')
     return store(keyOf(value), (publicKey) => draft.peers.push({ publicKey, allowedIps: [] }))
   const peer = draft.peers.at(-1)
-  return peer === undefined ? applyToDevice(draft, key, value) : applyToPeer(peer, key, value)
+  return peer === undefined ? applyToDevice(draft, key, value) : applyToPeer(peer, key, value, zoneOf)
 }
 
 function applyToDevice(draft: Draft, key: string, value: string): boolean {
@@ -158,7 +164,7 @@ function applyToDevice(draft: Draft, key: string, value: string): boolean {
   }
 }
 
-function applyToPeer(peer: PeerDraft, key: string, value: string): boolean {
+function applyToPeer(peer: PeerDraft, key: string, value: string, zoneOf: ZoneOf | undefined): boolean {
   switch (key) {
     case 'update_only':
       return store(onlyTrue(value), (updateOnly) => Object.assign(peer, { updateOnly }))
@@ -167,7 +173,7 @@ function applyToPeer(peer: PeerDraft, key: string, value: string): boolean {
     case 'preshared_key':
       return store(keyOf(value), (presharedKey) => Object.assign(peer, { presharedKey }))
     case 'endpoint':
-      return store(parseEndpoint(value), (endpoint) => Object.assign(peer, { endpoint }))
+      return store(parseEndpoint(value, zoneOf), (endpoint) => Object.assign(peer, { endpoint }))
     case 'persistent_keepalive_interval':
       return store(numberOf(value, 0xffff), (seconds) =>
         Object.assign(peer, { persistentKeepalive: seconds }),

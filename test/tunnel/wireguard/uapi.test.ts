@@ -116,6 +116,17 @@ test('faults are answered once, and the connection goes on', async (t) => {
   t.equal(renderErrno(errno.invalid), 'errno=-22\n\n')
 })
 
+test('an endpoint with a zone by name, as wg writes it', async (t) => {
+  const reader = new UapiReader((name) => (name === 'eth0' ? 7 : undefined))
+  const set = (zone: string) =>
+    reader.push(utf8(`set=1\npublic_key=${key(2)}\nendpoint=[fe80::1%${zone}]:51820\n\n`))[0]
+  for (const zone of ['eth0', '7']) {
+    const operation = set(zone)
+    t.match(operation?.is === 'set' && operation.change.peers[0]?.endpoint, { port: 51820, scope: 7 })
+  }
+  t.strictSame(set('eth1'), { is: 'bad', errno: errno.invalid })
+})
+
 test('what is not this protocol breaks the connection, for good', async (t) => {
   for (const text of [
     'GET / HTTP/1.1\r\n',

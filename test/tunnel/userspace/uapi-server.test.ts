@@ -1,0 +1,83 @@
+/**
+ * The configuration socket, with an engine that only remembers: errno answers, clients that close their side at
+ * once or say nonsense, several operations of one connection in order, the socket's mode and its removal.
+ */
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Test, test } from 'tap'
+import { UapiServer, whenRemoved } from '../../../tunnel/userspace/uapi-server.ts'
+import type { DeviceChange } from '../../../tunnel/wireguard/change.ts'
+
+interface World {
+  readonly path: string
+  readonly changes: DeviceChange[]
+  /** What is answered. Our side is closed after so many answers, or with the last byte. */
+  ask(text: string, answers?: number): Promise<string>
+}
+
+async function serve(t: Test): Promise<World> {
+  const folder = mkdtempSync(join(tmpdir(), 'drover-uapi-'))
+  const path = join(folder, 'wg.sock')
+  const changes: DeviceChange[] = []
+  const pause = () => new Promise((resolve) => setImmediate(resolve))
+  const server = new UapiServer({
+    get: async () => {
+      await pause()
+      return `listen_port=${changes.at(-1)?.listenPort ?? 0}\nerrno=0\n\n`
+    },
+    set: async (change) => {
+      await pause()
+      changes.push(change)
+      return change.listenPort === 1 ? 98 : 0
+    },
+  })
+  await server.listen(path)
+  t.teardown(() => {
+    server.close()
+    rmSync(folder, { recursive: true, force: true })
+  })
+  const ask = (text: string, answers = 0) =>
+    new Promise<string>((resolve, reject) => {
+      const socket = connect({ path, allowHalfOpen: true })
+      let said = ''
+      if (answers === 0) socket.end(text)
+      else socket.write(text)
+      socket.on('data', (chunk) => {
+        said += String(chunk)
+        if (answers > 0 && said.split('errno').length > answers) socket.end()
+      })
+      socket.on('error', reject)
+      socket.on('close', () => resolve(said))
+      socket.on('end', () => socket.end())
+    })
+  return { path, changes, ask }
+}
+
+test('answers come in order, also to who has closed its side already', async (t) => {
+  const { ask, changes, path } = await serve(t)
+  t.equal(statSync(path).mode & 0o777, 0o700)
+  const text = 'get=1\n\nset=1\nlisten_port=5\n\nget=1\n\nset=1\nlisten_port=1\n\nset=1\nno=1\n\n'
+  const answers = ['listen_port=0\nerrno=0', 'errno=0', 'listen_port=5\nerrno=0', 'errno=-98', 'errno=-22']
+  for (const closesAfter of [0, answers.length]) {
+    changes.length = 0
+    t.equal(await ask(text, closesAfter), `${answers.join('\n\n')}\n\n`)
+  }
+})
+
+test('who does not speak the protocol is hung up on, whoever else is served', async (t) => {
+  const { ask } = await serve(t)
+  t.equal(await ask('GET / HTTP/1.1\r\n\r\n'), '')
+  t.equal(await ask(`set=1\nallowed_ip=${'1'.repeat(5000)}`), '')
+  t.equal(await ask('set=1\nlisten_port=7\n'), '', 'half of an operation is none')
+  t.equal(await ask('get=1\n\n', 1), 'listen_port=0\nerrno=0\n\n')
+})
+
+test('the removal of the socket is noticed', async (t) => {
+  const { path } = await serve(t)
+  const removed = new Promise<void>((resolve) => whenRemoved(path, resolve))
+  rmSync(path)
+  await removed
+  t.pass('noticed')
+})
