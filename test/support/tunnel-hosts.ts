@@ -2,14 +2,12 @@
  * Hosts with a tunnel process each, ours or wireguard-go, in network namespaces; between two of them a relay that
  * damages what passes (udp-relay.ts). Configured with `wg`, as people do. Needs root; everything ends with `close`.
  */
-import { type ChildProcess, execFile } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { type NetnsWorld, type TestNetns, until } from './netns.ts'
 
-const run = promisify(execFile)
 const executable = join(import.meta.dirname, '../../cli/wireguard.ts')
 const relayProgram = join(import.meta.dirname, 'udp-relay.ts')
 export const port = 51_820
@@ -90,14 +88,14 @@ export class TunnelHost {
   }
 
   async newKey(): Promise<void> {
-    const { stdout } = await run('wg', ['genkey'])
-    writeFileSync(this.#keyFile, stdout, { mode: 0o600 })
+    writeFileSync(this.#keyFile, await this.wg('genkey'), { mode: 0o600 })
     await this.wg('set', this.device, 'private-key', this.#keyFile)
     this.publicKey = (await this.wg('show', this.device, 'public-key')).trim()
   }
 
-  async wg(...words: readonly string[]): Promise<string> {
-    return (await run('wg', words)).stdout
+  /** In the host's namespace, where zones have their names. */
+  wg(...words: readonly string[]): Promise<string> {
+    return this.space.runner.run(['wg', ...words])
   }
 
   /** Sets a peer, with both of its inner addresses unless told otherwise. */
