@@ -58,13 +58,24 @@ export class TunnelHost {
   /** Starts the engine and gives it a key and addresses. */
   async start(): Promise<void> {
     const command = this.engine === 'drover' ? [process.execPath, executable] : ['wireguard-go']
-    this.#process = this.#world.spawn(this.space, [...command, '-f', this.device])
-    await until(`${this.engine} answering`, () =>
+    const child = this.#world.spawn(this.space, [...command, '-f', this.device])
+    this.#process = child
+    let complaint = ''
+    child.stderr?.on('data', (chunk) => {
+      complaint += String(chunk)
+    })
+    const answers = () =>
       this.wg('show', this.device).then(
         () => true,
-        () => false,
-      ),
-    )
+        (reason) => {
+          if (child.exitCode !== null) throw new Error(`${this.engine} ended: ${complaint}`)
+          complaint = String(reason)
+          return false
+        },
+      )
+    await until(`${this.engine} answering`, answers).catch((cause) => {
+      throw new Error(complaint, { cause })
+    })
     if (this.publicKey === '') await this.newKey()
     else await this.wg('set', this.device, 'private-key', this.#keyFile)
     await this.wg('set', this.device, 'listen-port', String(port))

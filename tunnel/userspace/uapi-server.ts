@@ -2,7 +2,7 @@
  * WireGuard's configuration socket: `NAME.sock`, mode 0600, in a folder that all tunnels share. Feeds connections
  * to the UAPI codec and the engine; says when somebody removes the socket.
  */
-import { lstatSync, mkdirSync, rmSync, watch } from 'node:fs'
+import { lstatSync, mkdirSync, renameSync, rmSync, watch } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { dirname } from 'node:path'
@@ -26,16 +26,21 @@ export class UapiServer {
     this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#serve(socket, handler))
   }
 
-  /** Listens at a path; a stale socket there is replaced. */
+  /**
+   * Listens at a path; a stale socket there is replaced. The socket gets its name once it listens: `wg` removes one
+   * that does not.
+   */
   async listen(path: string): Promise<void> {
     mkdirSync(dirname(path), { recursive: true, mode: 0o755 })
-    rmSync(path, { force: true })
+    const fresh = `${path}.new`
+    rmSync(fresh, { force: true })
     const umask = process.umask(0o077)
     try {
-      await this.#listening({ path })
+      await this.#listening({ path: fresh })
     } finally {
       process.umask(umask)
     }
+    renameSync(fresh, path)
   }
 
   /** Takes over a socket that already listens. */

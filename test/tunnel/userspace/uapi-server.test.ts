@@ -2,13 +2,14 @@
  * The configuration socket, with an engine that only remembers: errno answers, clients that close their side at
  * once or say nonsense, several operations of one connection in order, the socket's mode and its removal.
  */
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, statSync, watch } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Test, test } from 'tap'
 import { UapiServer, whenRemoved } from '../../../tunnel/userspace/uapi-server.ts'
 import type { DeviceChange } from '../../../tunnel/wireguard/change.ts'
+import { until } from '../../support/netns.ts'
 
 interface World {
   readonly path: string
@@ -64,6 +65,20 @@ test('answers come in order, also to who has closed its side already', async (t)
     changes.length = 0
     t.equal(await ask(text, closesAfter), `${answers.join('\n\n')}\n\n`)
   }
+})
+
+test('the socket has its name only once it listens, for wg removes one that does not', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'drover-uapi-'))
+  const named: (string | null)[] = []
+  const watcher = watch(folder, (_, name) => named.push(name))
+  const server = new UapiServer({ get: async () => '', set: async () => 0 })
+  await server.listen(join(folder, 'wg.sock'))
+  t.strictSame(readdirSync(folder), ['wg.sock'])
+  await until('both names', () => named.includes('wg.sock'))
+  t.equal(named[0], 'wg.sock.new')
+  watcher.close()
+  server.close()
+  rmSync(folder, { recursive: true, force: true })
 })
 
 test('who does not speak the protocol is hung up on, whoever else is served', async (t) => {
