@@ -4,6 +4,7 @@
  */
 import type { ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type NetnsWorld, type TestNetns, until } from './netns.ts'
@@ -47,6 +48,10 @@ export class TunnelHost {
     this.device = `dtv${process.pid}n${facts.number}`
   }
 
+  get socket(): string {
+    return `/var/run/wireguard/${this.device}.sock`
+  }
+
   get inner(): string {
     return `10.99.0.${this.number}`
   }
@@ -64,17 +69,9 @@ export class TunnelHost {
     child.stderr?.on('data', (chunk) => {
       complaint += String(chunk)
     })
-    const answers = () =>
-      this.wg('show', this.device).then(
-        () => true,
-        (reason) => {
-          if (child.exitCode !== null) throw new Error(`${this.engine} ended: ${complaint}`)
-          complaint = String(reason)
-          return false
-        },
-      )
-    await until(`${this.engine} answering`, answers).catch((cause) => {
-      throw new Error(complaint, { cause })
+    await until(`${this.engine} answering`, () => {
+      if (child.exitCode !== null) throw new Error(`${this.engine} ended: ${complaint}`)
+      return connects(this.socket)
     })
     if (this.publicKey === '') await this.newKey()
     else await this.wg('set', this.device, 'private-key', this.#keyFile)
@@ -91,11 +88,7 @@ export class TunnelHost {
     const gone = new Promise((resolve) => child.once('exit', resolve))
     child.kill('SIGKILL')
     await gone
-    rmSync(`/var/run/wireguard/${this.device}.sock`, { force: true })
-  }
-
-  get pid(): number {
-    return this.#process?.pid ?? 0
+    rmSync(this.socket, { force: true })
   }
 
   async newKey(): Promise<void> {
@@ -136,6 +129,13 @@ export class TunnelHost {
     return join(this.#folder, `${this.device}.key`)
   }
 }
+
+/** `wg` would remove a socket that is not listened on yet, as wireguard-go's is for a moment. */
+const connects = (path: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(path, () => socket.destroy() && resolve(true))
+    socket.on('error', () => resolve(false))
+  })
 
 export interface Relay {
   tell(line: string): Promise<void>
@@ -192,9 +192,9 @@ export class TunnelWorld {
   }
 
   async close(): Promise<void> {
-    for (const host of this.#hosts) rmSync(`/var/run/wireguard/${host.device}.sock`, { force: true })
+    for (const host of this.#hosts) rmSync(host.socket, { force: true })
     await this.netns.close()
-    for (const host of this.#hosts) rmSync(`/var/run/wireguard/${host.device}.sock`, { force: true })
+    for (const host of this.#hosts) rmSync(host.socket, { force: true })
     rmSync(this.folder, { recursive: true, force: true })
   }
 }

@@ -184,24 +184,30 @@ async function transfer(
   return { sent, arrived: said().split('got ')[1]?.trim() ?? '' }
 }
 
-for (const [index, [first, second]] of engines.entries()) {
-  const skip = first === second || installed ? needsRoot : { skip: 'needs wireguard-go' }
-  test(`${first} calls ${second}`, { ...skip, timeout: 120_000 }, async (t) => {
-    if (world === undefined) return
-    const { router, hosts } = await world.hosts(`i${index}`, [first, second])
-    const [one, other] = hosts
-    if (one === undefined || other === undefined) throw new TypeError('no hosts')
-    const relay = await world.relay(router, 4)
-    const pair = { one, other, router, relay }
-    for (const [name, run] of Object.entries(scenarios)) {
-      await t.test(name, async (t) => {
-        await relay.tell('clear')
-        await meet(pair)
-        await run(t, pair)
-      })
-    }
-    await Promise.all([one.kill(), other.kill()])
-  })
+async function every(t: Test, label: string, first: Engine, second: Engine): Promise<void> {
+  if (world === undefined) return
+  const { router, hosts } = await world.hosts(label, [first, second])
+  const [one, other] = hosts
+  if (one === undefined || other === undefined) throw new TypeError('no hosts')
+  const relay = await world.relay(router, 4)
+  const pair = { one, other, router, relay }
+  for (const [name, run] of Object.entries(scenarios)) {
+    await t.test(name, async (t) => {
+      await relay.tell('clear')
+      await meet(pair)
+      await run(t, pair)
+    })
+  }
+  await Promise.all([one.kill(), other.kill()])
 }
+
+test('as processes', { timeout: 120_000 }, async (t) => {
+  t.jobs = engines.length
+  for (const [index, [first, second]] of engines.entries()) {
+    const skip = first === second || installed ? needsRoot : { skip: 'needs wireguard-go' }
+    const options = { ...skip, buffered: true, timeout: 120_000 }
+    void t.test(`${first} calls ${second}`, options, (t) => every(t, `i${index}`, first, second))
+  }
+})
 
 test('cleaning up', async () => world?.close())

@@ -18,7 +18,7 @@ import { SeededRandom } from '../../support/ports.ts'
 import { fuzzRounds } from '../../support/wireguard.ts'
 
 const seed = Number(process.env.DROVER_SEED ?? 9)
-const rounds = fuzzRounds(250_000)
+const rounds = fuzzRounds(200_000)
 const size = 24 * 1024
 const areaSize = 16 * 1024
 const limit = 64
