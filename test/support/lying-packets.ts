@@ -117,27 +117,29 @@ function cutShort(random: SeededRandom, bytes: Uint8Array): Uint8Array {
 
 const guard = 128
 
-/** Memory for one run: an area for results, and packets behind it, the last of which ends where memory ends. */
+/** The end of a memory for one run: an area for scratch, and packets behind it, the last of which ends with it. */
 export class LyingArena {
   readonly bytes: Uint8Array
   readonly view: DataView
-  /** Where results may be written. */
+  /** What may be written at any time. */
   readonly area: { readonly at: number; readonly end: number }
   /** Where packets were put, without their virtio headers. */
   readonly packets: { readonly at: number; readonly length: number }[] = []
+  readonly #start: number
   readonly #filler: Uint8Array
   #next = 0
 
-  constructor(size: number, areaSize: number, fill: number) {
-    this.bytes = new Uint8Array(size)
-    this.view = new DataView(this.bytes.buffer)
-    this.area = { at: guard, end: guard + areaSize }
-    this.#filler = new Uint8Array(size).fill(fill)
+  constructor(buffer: ArrayBuffer, sizes: { readonly all: number; readonly area: number }, fill: number) {
+    this.bytes = new Uint8Array(buffer)
+    this.view = new DataView(buffer)
+    this.#start = buffer.byteLength - sizes.all
+    this.area = { at: this.#start + guard, end: this.#start + guard + sizes.area }
+    this.#filler = new Uint8Array(sizes.all).fill(fill)
   }
 
   /** Puts packets with their virtio headers. */
   put(packets: readonly Uint8Array[]): void {
-    this.bytes.set(this.#filler)
+    this.bytes.set(this.#filler, this.#start)
     this.packets.length = 0
     this.#next = this.bytes.length
     for (const packet of packets.toReversed()) {
@@ -151,7 +153,7 @@ export class LyingArena {
   /** Whether anything outside of the area and the packets was written. */
   get touched(): boolean {
     let from = this.area.end
-    let intact = this.#intact(0, this.area.at)
+    let intact = this.#intact(this.#start, this.area.at)
     for (const { at, length } of this.packets) {
       intact &&= this.#intact(from, at - virtio)
       from = at + length
@@ -159,16 +161,12 @@ export class LyingArena {
     return !(intact && this.#intact(from, this.bytes.length))
   }
 
-  /** Whether bytes lie in the area or in one of the packets. */
+  /** Whether bytes lie in one of the packets. */
   holds(at: number, length: number): boolean {
-    const inside = (from: number, end: number): boolean => at >= from && at + length <= end
-    return (
-      inside(this.area.at, this.area.end) ||
-      this.packets.some((packet) => inside(packet.at - virtio, packet.at + packet.length))
-    )
+    return this.packets.some((packet) => at >= packet.at - virtio && at + length <= packet.at + packet.length)
   }
 
   #intact(from: number, to: number): boolean {
-    return Buffer.compare(this.bytes.subarray(from, to), this.#filler.subarray(from, to)) === 0
+    return Buffer.compare(this.bytes.subarray(from, to), this.#filler.subarray(0, to - from)) === 0
   }
 }
