@@ -173,7 +173,7 @@ function live(t: Test, seed: number): void {
     const lost = day.talk(seconds(10), 1000)
     if (lost.length > 0)
       return void t.fail(`DROVER_SEED=${seed}, round ${round}, ${name}: ${lost.slice(0, 5)}`)
-    const calm = day.talk(seconds(700), 20_000)
+    const calm = day.talk(seconds(700), 35_000)
     if (calm.length > 0)
       return void t.fail(`DROVER_SEED=${seed}, calm ${round}, ${name}: ${calm.slice(0, 5)}`)
     if (round === 48) heldAtNoon = day.largest

@@ -20,7 +20,7 @@ import { endpoint } from '../../support/wireguard-host.ts'
 import { HERE, THERE, type World, worldOf } from '../../support/wireguard-world.ts'
 
 const seed = Number(process.env.DROVER_SEED ?? 77)
-const rounds = fuzzRounds(900_000)
+const rounds = fuzzRounds(800_000)
 
 /** Runs `act` for each round; a failure says how to repeat it. */
 function fuzz(t: Test, count: number, act: (random: SeededRandom) => void): void {
