@@ -10,7 +10,7 @@ import { test } from 'tap'
 import { isRoot, NetnsWorld, needsRoot, type TestNetns, until } from '../support/netns.ts'
 import { gateway, outer, port, type TunnelHost, TunnelWorld } from '../support/tunnel-hosts.ts'
 
-const executable = join(import.meta.dirname, '../../cli/wireguard.ts')
+const executable = join(import.meta.dirname, '../../bin/drover-wireguard')
 const world = isRoot ? new TunnelWorld(await NetnsWorld.open()) : undefined
 /** With the kernel's WireGuard wg-quick asks for nothing else. */
 const quick = existsSync('/sys/module/wireguard')
@@ -27,11 +27,9 @@ const keys = async (space: TestNetns) => {
   return { secret, shared: (await space.runner.run(['wg', 'pubkey'], { input: `${secret}\n` })).trim() }
 }
 
-/** Runs wg-quick with our executable as what stands in for the kernel; wg-quick itself would take the system's Node. */
+/** Runs wg-quick with our executable as what stands in for the kernel. */
 function wgQuick(space: TestNetns, verb: 'up' | 'down' | 'strip', config: string): Promise<string> {
-  const command = join(theWorld().folder, 'drover-wireguard')
-  writeFileSync(command, `#!/bin/sh\nexec ${process.execPath} ${executable} "$@"\n`, { mode: 0o700 })
-  const env = ['env', `WG_QUICK_USERSPACE_IMPLEMENTATION=${command}`]
+  const env = ['env', `WG_QUICK_USERSPACE_IMPLEMENTATION=${executable}`]
   return space.runner.run([...env, 'wg-quick', verb, config])
 }
 
