@@ -1,12 +1,13 @@
 /**
  * Datagrams through a pair: what arrives when the sender knows no limit, and the highest rate that arrives whole
- * (less than one in a thousand lost), found by halving. Sender and counter are `datagrams.ts`.
+ * (less than one in a thousand lost), found by `rate-search.ts`. Sender and counter are `datagrams.ts`.
  */
 import { join } from 'node:path'
 import { node, root } from '../lab/layout.ts'
 import type { NetnsWorld } from '../test/support/netns.ts'
 import type { Counted, CountOrder, SendOrder, Sent } from './datagrams.ts'
 import { LineProgram } from './line-program.ts'
+import { highestPassing } from './rate-search.ts'
 import type { Pair } from './tunnel-pair.ts'
 
 export interface Trial {
@@ -19,10 +20,6 @@ export interface Trial {
 }
 
 const tolerated = 0.001
-/** How often an interval of one octave is halved: to 1/32 of the rate. */
-const steps = 5
-/** The search for an octave begins at what goes without limit and ends so many below. */
-const octaves = 8
 const port = 9
 const program = join(root, 'bench', 'datagrams.ts')
 let runs = 0
@@ -53,26 +50,8 @@ export class DatagramRate {
   }
 
   /** The highest rate that arrives whole, of those that are not above `most`; 0 when none does. */
-  async lossless(size: number, millis: number, most: number): Promise<number> {
-    let [low, high, best] = [most, most, 0]
-    for (let octave = 0; octave <= octaves; octave++) {
-      const trial = await this.#passing(low, size, millis)
-      best = trial?.offered ?? 0
-      if (trial !== undefined) break
-      high = low
-      low /= 2
-    }
-    if (best === 0 || low === most) return best
-    for (let step = 0; step < steps; step++) {
-      const rate = (low + high) / 2
-      const trial = await this.#passing(rate, size, millis)
-      if (trial === undefined) high = rate
-      else {
-        low = rate
-        best = Math.max(best, trial.offered)
-      }
-    }
-    return best
+  lossless(size: number, millis: number, most: number): Promise<number> {
+    return highestPassing(most, async (rate) => (await this.#passing(rate, size, millis))?.offered)
   }
 
   /** A rate has two tries: a single hiccup of the machine is not the tunnel's. */

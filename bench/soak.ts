@@ -38,7 +38,7 @@ export async function benchSoak(args: readonly string[]): Promise<void> {
       passed.push(minute)
       say(`minute ${passed.length}: ${cellsOf(minute).join(' · ')}`)
     }
-    return await reportOf(pair, passed)
+    return await reportOf(pair, passed, minutes)
   })
   say(`\n${text}`)
   say(`kept in ${keep('soak', text)}`)
@@ -73,7 +73,11 @@ const cellsOf = ({ there, back, error, samples }: Minute): readonly string[] => 
   error === '' ? 'none' : error,
 ]
 
-async function reportOf(pair: Pair & WireguardRunning, passed: readonly Minute[]): Promise<string> {
+async function reportOf(
+  pair: Pair & WireguardRunning,
+  passed: readonly Minute[],
+  minutes: number,
+): Promise<string> {
   const samples = passed.flatMap((minute) => minute.samples)
   const memory = pair.devices.map((_, index) => {
     const values = samples.map((sample) => sample[index] ?? 0)
@@ -81,7 +85,7 @@ async function reportOf(pair: Pair & WireguardRunning, passed: readonly Minute[]
   })
   const commit = await run(['git', '-C', root, 'rev-parse', '--short', 'HEAD'])
   return [
-    `# Soak: ${passed.length} minutes of four TCP streams there and four back`,
+    `# Soak: ${minutes} minutes of four TCP streams there and four back`,
     `${machine()}; commit ${commit.stdout.trim()}; ${new Date().toISOString()}`,
     markdown(
       ['minute', 'there, Gb/s', 'back, Gb/s', 'memory of one, MiB', 'of two', 'errors'],
