@@ -107,7 +107,7 @@ export class PacketLoop {
     const { addressAt, port, scope } = socket.received
     const at = addressAt[slot] ?? 0
     return socket.family === 4
-      ? endpoints.v4(memory.view.getUint32(at), port[slot] ?? 0)
+      ? endpoints.v4(memory.view.getInt32(at), port[slot] ?? 0)
       : endpoints.v6(memory.bytes, at, port[slot] ?? 0, scope[slot] ?? 0)
   }
 

@@ -101,7 +101,8 @@ export class Device {
   readonly #handshakes: Handshakes
   readonly #upkeep: Upkeep
   #recent: Session<Peer> | undefined
-  #last = Number.NEGATIVE_INFINITY
+  // A small integer like the clock: a field that once held a fraction or an infinity is boxed whenever it is passed on.
+  #last = 0
   #skew = 0
 
   constructor(deps: DeviceDeps, options: DeviceOptions) {

@@ -41,7 +41,7 @@ export class EndpointTable {
     this.#oldest = new Uint8Array(this.#sets)
   }
 
-  /** `address` as an unsigned 32-bit number, first octet highest. */
+  /** `address` as a 32-bit number, first octet highest; negative ones are boxed less often. */
   v4(address: number, port: number): Endpoint {
     const set = this.#setOf(mixed(address, port))
     for (let at = set; at < set + ways; at++) {
