@@ -172,8 +172,11 @@ function vitalProblems({ docker, store, tunnel }: Vitals): readonly Problem[] {
   const packets =
     tunnel.problem === ''
       ? {
-          what: `the tunnel process of ${tunnel.interface} does not answer`,
-          remedy: 'see its log; Drover starts it again by itself',
+          what:
+            tunnel.engine === 'kernel'
+              ? `the WireGuard device ${tunnel.interface} is not there`
+              : `the tunnel process of ${tunnel.interface} does not answer`,
+          remedy: 'see the log; Drover starts it again by itself',
         }
       : {
           what: `the tunnel ${tunnel.interface} cannot be set up: ${tunnel.problem}`,
