@@ -115,6 +115,8 @@ export interface HostView {
   readonly backend: string
   /** `kernel` or `userspace`; empty for a host that does not say. */
   readonly engine: string
+  /** What its tunnel can do, as its record says. */
+  readonly capabilities: readonly string[]
   /** Version of the Docker engine; empty while there is none. */
   readonly docker: string
   readonly lastSeen: string | null
@@ -172,8 +174,11 @@ function vitalProblems({ docker, store, tunnel }: Vitals): readonly Problem[] {
   const packets =
     tunnel.problem === ''
       ? {
-          what: `the tunnel process of ${tunnel.interface} does not answer`,
-          remedy: 'see its log; Drover starts it again by itself',
+          what:
+            tunnel.engine === 'kernel'
+              ? `the WireGuard device ${tunnel.interface} is not there`
+              : `the tunnel process of ${tunnel.interface} does not answer`,
+          remedy: 'see the log; Drover starts it again by itself',
         }
       : {
           what: `the tunnel ${tunnel.interface} cannot be set up: ${tunnel.problem}`,
@@ -270,6 +275,7 @@ export function hostsView(environment: Environment, vitals: Vitals): readonly Ho
       blocks: blocks.filter(([, claim]) => claim.host === record.id).map(([cidr]) => cidr),
       backend: 'wireguard',
       engine: record.wireguardEngine ?? '',
+      capabilities: record.capabilities,
       docker: record.engine,
       lastSeen: timeOrNull(record.id === environment.self ? vitals.now : vitals.lastSeen.get(record.id)),
     }))

@@ -19,7 +19,7 @@ const install = `
 mkdir -p /opt/drover && mount --bind '${root}' /opt/drover && cd /opt/drover
 cp systemd/*.service /etc/systemd/system/
 mkdir /etc/systemd/system/drover.service.d
-printf '[Service]\\nWatchdogSec=8\\nTimeoutStartSec=300\\n' >/etc/systemd/system/drover.service.d/test.conf
+printf '[Service]\\nWatchdogSec=8\\nTimeoutStartSec=300\\nEnvironment=DROVER_TUNNEL_ENGINE=userspace\\n' >/etc/systemd/system/drover.service.d/test.conf
 systemctl daemon-reload
 node_modules/.bin/node cli/main.ts init`
 
@@ -47,6 +47,19 @@ const tunnelKey = (vm: Vm): Promise<string> =>
     },
     { patience, every: 300 },
   )
+
+/** Restarts the daemon with another engine, and waits until the device is of that kind. */
+async function engineOf(vm: Vm, engine: string, kind: string): Promise<void> {
+  const file = '/etc/systemd/system/drover.service.d/test.conf'
+  await vm.must(
+    `sed -i 's/ENGINE=.*/ENGINE=${engine}/' ${file}; systemctl daemon-reload; systemctl restart drover`,
+  )
+  await until(
+    `drover0 to be of kind ${kind}`,
+    async () => (await vm.run('ip -d link show dev drover0')).stdout.includes(` ${kind} `) || undefined,
+    { patience, every: 300 },
+  )
+}
 
 const device = (vm: Vm): Promise<string> => vm.must('cat /sys/class/net/drover0/ifindex')
 const daemonCommand = (words: string): string => `/opt/drover/node_modules/.bin/node cli/main.ts ${words}`
@@ -125,6 +138,20 @@ test('the units on a real systemd', { ...needs, timeout: 600_000 }, async (t) =>
     await another(vm, 'drover-tunnel', tunnel)
     t.equal(await tunnelKey(vm), key)
     t.equal(await device(vm), index, 'the same device')
+  })
+
+  await t.test("to the kernel's engine and back: the tunnel's unit stands by and takes over", async (t) => {
+    const key = await tunnelKey(vm)
+    await engineOf(vm, 'auto', 'wireguard')
+    const journal = () => vm.must('journalctl --no-pager -o cat -u drover-tunnel')
+    await until('the unit to stand by', async () => (await journal()).includes('stands by') || undefined, {
+      patience,
+      every: 300,
+    })
+    t.equal(await tunnelKey(vm), key, 'the same key')
+    await engineOf(vm, 'userspace', 'tun')
+    t.match(await journal(), /takes over/)
+    t.equal(await tunnelKey(vm), key)
   })
 
   await t.test('stopping leaves routes, addresses and rules', async (t) => {

@@ -92,6 +92,7 @@ test('the tunnel in the status', (t) => {
   const broken = { running: false, problem: 'drover0 is of kind bridge' }
   t.match(text(broken), /! the tunnel drover0 cannot be set up: drover0 is of kind bridge/)
   t.match(text({ running: false }), /! the tunnel process of drover0 does not answer/)
+  t.match(text({ running: false, engine: 'kernel' }), /! the WireGuard device drover0 is not there/)
   t.end()
 })
 

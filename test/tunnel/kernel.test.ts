@@ -227,6 +227,7 @@ test('a userspace engine makes way, also one that came back', async (t) => {
   })
   await held.reach('up', () => held.ups() === 1)
   t.equal(kernel.kind, 'wireguard')
+  t.equal(ended, 1, 'its process is ended first')
   t.ok(kernel.lines.includes('link del dev drover0'), 'a TUN device without a process is removed')
   await held.stop()
 })
