@@ -55,6 +55,12 @@ export class CookieGuard {
   }
 }
 
+export interface CookieJarState {
+  readonly lastMac1: Uint8Array | undefined
+  readonly cookie: Uint8Array | undefined
+  readonly cookieAt: number
+}
+
 export class CookieJar {
   readonly #mac1Key: Uint8Array
   readonly #cookieKey: Uint8Array
@@ -74,6 +80,16 @@ export class CookieJar {
     this.#lastMac1 = mac1
     if (this.#cookie === undefined || now - this.#cookieAt >= COOKIE_LIFETIME - COOKIE_LATENCY) return
     bytes.set(mac2Of(this.#cookie, bytes), bytes.length - 16)
+  }
+
+  state(): CookieJarState {
+    return { lastMac1: this.#lastMac1, cookie: this.#cookie, cookieAt: this.#cookieAt }
+  }
+
+  restore(state: CookieJarState): void {
+    this.#lastMac1 = state.lastMac1
+    this.#cookie = state.cookie
+    this.#cookieAt = state.cookieAt
   }
 
   /** Keeps the cookie of an authentic reply to the last message that was stamped; false for any other. */

@@ -9,6 +9,14 @@ const BLOCKS = 256
 /** How far behind the highest counter one may still be accepted. */
 export const REPLAY_WINDOW = (BLOCKS - 1) * 32
 
+export const WINDOW_BYTES = BLOCKS * 4
+
+export interface ReplayState {
+  readonly highest: number
+  /** The blocks, little endian. */
+  readonly ring: Uint8Array
+}
+
 export class ReplayWindow {
   readonly #ring = new Uint32Array(BLOCKS)
   #highest = 0
@@ -24,6 +32,19 @@ export class ReplayWindow {
     const word = this.#ring[slot] ?? 0
     this.#ring[slot] = word | bit
     return (word & bit) === 0
+  }
+
+  state(): ReplayState {
+    const ring = new Uint8Array(WINDOW_BYTES)
+    const view = new DataView(ring.buffer)
+    for (const [index, word] of this.#ring.entries()) view.setUint32(index * 4, word, true)
+    return { highest: this.#highest, ring }
+  }
+
+  restore({ highest, ring }: ReplayState): void {
+    const view = new DataView(ring.buffer, ring.byteOffset, WINDOW_BYTES)
+    for (const index of this.#ring.keys()) this.#ring[index] = view.getUint32(index * 4, true)
+    this.#highest = highest
   }
 
   #advance(block: number, counter: number): void {
