@@ -187,7 +187,7 @@ const tunnel = struct<TunnelState>({
 
 const head = struct<{ magic: number; version: number }>({ magic: u32, version: u32 })
 
-export function encodeState(state: TunnelState): Uint8Array {
+export function encodeState(state: TunnelState): Uint8Array<ArrayBuffer> {
   return encodeWhole(
     struct<{ head: { magic: number; version: number }; state: TunnelState }>({
       head,

@@ -35,7 +35,7 @@ export class Sink {
   }
 
   /** What was written; the sink is empty afterwards. */
-  finish(): Uint8Array {
+  finish(): Uint8Array<ArrayBuffer> {
     const whole = this.#bytes.slice(0, this.#length)
     this.#bytes.fill(0)
     this.#length = 0
@@ -101,7 +101,7 @@ export class Source {
   }
 }
 
-export function encodeWhole<T>(codec: Codec<T>, value: T): Uint8Array {
+export function encodeWhole<T>(codec: Codec<T>, value: T): Uint8Array<ArrayBuffer> {
   const sink = new Sink()
   codec.write(value, sink)
   return sink.finish()
