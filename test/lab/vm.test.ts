@@ -127,6 +127,44 @@ test('the units on a real systemd', { ...needs, timeout: 600_000 }, async (t) =>
     t.equal(await device(vm), index, 'the same device')
   })
 
+  await t.test('a reload gives the tunnel to a new process', async (t) => {
+    const [index, key, restarts, daemon] = await Promise.all([
+      device(vm),
+      tunnelKey(vm),
+      show(vm, 'drover-tunnel', 'NRestarts'),
+      show(vm, 'drover', 'MainPID'),
+    ])
+    for (const round of ['first', 'second']) {
+      const before = await show(vm, 'drover-tunnel', 'MainPID')
+      await vm.must('systemctl reload drover-tunnel')
+      const pid = await another(vm, 'drover-tunnel', before)
+      t.match(await vm.must(`grep CapBnd /proc/${pid}/status`), /\s0*1000$/, `${round}: in the same sandbox`)
+      t.equal(await tunnelKey(vm), key)
+      await until('the predecessor to be gone', async () => {
+        const { code } = await vm.run(`test -e /proc/${before}`)
+        return code !== 0 || undefined
+      })
+    }
+    t.equal(await device(vm), index, 'the same device')
+    t.equal(await show(vm, 'drover-tunnel', 'NRestarts'), restarts, 'systemd started none')
+    t.equal(await show(vm, 'drover', 'MainPID'), daemon)
+    await until('the daemon to follow', async () => {
+      const said = await vm.must('journalctl --no-pager -o cat -u drover')
+      return said.split('the tunnel process was replaced').length === 3 || undefined
+    })
+  })
+
+  await t.test('a reload to code that does not run changes nothing', async (t) => {
+    const before = await show(vm, 'drover-tunnel', 'MainPID')
+    await vm.must(': >/run/empty.ts; mount --bind /run/empty.ts /opt/drover/tunnel/userspace/worker.ts')
+    t.not((await vm.run('systemctl reload drover-tunnel')).code, 0)
+    await vm.must('umount /opt/drover/tunnel/userspace/worker.ts')
+    t.equal(await show(vm, 'drover-tunnel', 'MainPID'), before)
+    t.equal(await show(vm, 'drover-tunnel', 'ActiveState'), 'active')
+    t.match(await vm.must('journalctl --no-pager -o cat -u drover-tunnel'), /the tunnel stays here/)
+    await tunnelKey(vm)
+  })
+
   await t.test('stopping leaves routes, addresses and rules', async (t) => {
     await vm.must('systemctl stop drover')
     t.equal(await show(vm, 'drover', 'Result'), 'success')
