@@ -2,13 +2,12 @@
  * Two tunnels on two hosts for tests: namespaces with a wire between them, an engine in each, keys and addresses, so
  * that pings and iperf3 pass from one to the other. Needs root.
  */
-import { execFile } from 'node:child_process'
+import { type ChildProcess, execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import type { Test } from 'tap'
 import { isRoot, NetnsWorld, type TestNetns, until } from './netns.ts'
 
 export const run = promisify(execFile)
@@ -25,6 +24,11 @@ export interface Side {
   readonly state: string
 }
 
+/** What it needs of a test. */
+interface Teardown {
+  teardown(end: () => unknown): unknown
+}
+
 export interface Pair {
   readonly one: Side
   readonly other: Side
@@ -38,7 +42,7 @@ export interface PingCount {
 }
 
 export const port = 51_820
-export const socketOf = ({ device }: Side): string => `/var/run/wireguard/${device}.sock`
+export const socketOf = ({ device }: Pick<Side, 'device'>): string => `/var/run/wireguard/${device}.sock`
 
 const variables = (one: Side) => ({
   ...process.env,
@@ -109,6 +113,7 @@ export class TunnelWorld {
   readonly folder = mkdtempSync(join(tmpdir(), 'drover-tunnel-'))
   readonly #world: NetnsWorld | undefined
   #iperfPort = 5300
+  #iperfServer: ChildProcess | undefined
 
   private constructor(world: NetnsWorld | undefined) {
     this.#world = world
@@ -118,7 +123,7 @@ export class TunnelWorld {
     return new TunnelWorld(isRoot ? await NetnsWorld.open() : undefined)
   }
 
-  async pair(t: Test, label: string, engines: readonly [string, string]): Promise<Pair> {
+  async pair(t: Teardown, label: string, engines: readonly [string, string]): Promise<Pair> {
     const world = this.#world
     const spaces = await Promise.all([world?.netns(`${label}1`), world?.netns(`${label}2`)])
     const [first, second] = spaces
@@ -142,6 +147,7 @@ export class TunnelWorld {
   async iperf(one: Side, other: Side, ...options: string[]): Promise<number> {
     const use = String(++this.#iperfPort)
     const server = this.#world?.spawn(other.space, ['iperf3', '-s', '-1', '--forceflush', '-p', use])
+    this.#iperfServer = server
     let said = ''
     server?.stdout?.on('data', (chunk) => {
       said += String(chunk)
@@ -166,6 +172,11 @@ export class TunnelWorld {
       const longest = /= [\d.]+\/[\d.]+\/([\d.]+)\//.exec(said)?.[1]
       return { sent: Number(sent), lost: Number(sent) - Number(received), longest: Number(longest) }
     }
+  }
+
+  /** Breaks off the transfer that began last. */
+  endIperf(): void {
+    this.#iperfServer?.kill('SIGKILL')
   }
 
   /** A program in a side's namespace, until the world ends. */
