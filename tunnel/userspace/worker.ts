@@ -20,6 +20,7 @@ import { loadSodium } from '../wireguard/sodium.ts'
 import type { DriverStatus } from '../wireguard/uapi.ts'
 import { ComposedAead } from './chacha20-poly1305.ts'
 import { type Memory, plainSum } from './checksum.ts'
+import { Coalescer } from './coalesce.ts'
 import { Commands } from './commands.ts'
 import { EvpAead } from './evp.ts'
 import { factsOf } from './facts.ts'
@@ -30,6 +31,7 @@ import type { Bequest, EngineOptions, Order, Report, Switch } from './orders.ts'
 import { Outbound } from './outbound.ts'
 import { UdpPorts } from './ports.ts'
 import { PROOF_ROOM, proven } from './proven.ts'
+import { REHEARSAL_ROOM, rehearse } from './rehearsal.ts'
 import { SEGMENTER_ROOM, Segmenter } from './segment.ts'
 import { summedMemory } from './simd-sum.ts'
 
@@ -132,10 +134,18 @@ async function prepare({ options, wake }: WorkerInput, port: MessagePort) {
   const libc = new Libc(arena)
   const { crypto, aead: portable } = await loadSodium()
   const [aeadName, aead] = chooseAead(arena, portable, !options.without.includes('openssl'))
-  const device = new Device(
-    { crypto, aead, random: { bytes }, wall: () => instant(Date.now()) },
-    { scratch: { memory: arena.bytes, offset: arena.take(scratchSize), length: scratchSize } },
-  )
+  const scratch = { memory: arena.bytes, offset: arena.take(scratchSize), length: scratchSize }
+  const makeDevice = (): Device =>
+    new Device({ crypto, aead, random: { bytes }, wall: () => instant(Date.now()) }, { scratch })
+  if (options.waits) {
+    const segmenter = new Segmenter(memory, { scratch: arena.take(SEGMENTER_ROOM) })
+    const coalescer = new Coalescer(memory, { limit: 16, pieces: maxPieces, udp: true, completes: true })
+    rehearse(
+      { memory, makeDevice, crypto, random: { bytes }, segmenter, coalescer },
+      arena.take(REHEARSAL_ROOM),
+    )
+  }
+  const device = makeDevice()
   const reactor = new Reactor(libc)
   return { libc, memory, aeadName, device, reactor, orders: correspond(port, libc, reactor, wake) }
 }
