@@ -34,14 +34,15 @@ const slot = HEADROOM + size + 40 + TAILROOM + 64
 const somewhere = endpointV4(0x7f000001, 9)
 const address = (last: number): Uint8Array => Uint8Array.of(10, 0, 0, last)
 
-/** `room`: REHEARSAL_ROOM bytes at an offset of the memory. */
-export function rehearse(deps: RehearsalDeps, room: number): void {
+/** `room`: REHEARSAL_ROOM bytes at an offset of the memory. Answers how many packets came through. */
+export function rehearse(deps: RehearsalDeps, room: number): number {
+  let carried = 0
   const [here, there] = acquainted(deps)
   const packet = room + HEADROOM
   for (let round = 0; round < rounds; round++) {
     writePacket(deps.memory.view, packet, round)
     if (round === 0) shakeHands(deps, here, there, packet)
-    else carry(deps, here, there, packet)
+    else carried += carry(deps, here, there, packet)
   }
   const driver = { listenPort: 0, fwmark: 0 }
   for (const each of [here, there]) {
@@ -52,6 +53,7 @@ export function rehearse(deps: RehearsalDeps, room: number): void {
     heir.close()
     each.close()
   }
+  return carried
 }
 
 function acquainted({ makeDevice, crypto, random }: RehearsalDeps): readonly [Device, Device] {
@@ -85,18 +87,20 @@ function carry(
   here: Device,
   there: Device,
   packet: number,
-): void {
+): number {
+  let carried = 0
   let next = packet + packetLength + TAILROOM + HEADROOM
-  if (!segmenter.begin(packet, packetLength, here.takesMarks(memory.bytes, packet, packetLength))) return
+  if (!segmenter.begin(packet, packetLength, here.takesMarks(memory.bytes, packet, packetLength))) return 0
   while (segmenter.next()) {
     if (here.send(memory.bytes, segmenter.at, segmenter.length, now, segmenter.mark, next) !== 'sealed')
-      return
+      return carried
     const { offset, length } = here.sealed
     const result = there.receive(memory.bytes, offset, length, somewhere, now, next + slot)
-    if (result === 'packet') coalescer.add(there.packet.offset, there.packet.length, false)
+    if (result === 'packet' && coalescer.add(there.packet.offset, there.packet.length, false)) carried++
     next += slot
   }
   coalescer.finish()
+  return carried
 }
 
 /** A TCP packet of four segments, as a TUN device with offloads gives it. */
