@@ -13,7 +13,7 @@ export const WINDOW_BYTES = BLOCKS * 4
 
 export interface ReplayState {
   readonly highest: number
-  /** The blocks, little endian. */
+  /** The blocks as this machine stores words: a successor runs on the same one. */
   readonly ring: Uint8Array
 }
 
@@ -35,15 +35,11 @@ export class ReplayWindow {
   }
 
   state(): ReplayState {
-    const ring = new Uint8Array(WINDOW_BYTES)
-    const view = new DataView(ring.buffer)
-    for (const [index, word] of this.#ring.entries()) view.setUint32(index * 4, word, true)
-    return { highest: this.#highest, ring }
+    return { highest: this.#highest, ring: new Uint8Array(this.#ring.slice().buffer) }
   }
 
   restore({ highest, ring }: ReplayState): void {
-    const view = new DataView(ring.buffer, ring.byteOffset, WINDOW_BYTES)
-    for (const index of this.#ring.keys()) this.#ring[index] = view.getUint32(index * 4, true)
+    this.#ring.set(new Uint32Array(ring.slice().buffer))
     this.#highest = highest
   }
 
