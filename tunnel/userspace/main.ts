@@ -79,7 +79,6 @@ async function serve(given: TunnelArguments, env: Variables): Promise<number> {
   const giver = giverOf(begun, { environment: env, hold: () => server.hold(), notify, log })
   await server.open()
   const stopWatching = watchForEnd(given, engine)
-  if (given.inherited === undefined) notify('READY=1')
   const ending = await engine.ended
   stopWatching()
   kept.close()
