@@ -28,13 +28,18 @@ export async function benchRestart(args: readonly string[]): Promise<void> {
   if (!isRoot) throw new DroverError('NOT_ROOT', 'network namespaces')
   const world = await TunnelWorld.open()
   const endings: (() => unknown)[] = []
+  const close = async (): Promise<void> => {
+    for (const end of endings.splice(0)) await end()
+    await world.close()
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(signal, () => void close().finally(() => process.exit(130)))
   try {
     const pair = await world.pair({ teardown: (end) => endings.push(end) }, 'r', ['drover', 'drover'])
     const text = await report(await measure(world, pair, rounds), rounds)
     process.stdout.write(`\n${text}\nkept in ${keep('restart', text)}\n`)
   } finally {
-    for (const end of endings) await end()
-    await world.close()
+    await close()
   }
 }
 
