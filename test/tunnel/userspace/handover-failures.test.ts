@@ -22,6 +22,8 @@ const slow = { ...needsRoot, timeout: 120_000 }
 const world = await TunnelWorld.open()
 const fake = join(import.meta.dirname, '../../support/fake-successor.ts')
 
+const childrenOf = (pid: number): string => readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
+
 /** The pair goes on in the same processes and with the same session. */
 async function unmoved(t: Test, { one, other }: Pair, act: () => Promise<unknown>): Promise<void> {
   const [pid, session] = [await pidOf(one), await handshakeOf(one)]
@@ -32,6 +34,7 @@ async function unmoved(t: Test, { one, other }: Pair, act: () => Promise<unknown
   t.comment(`longest ping ${longest} ms`)
   t.ok(lost <= 1, `${lost} lost`)
   t.strictSame([await pidOf(one), await handshakeOf(one)], [pid, session])
+  t.equal(childrenOf(pid), '', 'no successor is left')
 }
 
 test('a successor that fails leaves the tunnel where it was', slow, async (t) => {
@@ -57,6 +60,7 @@ test('a successor that fails leaves the tunnel where it was', slow, async (t) =>
   await t.test('hangs with the state', async (t) => {
     const refused = client.replace([process.execPath, fake, 'hangs'])
     await t.rejects(refused, { code: 'TUNNEL_REPLACE', message: /does not take over/ })
+    t.equal(childrenOf(await pidOf(pair.one)), '', 'it is dead before packets flow again')
     await ping(pair.other, pair.one.address)
   })
   await t.test('no such program', (t) =>
@@ -79,7 +83,7 @@ test(
     const pid = await pidOf(one)
     const asked = replace(one).catch(() => undefined)
     const successor = await until('a successor', async () => {
-      const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim()
+      const children = childrenOf(pid)
       return children === '' ? undefined : Number(children)
     })
     process.kill(pid, 'SIGKILL')

@@ -52,14 +52,14 @@ test('frames: whole, in pieces, and what is none', async (t) => {
   for (const bad of ['3', '3,4,5', '3,4,5,6,7,8', 'a,b,c,d']) t.equal(inherited(bad), undefined)
 })
 
-test('replaced ten times under load: nothing is lost and no handshake is needed', slow, async (t) => {
+test('replaced six times under load: nothing is lost and no handshake is needed', slow, async (t) => {
   const { one, other } = await world.pair(t, 'h', ['drover', 'drover'])
   await ping(one, other.address)
   const [before, session] = [await identity(one), await handshakeOf(one)]
   const stop = world.pings(one, other.address)
-  const transfer = world.iperf(one, other, '-t 8')
+  const transfer = world.iperf(one, other, '-t 6')
   const pids = new Set([await pidOf(one), await pidOf(other)])
-  for (let round = 0; round < 5; round++) {
+  for (let round = 0; round < 3; round++) {
     pids.add(await replaced(one))
     pids.add(await replaced(other))
   }
@@ -68,7 +68,7 @@ test('replaced ten times under load: nothing is lost and no handshake is needed'
   t.comment(`${sent} pings, longest ${longest} ms`)
   t.ok(sent > 1000)
   t.ok(lost <= 1, `${lost} of ${sent} pings lost; the last one may be under way`)
-  t.equal(pids.size, 12, 'each is another process')
+  t.equal(pids.size, 8, 'each is another process')
   t.equal(await identity(one), before)
   t.equal(await handshakeOf(one), session, 'the session is the same')
   const { stdout } = await run('wg', ['show', one.device, 'transfer'])
