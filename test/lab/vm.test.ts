@@ -26,6 +26,12 @@ node_modules/.bin/node cli/main.ts init`
 const show = (vm: Vm, unit: string, property: string): Promise<string> =>
   vm.must(`systemctl show -p ${property} --value ${unit}`)
 
+/** The kernel's engine has no process that could be replaced. */
+const userspace = `
+mkdir -p /etc/drover
+echo 'tunnel: { engine: userspace }' >>/etc/drover/drover.yaml
+systemctl restart drover`
+
 /** What asks for the successor works; the successor does not. */
 const brokenReload = `
 cat >/run/broken.mjs <<'END'
@@ -143,6 +149,12 @@ test('the units on a real systemd', { ...needs, timeout: 600_000 }, async (t) =>
   })
 
   await t.test('a reload gives the tunnel to a new process', async (t) => {
+    await vm.must(userspace)
+    await until(
+      'the tunnel in userspace',
+      async () => ((await vm.run('test -S /run/wireguard/drover0.sock')).code === 0 ? true : undefined),
+      { patience, every: 300 },
+    )
     const [index, key, restarts, daemon] = await Promise.all([
       device(vm),
       tunnelKey(vm),

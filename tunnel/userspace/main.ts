@@ -200,6 +200,8 @@ function notifierOf(libc: Libc, { NOTIFY_SOCKET: socket }: Variables): (message:
 
 /** Asks whoever serves the interface to give it to a process of this command line; returns once that answers. */
 async function replace(given: TunnelArguments): Promise<number> {
+  if (!(await answers(given.socket)))
+    throw new DroverError('TUNNEL_REPLACE', `no process serves ${given.interface} in userspace`)
   const client = new UapiClient(given.socket, { deadline: replaceDeadline })
   const [script = '', ...words] = process.argv.slice(1)
   const successor = [...words.filter((word) => word !== '--replace'), '-f']

@@ -151,6 +151,7 @@ test('what is wrong is said', needsRoot, async (t) => {
     })
   t.match(await start('-f'), { code: 2, text: 'NAME' })
   t.match(await start('a-name-that-is-too-long'), { code: 2 })
+  t.match(await start('--replace', 'nobody0'), { code: 1, text: 'no process serves nobody0' })
 })
 
 test('cleaning up', async () => {
