@@ -175,9 +175,9 @@ export const errorTable = {
   },
   TUNNEL_REPLACE: {
     culprit: 'operator',
-    says: 'the tunnel process was not replaced and goes on as it is',
+    says: 'the tunnel process was not replaced',
     remedy:
-      'mend what is named here and try again, or restart the process, which interrupts traffic for a moment',
+      'mend what is named here and try again; one that runs goes on, and a restart of it interrupts traffic for a moment',
   },
   TUNNEL_DEVICE: {
     culprit: 'operator',
