@@ -3,6 +3,7 @@
  */
 import { DroverError, reasonOf } from '../model/errors.ts'
 import { benchControl, controlUsage } from './control.ts'
+import { benchRestart, restartUsage } from './restart.ts'
 import { benchSoak, soakUsage } from './soak.ts'
 import { benchTunnel, tunnelUsage } from './tunnel.ts'
 import { allocationsUsage, benchAllocations } from './tunnel-allocations.ts'
@@ -12,8 +13,9 @@ const measurements: Readonly<Record<string, (args: readonly string[]) => Promise
   tunnel: benchTunnel,
   'tunnel-allocations': benchAllocations,
   soak: benchSoak,
+  restart: benchRestart,
 }
-const usage = [controlUsage, tunnelUsage, allocationsUsage, soakUsage].join(', or ')
+const usage = [controlUsage, tunnelUsage, allocationsUsage, soakUsage, restartUsage].join(', or ')
 
 async function main([name = '', ...args]: readonly string[]): Promise<void> {
   const measurement = Object.hasOwn(measurements, name) ? measurements[name] : undefined

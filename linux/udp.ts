@@ -104,6 +104,14 @@ export class UdpSocket {
     return this.port()
   }
 
+  /** Takes over a socket that is bound. Answers its port, or a negative error. */
+  adopt(fd: number): number {
+    this.close()
+    this.fd = fd
+    this.#tune()
+    return this.port()
+  }
+
   /** Whether runs are still handed to the kernel as one. */
   get gso(): boolean {
     return this.#gso
@@ -117,7 +125,8 @@ export class UdpSocket {
   /** The local port. */
   port(): number {
     const at = this.#send.name(0)
-    this.#libc.socketName(this.fd, at, nameRoom)
+    const result = this.#libc.socketName(this.fd, at, nameRoom)
+    if (result < 0) return result
     return this.#libc.arena.view.getUint16(at + 2)
   }
 

@@ -173,6 +173,12 @@ export const errorTable = {
     says: "the interface of the tunnel is somebody else's",
     remedy: 'remove it (ip link del dev NAME), or choose another name with tunnel.interface',
   },
+  TUNNEL_REPLACE: {
+    culprit: 'operator',
+    says: 'the tunnel process was not replaced',
+    remedy:
+      'mend what is named here and try again; one that runs goes on, and a restart of it interrupts traffic for a moment',
+  },
   TUNNEL_DEVICE: {
     culprit: 'operator',
     says: 'the TUN device cannot be made',

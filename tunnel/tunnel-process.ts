@@ -1,6 +1,7 @@
 /**
  * Keeps a tunnel process up. One that runs already is found through its socket and left alone; it outlives this
- * process. When it ends it is started again, at once at first, then ever more slowly.
+ * process. When it ends it is started again, at once at first, then ever more slowly; one that gave its tunnel to a
+ * successor has not ended.
  */
 import { spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
@@ -22,6 +23,10 @@ export interface TunnelProcessOptions {
   readonly environment: Readonly<Record<string, string | undefined>>
   /** What it says goes here. */
   readonly logFile: string
+}
+
+interface Held {
+  readonly ended: Promise<void>
 }
 
 const pollEvery = 20
@@ -60,8 +65,7 @@ export class TunnelProcess implements Keeper {
       }
       const since = clock.boot()
       this.#running = true
-      up()
-      await held.ended
+      await this.#attend(held, up)
       this.#running = false
       if (signal.aborted) return
       log.warn('the tunnel process ended')
@@ -75,8 +79,21 @@ export class TunnelProcess implements Keeper {
     this.#stop.abort()
   }
 
+  /** Until nobody serves the socket any more. A successor does from the moment that its predecessor ends. */
+  async #attend(held: Held, up: () => void): Promise<void> {
+    const { client, log } = this.#deps
+    const { signal } = this.#stop
+    for (let engine: Held | undefined = held; engine !== undefined; ) {
+      up()
+      await engine.ended
+      if (signal.aborted) return
+      engine = await client.hold(signal).catch(() => undefined)
+      if (engine !== undefined) log.info('the tunnel process was replaced')
+    }
+  }
+
   /** The engine that is there, else the one that was started; undefined when none answers in time. */
-  async #find(client: UapiClient): Promise<{ readonly ended: Promise<void> } | undefined> {
+  async #find(client: UapiClient): Promise<Held | undefined> {
     const { clock } = this.#deps
     const { signal } = this.#stop
     const hold = () => client.hold(signal).catch(() => undefined)

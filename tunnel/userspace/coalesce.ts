@@ -172,8 +172,9 @@ export class Coalescer {
   }
 
   #close(run: Run): void {
-    for (let index = this.#openCount - 1; index >= 0; index--)
-      if (this.#open[index] === run) return this.#closeAt(index)
+    let index = this.#openCount - 1
+    while (index > 0 && this.#open[index] !== run) index--
+    this.#closeAt(index)
   }
 
   #closeAt(index: number): void {

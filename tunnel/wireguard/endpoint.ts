@@ -103,6 +103,12 @@ export function endpointV6(address: Uint8Array, port: number, scope: number): En
   return { family: 6, bytes, port, scope }
 }
 
+/** From what `Endpoint.bytes` holds: 6 or 18 bytes. */
+export function endpointOf(bytes: Uint8Array, scope: number): Endpoint {
+  const port = ((bytes.at(-2) ?? 0) << 8) | (bytes.at(-1) ?? 0)
+  return { family: bytes.length === 6 ? 4 : 6, bytes, port, scope }
+}
+
 /** The index of an interface, by its name. */
 export type ZoneOf = (name: string) => number | undefined
 

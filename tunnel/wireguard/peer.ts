@@ -12,9 +12,15 @@ import type { PeerTimers } from './timers.ts'
 /** How many past sessions are kept. */
 const KEPT = 3
 
-interface Waiting {
+export interface Waiting {
   readonly bytes: Uint8Array
   readonly mark: number
+}
+
+interface PeerSessions {
+  readonly current: Session<Peer> | undefined
+  readonly next: Session<Peer> | undefined
+  readonly past: readonly Session<Peer>[]
 }
 
 export class Peer implements Partner {
@@ -61,6 +67,22 @@ export class Peer implements Partner {
 
   get waiting(): number {
     return this.#waiting.length
+  }
+
+  get waitingPackets(): readonly Waiting[] {
+    return this.#waiting
+  }
+
+  /** Sessions that were current, newest first. */
+  get past(): readonly Session<Peer>[] {
+    return this.#past
+  }
+
+  /** Takes over the sessions of a peer in another process. */
+  adopt(sessions: PeerSessions): void {
+    this.current = sessions.current
+    this.next = sessions.next
+    this.#past = sessions.past
   }
 
   /** Keeps a copy; false when the oldest had to go for it. */

@@ -9,6 +9,14 @@ const BLOCKS = 256
 /** How far behind the highest counter one may still be accepted. */
 export const REPLAY_WINDOW = (BLOCKS - 1) * 32
 
+export const WINDOW_BYTES = BLOCKS * 4
+
+export interface ReplayState {
+  readonly highest: number
+  /** The blocks as this machine stores words: a successor runs on the same one. */
+  readonly ring: Uint8Array
+}
+
 export class ReplayWindow {
   readonly #ring = new Uint32Array(BLOCKS)
   #highest = 0
@@ -23,6 +31,15 @@ export class ReplayWindow {
     const word = this.#ring[slot] ?? 0
     this.#ring[slot] = word | bit
     return (word & bit) === 0
+  }
+
+  state(): ReplayState {
+    return { highest: this.#highest, ring: new Uint8Array(this.#ring.slice().buffer) }
+  }
+
+  restore({ highest, ring }: ReplayState): void {
+    this.#ring.set(new Uint32Array(ring.slice().buffer))
+    this.#highest = highest
   }
 
   #advance(block: number, counter: number): void {

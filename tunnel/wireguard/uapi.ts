@@ -1,7 +1,8 @@
 /**
  * WireGuard's cross-platform configuration protocol as a pure codec: bytes in, operations out; status in, text
  * out. It knows no socket; a driver feeds what it reads and writes back what `render…` returns. A set is taken as
- * a whole or, with the errno of its first fault, not at all.
+ * a whole or, with the errno of its first fault, not at all. One operation is ours alone: `replace=1` with the words
+ * of a command line, `argument=…` each, asks the process to give its tunnel to a successor.
  */
 import { fromHex, hex } from '../../model/bytes.ts'
 import { ipv6Bytes, parseIpv4 } from '../../model/ip.ts'
@@ -10,12 +11,13 @@ import { KEY_LENGTH } from './constants.ts'
 import { formatAddress, formatEndpoint, parseEndpoint, type ZoneOf } from './endpoint.ts'
 
 /** Linux errno values; answers carry them negated, as wireguard-go does. */
-export const errno = { io: 5, invalid: 22, protocol: 71, portInUse: 98 } as const
+export const errno = { io: 5, busy: 16, invalid: 22, protocol: 71, portInUse: 98 } as const
 
 /** `bad`: answer with its errno; `broken`: not this protocol at all, close the connection. */
 export type UapiOperation =
   | { readonly is: 'get' }
   | { readonly is: 'set'; readonly change: DeviceChange }
+  | { readonly is: 'replace'; readonly command: readonly string[] }
   | { readonly is: 'bad'; readonly errno: number }
   | { readonly is: 'broken' }
 
@@ -43,8 +45,9 @@ const MAX_OPERATION = 64 * 1024 * 1024
 /** One per connection. */
 export class UapiReader {
   #rest = ''
-  #state: 'idle' | 'get' | 'set' | 'broken' = 'idle'
+  #state: 'idle' | 'get' | 'set' | 'replace' | 'broken' = 'idle'
   #draft: Draft = { peers: [] }
+  #command: string[] = []
   #fault: number | undefined
   #length = 0
   readonly #zoneOf: ZoneOf | undefined
@@ -77,8 +80,10 @@ export class UapiReader {
       this.#length = 0
       return line === '' ? { is: 'get' } : { is: 'bad', errno: errno.invalid }
     }
+    if (this.#state === 'replace') return this.#takeArgument(line)
     if (line === 'get=1') this.#state = 'get'
     else if (line === 'set=1') this.#state = 'set'
+    else if (line === 'replace=1') this.#state = 'replace'
     else return this.#break()
     return undefined
   }
@@ -86,6 +91,20 @@ export class UapiReader {
   #break(): UapiOperation {
     this.#state = 'broken'
     return { is: 'broken' }
+  }
+
+  #takeArgument(line: string): UapiOperation | undefined {
+    if (line.startsWith('argument=')) {
+      this.#command.push(Buffer.from(line.slice('argument='.length), 'latin1').toString())
+      return undefined
+    }
+    const command = this.#command
+    this.#state = 'idle'
+    this.#length = 0
+    this.#command = []
+    return line === '' && command.length > 0
+      ? { is: 'replace', command }
+      : { is: 'bad', errno: errno.invalid }
   }
 
   #takeSetting(line: string): undefined {

@@ -7,11 +7,20 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Test, test } from 'tap'
-import { UapiServer, whenRemoved } from '../../../tunnel/userspace/uapi-server.ts'
+import { Libc, makeArena } from '../../../linux/ffi.ts'
+import { listenAt } from '../../../linux/unix-socket.ts'
+import { atPath, UapiServer, whenRemoved } from '../../../tunnel/userspace/uapi-server.ts'
 import type { DeviceChange } from '../../../tunnel/wireguard/change.ts'
 import { until } from '../../support/netns.ts'
 
+const libc = new Libc(makeArena(4096))
+const listening = (path: string) => ({
+  fd: atPath(path, (fresh) => listenAt(libc, fresh)),
+  dup: (fd: number) => libc.dup(fd),
+})
+
 interface World {
+  readonly server: UapiServer
   readonly path: string
   readonly changes: DeviceChange[]
   /** What is answered. Our side is closed after so many answers, or with the last byte. */
@@ -23,7 +32,7 @@ async function serve(t: Test): Promise<World> {
   const path = join(folder, 'wg.sock')
   const changes: DeviceChange[] = []
   const pause = () => new Promise((resolve) => setImmediate(resolve))
-  const server = new UapiServer({
+  const server = new UapiServer(listening(path), {
     get: async () => {
       await pause()
       return `listen_port=${changes.at(-1)?.listenPort ?? 0}\nerrno=0\n\n`
@@ -33,8 +42,9 @@ async function serve(t: Test): Promise<World> {
       changes.push(change)
       return change.listenPort === 1 ? 98 : 0
     },
+    replace: async (command) => `reason=${command.join()}\nerrno=-5\n\n`,
   })
-  await server.listen(path)
+  await server.open()
   t.teardown(() => {
     server.close()
     rmSync(folder, { recursive: true, force: true })
@@ -53,7 +63,7 @@ async function serve(t: Test): Promise<World> {
       socket.on('close', () => resolve(said))
       socket.on('end', () => socket.end())
     })
-  return { path, changes, ask }
+  return { server, path, changes, ask }
 }
 
 test('answers come in order, also to who has closed its side already', async (t) => {
@@ -71,14 +81,32 @@ test('the socket has its name only once it listens, for wg removes one that does
   const folder = mkdtempSync(join(tmpdir(), 'drover-uapi-'))
   const named: (string | null)[] = []
   const watcher = watch(folder, (_, name) => named.push(name))
-  const server = new UapiServer({ get: async () => '', set: async () => 0 })
-  await server.listen(join(folder, 'wg.sock'))
+  const { fd } = listening(join(folder, 'wg.sock'))
   t.strictSame(readdirSync(folder), ['wg.sock'])
   await until('both names', () => named.includes('wg.sock'))
   t.equal(named[0], 'wg.sock.new')
   watcher.close()
-  server.close()
+  libc.close(fd)
   rmSync(folder, { recursive: true, force: true })
+})
+
+test('while it holds, who asks and who connects waits; then both are answered', async (t) => {
+  const { ask, path, server, changes } = await serve(t)
+  const socket = connect(path)
+  const heard: string[] = []
+  socket.on('data', (chunk) => heard.push(String(chunk)))
+  socket.write('replace=1\nargument=a\nargument=b\n\n')
+  await until('an answer', () => heard.length === 1)
+  const release = server.hold()
+  socket.write('set=1\nlisten_port=9\n\n')
+  const late = ask('get=1\n\n')
+  await new Promise((resolve) => connect(path).once('connect', resolve))
+  t.strictSame([heard.length, changes.length], [1, 0])
+  await release()
+  await until('the answer', () => heard.length === 2)
+  t.strictSame(heard, ['reason=a,b\nerrno=-5\n\n', 'errno=0\n\n'])
+  t.match(await late, /^listen_port=[09]\nerrno=0\n\n$/)
+  socket.destroy()
 })
 
 test('who does not speak the protocol is hung up on, whoever else is served', async (t) => {

@@ -194,3 +194,19 @@ test('random lines never throw', async (t) => {
   }
   t.ok(operations > 0)
 })
+
+test('a command line that is to succeed, and what is none', async (t) => {
+  const reader = new UapiReader()
+  const words = ['/usr/bin/node', 'a b', 'größe', '']
+  const text = `replace=1\n${words.map((word) => `argument=${word}\n`).join('')}\n`
+  for (const step of [1, 7, text.length]) {
+    const operations = []
+    const bytes = utf8(text)
+    for (let at = 0; at < bytes.length; at += step)
+      operations.push(...reader.push(bytes.subarray(at, at + step)))
+    t.strictSame(operations, [{ is: 'replace', command: words }], `${step} bytes at a time`)
+  }
+  t.strictSame(reader.push(utf8('replace=1\n\n')), [{ is: 'bad', errno: errno.invalid }], 'no words')
+  t.strictSame(reader.push(utf8('replace=1\nlisten_port=1\n')), [{ is: 'bad', errno: errno.invalid }])
+  t.strictSame(reader.push(utf8('get=1\n\n')), [{ is: 'get' }], 'goes on')
+})
