@@ -44,6 +44,7 @@ const c = {
   eventfd: process.func('int eventfd(uint, int)'),
   socket: process.func('int socket(int, int, int)'),
   bind: process.func('int bind(int, uint64_t, uint)'),
+  connect: process.func('int connect(int, uint64_t, uint)'),
   getsockname: process.func('int getsockname(int, uint64_t, uint64_t)'),
   setsockopt: process.func('int setsockopt(int, int, int, uint64_t, uint)'),
   getsockopt: process.func('int getsockopt(int, int, int, uint64_t, uint64_t)'),
@@ -158,6 +159,10 @@ export class Libc {
 
   bind(fd: number, at: number, length: number): number {
     return checked(c.bind(fd, this.arena.address(at, length), length))
+  }
+
+  connect(fd: number, at: number, length: number): number {
+    return checked(c.connect(fd, this.arena.address(at, length), length))
   }
 
   /** Writes the socket's own address to `at`. */

@@ -44,8 +44,10 @@ export interface Outgoing extends Packets {
   readonly to: UdpAddress[]
 }
 
-const level = { socket: 1, udp: 17, ipv6: 41 }
+const level = { ip: 0, socket: 1, udp: 17, ipv6: 41 }
 const option = {
+  IP_MTU_DISCOVER: 10,
+  IPV6_MTU_DISCOVER: 23,
   SO_SNDBUF: 7,
   SO_RCVBUF: 8,
   SO_SNDBUFFORCE: 32,
@@ -59,6 +61,8 @@ const option = {
 const slotRoom = 65_536
 /** Free bytes before and after a datagram that was received. */
 const slotMargin = 64
+/** IP_PMTUDISC_WANT: datagrams may not be fragmented on their way; larger ones than the kernel knows to pass are, here. */
+const discoverMtu = 1
 const maxMessages = 64
 const maxSegments = 64
 /** IPv6 header, UDP header and a little below 65,535. */
@@ -235,6 +239,10 @@ export class UdpSocket {
     this.#libc.arena.bytes.fill(0, timeout + 4, timeout + 16)
     this.#libc.setOptionAt(this.fd, level.socket, option.SO_SNDTIMEO, timeout, 16)
     this.#gro = options.gro && this.#libc.setOption(this.fd, level.udp, option.UDP_GRO, 1) >= 0
+    // whatever the sysctl: probes of the path MTU tell the truth only where nobody fragments
+    const [layer, discovery] =
+      this.family === 4 ? [level.ip, option.IP_MTU_DISCOVER] : [level.ipv6, option.IPV6_MTU_DISCOVER]
+    this.#libc.setOption(this.fd, layer, discovery, discoverMtu)
     this.#gso = options.gso && this.#libc.setOption(this.fd, level.udp, option.UDP_SEGMENT, 0) >= 0
   }
 }
