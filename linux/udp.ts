@@ -58,11 +58,14 @@ const option = {
   UDP_SEGMENT: 103,
   UDP_GRO: udpGro,
 }
+/**
+ * Modes of IP_MTU_DISCOVER. `whole`: nothing is fragmented, what is larger than the kernel knows to pass is refused.
+ * `fits`: that is fragmented before it leaves; but runs of segments lose their don't-fragment bit over IPv4.
+ */
+const discovery = { fits: 1, whole: 2 }
 const slotRoom = 65_536
 /** Free bytes before and after a datagram that was received. */
 const slotMargin = 64
-/** IP_PMTUDISC_WANT: datagrams may not be fragmented on their way; larger ones than the kernel knows to pass are, here. */
-const discoverMtu = 1
 const maxMessages = 64
 const maxSegments = 64
 /** IPv6 header, UDP header and a little below 65,535. */
@@ -79,6 +82,8 @@ export class UdpSocket {
   readonly #options: UdpOptions
   #gso = false
   #gro = false
+  /** While what does not fit is sent once more. */
+  #fragments = false
   readonly #receive: MessageTable
   readonly #send: MessageTable
   readonly #tail: number
@@ -170,9 +175,17 @@ export class UdpSocket {
     return sent === table.count ? next : table.startOf(sent)
   }
 
-  /** The first run was refused. A run of several is tried again in single datagrams; a single one is dropped. */
+  /**
+   * The first run was refused. What does not fit through the path goes as single datagrams, in fragments where
+   * need be; a run that was refused for another reason is tried again without GSO; a single one is dropped.
+   */
   #afterRefusal(outgoing: Outgoing, from: number, errno: number): number {
     const end = this.#send.endOf(0)
+    const tooLarge = errno === errors.EMSGSIZE || (errno === errors.EINVAL && end - from > 1)
+    if (tooLarge && !this.#fragments) {
+      this.#sendFragmented(outgoing, from, end)
+      return end
+    }
     if (end - from > 1) {
       if (errno === errors.EIO) this.#gso = false
       this.#sendSingly(outgoing, from, end)
@@ -181,6 +194,20 @@ export class UdpSocket {
     this.refused.count++
     this.refused.errno = errno
     return end
+  }
+
+  #sendFragmented(outgoing: Outgoing, from: number, end: number): void {
+    this.#fragments = true
+    this.#discover(discovery.fits)
+    this.#sendSingly(outgoing, from, end)
+    this.#discover(discovery.whole)
+    this.#fragments = false
+  }
+
+  #discover(mode: number): void {
+    const [layer, name] =
+      this.family === 4 ? [level.ip, option.IP_MTU_DISCOVER] : [level.ipv6, option.IPV6_MTU_DISCOVER]
+    this.#libc.setOption(this.fd, layer, name, mode)
   }
 
   #sendSingly(outgoing: Outgoing, from: number, end: number): void {
@@ -240,9 +267,7 @@ export class UdpSocket {
     this.#libc.setOptionAt(this.fd, level.socket, option.SO_SNDTIMEO, timeout, 16)
     this.#gro = options.gro && this.#libc.setOption(this.fd, level.udp, option.UDP_GRO, 1) >= 0
     // whatever the sysctl: probes of the path MTU tell the truth only where nobody fragments
-    const [layer, discovery] =
-      this.family === 4 ? [level.ip, option.IP_MTU_DISCOVER] : [level.ipv6, option.IPV6_MTU_DISCOVER]
-    this.#libc.setOption(this.fd, layer, discovery, discoverMtu)
+    this.#discover(discovery.whole)
     this.#gso = options.gso && this.#libc.setOption(this.fd, level.udp, option.UDP_SEGMENT, 0) >= 0
   }
 }

@@ -207,6 +207,11 @@ test('a hop that shrinks under a transfer', { ...needsRoot, timeout: 240_000 }, 
     await t.test(`IPv${family}, ICMP dropped`, async (t) => {
       await router.runner.run(['nft', '-f', '-'], { input: icmpDrop })
       const prober = await start(t)
+      const fragmentable = await world?.capture(
+        router,
+        'r0',
+        'udp and ip[6]&0x40=0 and src host 192.168.77.1',
+      )
       const arrived = await sending()
       await net.shrink(narrow)
       const since = performance.now()
@@ -214,6 +219,7 @@ test('a hop that shrinks under a transfer', { ...needsRoot, timeout: 240_000 }, 
       t.comment(`found ${Math.round(performance.now() - since)} ms later`)
       t.equal(await arrived(), megabytes * 1e6, 'the transfer is complete')
       t.equal(known(), 1500, 'the kernel never heard of it')
+      t.same(await fragmentable?.lines(), [], 'no router may fragment, not even runs')
       const route = await near.space.sh(`ip route get ${net.far.managed}`)
       t.match(route, `mtu lock ${inside}`)
       await near.space.sh(`ping -c 1 -W 2 -M do -s ${inside - 28} -I ${near.managed} ${net.far.managed}`)
