@@ -91,7 +91,10 @@ export function statusText(status: StatusView): string {
     facts.join('\n'),
     ...(peers.length === 0
       ? []
-      : ['', table(['PEER', 'ENDPOINT', 'ENGINE', 'TUNNEL', 'MTU', 'LAST HANDSHAKE', 'RECEIVED', 'SENT'], peers)]),
+      : [
+          '',
+          table(['PEER', 'ENDPOINT', 'ENGINE', 'TUNNEL', 'MTU', 'LAST HANDSHAKE', 'RECEIVED', 'SENT'], peers),
+        ]),
     ...(problems.length === 0 ? [] : ['', ...problems]),
   ].join('\n')
 }

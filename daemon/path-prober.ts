@@ -29,6 +29,7 @@ export interface PathProberDeps {
   readonly log: Log
   readonly meter: Meter
   readonly environment: () => Environment | undefined
+  /** What the engine reported last; the same array until it reports again. */
   readonly peers: () => readonly PeerState[]
   /** Whenever a path MTU has changed: all that are known. */
   readonly onChange: (mtus: ReadonlyMap<HostId, number>) => void
@@ -47,9 +48,10 @@ interface Question {
   readonly probes: readonly SizedProbe[]
 }
 
-/** As often as the engine reports. */
-const lookEvery = seconds(2)
-const longestSleep = seconds(1)
+/** How often the kernel is asked for hints. */
+const lookEvery = seconds(1)
+/** A fresh report of the engine is seen soon. */
+const longestSleep = millis(250)
 /** In one round; the rest waits for the next. A volley of every one of 500 peers at once would be a flood. */
 const roundSize = 128
 
@@ -60,6 +62,7 @@ export class PathProber {
   readonly #paths = new Map<HostId, Path>()
   #mtus: ReadonlyMap<HostId, number> = new Map()
   #lookedAt = Number.NEGATIVE_INFINITY
+  #report: readonly PeerState[] = []
 
   constructor(deps: PathProberDeps, options: { readonly mtu: number }) {
     this.#deps = deps
@@ -88,7 +91,7 @@ export class PathProber {
     const known = environment()
     if (known === undefined) return
     this.#follow(known)
-    if (clock.boot() - this.#lookedAt >= lookEvery) this.#look()
+    this.#heed(clock.boot())
     const questions = this.#questions()
     try {
       const probes = questions.flatMap((question) => question.probes)
@@ -129,17 +132,25 @@ export class PathProber {
     return { search, traffic: new TrafficWatch(), name, managed, answers: false }
   }
 
-  #look(): void {
-    const now = this.#deps.clock.boot()
-    this.#lookedAt = now
-    for (const { host, endpoint, sent } of this.#deps.peers()) {
+  /** What the engine says of traffic, and the kernel of ICMP. */
+  #heed(now: Millis): void {
+    const report = this.#deps.peers()
+    const fresh = report !== this.#report
+    const due = now - this.#lookedAt >= lookEvery
+    this.#report = report
+    if (due) this.#lookedAt = now
+    for (const { host, endpoint, sent } of fresh || due ? report : []) {
       const path = this.#paths.get(host)
       if (path === undefined) continue
-      const to = parseEndpoint(endpoint)
-      const outer = to === undefined ? undefined : this.#deps.hints.pathMtu(to)
-      if (to !== undefined && outer !== undefined) path.search.limit(outer - overheadOver(to.family), now)
-      if (path.traffic.report(sent, now)) path.search.suspect(now)
+      if (due) this.#limit(path, endpoint, now)
+      if (fresh && path.traffic.report(sent, now)) path.search.suspect(now)
     }
+  }
+
+  #limit({ search }: Path, endpoint: string, now: Millis): void {
+    const to = parseEndpoint(endpoint)
+    const outer = to === undefined ? undefined : this.#deps.hints.pathMtu(to)
+    if (to !== undefined && outer !== undefined) search.limit(outer - overheadOver(to.family), now)
   }
 
   /** What is due, no more than a round may hold; who did not come in is first next time. */

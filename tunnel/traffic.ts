@@ -5,10 +5,10 @@
  */
 import { type Millis, seconds } from '../model/time.ts'
 
-/** More than our own probes and their answers within one report: a connection retries a lost packet four times. */
-const busyBytes = 4500
+/** More than our own probes and their answers within one report: a connection retries a lost packet three times in a second. */
+const busyBytes = 4000
 /** To this share of what it was. */
-const breakOff = 1 / 4
+const breakOff = 1 / 2
 const regularly = seconds(15)
 const most = 6
 const refillEvery = seconds(10)

@@ -14,6 +14,7 @@ import { Libc, makeArena } from '../../linux/ffi.ts'
 import { Pinger } from '../../linux/icmp.ts'
 import { RouteMtu } from '../../linux/route-mtu.ts'
 import type { HostId } from '../../model/records.ts'
+import type { PeerState } from '../../status/status.ts'
 import { parseEndpoint } from '../../tunnel/wireguard/endpoint.ts'
 import { isRoot, NetnsWorld, needsRoot, type TestNetns, until } from '../support/netns.ts'
 import { applierIn, hostPlanOf, ip4 } from '../support/network.ts'
@@ -110,10 +111,18 @@ function daemonOf(t: Test, { near, far: other }: Lan, endpoint: string) {
   const applier = applierIn(near.space)
   const pinger = new Pinger({ libc, clock: realClock, random: new SeededRandom(process.pid) })
   const options = { interface: near.device, source: ip4(near.managed) }
-  let sent = 0
+  const common = {
+    host: far,
+    backend: 'wireguard',
+    engine: 'userspace',
+    lastHandshake: 0,
+    received: 0,
+    endpoint,
+  }
+  let reports: readonly PeerState[] = [{ ...common, sent: 0 }]
   const counting = setInterval(async () => {
     const { stdout } = await run('wg', ['show', near.device, 'transfer'])
-    sent = Number(stdout.trim().split('\t')[2])
+    reports = [{ ...common, sent: Number(stdout.trim().split('\t')[2]) }]
   }, 1000)
   let applying: Promise<unknown> = Promise.resolve()
   const apply = (mtus: ReadonlyMap<HostId, number>): void => {
@@ -132,17 +141,7 @@ function daemonOf(t: Test, { near, far: other }: Lan, endpoint: string) {
       meter: new MemoryMeter(),
       environment: () =>
         environment({ hosts: [host('h1'), host('far', {}, { managed: ip4(other.managed) })] }),
-      peers: () => [
-        {
-          host: far,
-          backend: 'wireguard',
-          engine: 'userspace',
-          lastHandshake: 0,
-          received: 0,
-          endpoint,
-          sent,
-        },
-      ],
+      peers: () => reports,
       onChange: apply,
     },
     { mtu },
