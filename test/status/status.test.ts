@@ -74,7 +74,7 @@ test('status', (t) => {
     /requested address 10\.9\.9\.9/,
   ])
   t.match(statusText(status), /NOT CONNECTED: going on with the last snapshot[\s\S]*! host h2/)
-  t.match(statusText(status), /PEER +ENDPOINT +TUNNEL +MTU[\s\S]*h2 .* silent +1232 /)
+  t.match(statusText(status), /PEER +ENDPOINT +ENGINE +TUNNEL +MTU[\s\S]*h2 .* silent +1232 /)
   const unknown = statusOf(snapshot, { ...vitals, pathMtus: new Map() })
   t.match(unknown.peers, [{ pathMtu: null }])
   t.notMatch(statusText(unknown), /the path to/)
