@@ -89,7 +89,7 @@ function tunnelChanges(plan: HostPlan, { links, routes }: KernelState): readonly
   ]
 }
 
-/** Locked: kernels before 5.10 forward by a route's MTU only then. */
+/** Locked: older kernels forward by a route's MTU only then. */
 const limitOf = (mtu: number | undefined): string => (mtu === undefined ? '' : ` mtu lock ${mtu}`)
 
 const isOurs = ({ protocol }: Route): boolean => protocol === routeProtocol
