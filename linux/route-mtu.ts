@@ -13,26 +13,32 @@ export interface PathHints {
 const level = { 4: 0, 6: 41 }
 const ipMtu = { 4: 14, 6: 24 }
 const nameRoom = 28
+/** The length of an address of family AF_UNSPEC. */
+const unspecified = 16
 const datagram = 2 | 0o2000000
 
 export class RouteMtu implements PathHints {
   readonly #libc: Libc
   readonly #name: number
+  /** One for each family, made when it is first needed. */
+  readonly #sockets = new Map<4 | 6, number>()
 
   constructor(libc: Libc) {
     this.#libc = libc
     this.#name = libc.arena.take(nameRoom)
   }
 
-  /** A fresh socket each time: a connected one keeps the route, and the source, of its first use. */
   pathMtu(to: UdpAddress): number | undefined {
     const { family } = to
-    const fd = this.#libc.socket(family === 4 ? 2 : 10, datagram, 0)
+    const fd = this.#sockets.get(family) ?? this.#libc.socket(family === 4 ? 2 : 10, datagram, 0)
     if (fd < 0) return undefined
+    this.#sockets.set(family, fd)
+    // let go first: a connected socket keeps the source of its first route
+    this.#libc.arena.bytes.fill(0, this.#name, this.#name + nameRoom)
+    this.#libc.connect(fd, this.#name, unspecified)
     this.#putName(to)
     const connected = this.#libc.connect(fd, this.#name, family === 4 ? 16 : nameRoom)
     const mtu = connected < 0 ? connected : this.#libc.option(fd, level[family], ipMtu[family])
-    this.#libc.close(fd)
     return mtu > 0 ? mtu : undefined
   }
 

@@ -24,6 +24,8 @@ if (isRoot) {
   ip('addr add 2001:db8::1/64 dev d0 nodad')
   ip('route add 198.51.100.0/24 dev d0 mtu 1300')
   ip('route add 2001:db8:1::/48 dev d0 mtu 1350')
+  ip('addr add 198.18.0.1/24 dev d1')
+  ip('route add 203.0.113.0/25 dev d1 src 198.18.0.1 mtu 1250')
 }
 
 test('what the kernel knows of a path', needsRoot, (t) => {
@@ -37,7 +39,8 @@ test('what the kernel knows of a path', needsRoot, (t) => {
     t.equal(mtuOf('198.51.100.7:51820'), 1300)
     t.equal(mtuOf('[2001:db8::9]:51820'), 1500)
     t.equal(mtuOf('[2001:db8:1::7]:51820'), 1350)
-    t.equal(mtuOf('203.0.113.1:51820'), undefined, 'no route')
+    t.equal(mtuOf('203.0.113.1:51820'), 1250, 'another source')
+    t.equal(mtuOf('203.0.113.129:51820'), undefined, 'no route')
   }
   ip('route replace 198.51.100.0/24 dev d0 mtu 1200')
   t.equal(mtuOf('198.51.100.7:51820'), 1200, 'it is never an old one')
