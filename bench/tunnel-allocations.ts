@@ -153,7 +153,7 @@ const rowsOf = (load: string, { packets, before, after }: Passage): readonly (re
 
 /** An engine of its own, as it is without observation, and so many peers that have handshakes with it. */
 async function crowdOf(scene: Scene, peers: number): Promise<readonly (readonly string[])[]> {
-  const command = [node, join(root, 'cli', 'wireguard.ts'), '-f']
+  const command = [join(root, 'bin', 'drover-wireguard'), '-f']
   const pair = await pairOf(scene, wireguard({ name: 'drover among many', command }))
   const [device] = pair.devices
   const resident = (): string => (residentMemory(pair.pids[0] ?? 0) / 1024).toFixed(0)

@@ -81,6 +81,7 @@ export function statusText(status: StatusView): string {
     one.endpoint,
     one.engine,
     one.reachability,
+    one.pathMtu === null ? '-' : `${one.pathMtu}`,
     orDash(one.lastHandshake),
     `${one.received}`,
     `${one.sent}`,
@@ -90,7 +91,10 @@ export function statusText(status: StatusView): string {
     facts.join('\n'),
     ...(peers.length === 0
       ? []
-      : ['', table(['PEER', 'ENDPOINT', 'ENGINE', 'TUNNEL', 'LAST HANDSHAKE', 'RECEIVED', 'SENT'], peers)]),
+      : [
+          '',
+          table(['PEER', 'ENDPOINT', 'ENGINE', 'TUNNEL', 'MTU', 'LAST HANDSHAKE', 'RECEIVED', 'SENT'], peers),
+        ]),
     ...(problems.length === 0 ? [] : ['', ...problems]),
   ].join('\n')
 }

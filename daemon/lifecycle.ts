@@ -26,6 +26,7 @@ import { hostRecordOf } from './host-record.ts'
 import { machineFacts, machineSize } from './machine.ts'
 import { type Membership, writeMembership } from './membership.ts'
 import type { PrometheusMeter } from './meter.ts'
+import { PathProber } from './path-prober.ts'
 import { Prober } from './prober.ts'
 import type { System } from './system.ts'
 import type { Tasks } from './tasks.ts'
@@ -53,6 +54,7 @@ export class Lifecycle {
   readonly #ledgers: Ledgers
   readonly #network: HostNetwork
   readonly #prober: Prober
+  readonly #pathProber: PathProber
   readonly #size = machineSize()
   readonly #hostname = machineFacts().hostname
   readonly #started
@@ -89,6 +91,21 @@ export class Lifecycle {
       environment: () => this.#control?.environment,
       onResult: (reachability) => this.#control?.probed(reachability),
     })
+    this.#pathProber = new PathProber(
+      {
+        echo: {
+          probeSizes: (probes, options) => system.pinger.probeSizes(probes, this.#probeOptions(options)),
+        },
+        hints: system.routeMtu,
+        clock: system.clock,
+        log,
+        meter,
+        environment: () => this.#control?.environment,
+        peers: () => deps.tunnel.peers(),
+        onChange: (mtus) => this.#network.pathMtus(mtus),
+      },
+      { mtu: config.tunnel.mtu },
+    )
   }
 
   /** Resolves when containers of this host are served, or when it was stopped before. */
@@ -112,6 +129,7 @@ export class Lifecycle {
     if (this.#stop.signal.aborted) return
     await this.#startServers()
     tasks.run('probes', this.#prober.run())
+    tasks.run('path MTU probes', this.#pathProber.run())
     tasks.run(
       'engine watch',
       system.engineWatch.run((state) => this.#engineChanged(state), this.#stop.signal),
@@ -130,6 +148,7 @@ export class Lifecycle {
     // What is being made now is closed as well.
     await this.#starting?.catch(() => undefined)
     this.#prober.close()
+    this.#pathProber.close()
     await this.#admin?.close()
     await this.#control?.close()
     await this.#network.close()
@@ -308,6 +327,7 @@ export class Lifecycle {
       },
       peers: tunnel.peers(),
       lastSeen: this.#prober.lastSeen,
+      pathMtus: this.#pathProber.mtus,
     }
   }
 

@@ -44,6 +44,11 @@ export const metricTable = {
     help: '1 while the userspace engine uses this offload.',
     labels: ['offload'],
   },
+  drover_peer_path_mtu_bytes: {
+    kind: 'gauge',
+    help: 'Largest packet that the path to the peer carries inside of the tunnel.',
+    labels: ['peer'],
+  },
   drover_allocation_seconds: { kind: 'histogram', help: 'Time to find an address.', labels: [] },
   drover_address_space_full_total: {
     kind: 'counter',

@@ -66,7 +66,7 @@ function kernelParts(
 function userspaceParts(deps: TunnelSystem, config: Config, { identity, external }: TunnelIdentity): Parts {
   const { interface: name, port, sockets, mtu } = config.tunnel
   const client = new UapiClient(tunnelSocket(config))
-  const program = [process.execPath, join(import.meta.dirname, '../cli/wireguard.ts'), '-f', name]
+  const program = [join(import.meta.dirname, '../bin/drover-wireguard'), '-f', name]
   const environment = {
     ...process.env,
     NOTIFY_SOCKET: undefined,

@@ -42,7 +42,8 @@ export interface TunnelEvents {
   readonly changed: () => void
 }
 
-const reportEvery = seconds(2)
+/** Traffic that breaks off shows in two of them (tunnel/traffic.ts). */
+const reportEvery = seconds(1)
 const wayEvery = seconds(1)
 
 export class Tunnel {

@@ -44,6 +44,7 @@ const c = {
   socket: process.func('int socket(int, int, int)'),
   bind: process.func('int bind(int, uint64_t, uint)'),
   listen: process.func('int listen(int, int)'),
+  connect: process.func('int connect(int, uint64_t, uint)'),
   getsockname: process.func('int getsockname(int, uint64_t, uint64_t)'),
   setsockopt: process.func('int setsockopt(int, int, int, uint64_t, uint)'),
   getsockopt: process.func('int getsockopt(int, int, int, uint64_t, uint64_t)'),
@@ -168,6 +169,10 @@ export class Libc {
 
   listen(fd: number, backlog: number): number {
     return checked(c.listen(fd, backlog))
+  }
+
+  connect(fd: number, at: number, length: number): number {
+    return checked(c.connect(fd, this.arena.address(at, length), length))
   }
 
   /** Writes the socket's own address to `at`. */

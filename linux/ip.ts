@@ -35,6 +35,8 @@ export interface Route {
   readonly metric: number
   /** A name or number of /etc/iproute2/rt_protos. */
   readonly protocol: string
+  /** Undefined where the device's holds. */
+  readonly mtu: number | undefined
 }
 
 export interface Neighbour {
@@ -76,6 +78,7 @@ interface RawRoute {
   protocol?: string
   prefsrc?: string
   metric?: number
+  metrics?: { mtu?: number }[]
 }
 
 interface RawNeighbour {
@@ -148,6 +151,7 @@ const routeOf = (raw: RawRoute): Route => ({
   source: raw.prefsrc === undefined ? undefined : parseIpv4(raw.prefsrc),
   metric: raw.metric ?? 0,
   protocol: raw.protocol ?? '',
+  mtu: raw.metrics?.find(({ mtu }) => mtu !== undefined)?.mtu,
 })
 
 function neighbourOf(raw: RawNeighbour): readonly Neighbour[] {

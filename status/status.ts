@@ -57,6 +57,8 @@ export interface Vitals {
   readonly servers: { readonly dns: string; readonly metadata: string }
   readonly peers: readonly PeerState[]
   readonly lastSeen: ReadonlyMap<HostId, number>
+  /** What the paths to the peers carry inside of the tunnel, as far as it is known. */
+  readonly pathMtus: ReadonlyMap<HostId, number>
   readonly now: number
 }
 
@@ -70,6 +72,8 @@ export interface PeerView {
   readonly lastHandshake: string | null
   readonly received: number
   readonly sent: number
+  /** Bytes of the largest packet that passes inside of the tunnel; null until it was measured. */
+  readonly pathMtu: number | null
 }
 
 export interface StatusView {
@@ -141,12 +145,12 @@ export function statusOf(environment: Environment, vitals: Vitals): StatusView {
     tunnel: vitals.tunnel,
     servers: vitals.servers,
     containers: [...environment.containers.values()].filter(({ host }) => host === environment.self).length,
-    peers: vitals.peers.map((peer) => peerView(environment, peer)),
-    problems: [...vitalProblems(vitals), ...problemsOf(environment)],
+    peers: vitals.peers.map((peer) => peerView(environment, peer, vitals)),
+    problems: [...vitalProblems(vitals), ...narrowPaths(environment, vitals), ...problemsOf(environment)],
   }
 }
 
-function peerView(environment: Environment, peer: PeerState): PeerView {
+function peerView(environment: Environment, peer: PeerState, { pathMtus }: Vitals): PeerView {
   const host = environment.hosts.get(peer.host)
   return {
     host: host?.record.name ?? peer.host,
@@ -158,7 +162,18 @@ function peerView(environment: Environment, peer: PeerState): PeerView {
     lastHandshake: timeOrNull(peer.lastHandshake),
     received: peer.received,
     sent: peer.sent,
+    pathMtu: pathMtus.get(peer.host) ?? null,
   }
+}
+
+/** Paths that carry less than containers send. */
+function narrowPaths({ hosts }: Environment, { pathMtus, tunnel }: Vitals): readonly Problem[] {
+  return [...pathMtus]
+    .filter(([, mtu]) => mtu < tunnel.mtu)
+    .map(([id, mtu]) => ({
+      what: `the path to ${hosts.get(id)?.record.name ?? id} carries packets of ${mtu} bytes, containers send up to ${tunnel.mtu}`,
+      remedy: `TCP adapts by itself; raise the MTU on the way there, or set tunnel.mtu to ${mtu} on every host`,
+    }))
 }
 
 /** What is wrong with the parts of this host. */

@@ -40,6 +40,7 @@ const vitals: Vitals = {
     },
   ],
   lastSeen: new Map([[hostId('h2'), Date.UTC(2026, 0, 2)]]),
+  pathMtus: new Map([[hostId('h2'), 1232]]),
   now: Date.UTC(2026, 0, 3),
 }
 const snapshot = environment({
@@ -63,15 +64,22 @@ test('status', (t) => {
   const status = statusOf(snapshot, vitals)
   t.equal(status.managed, '10.42.0.1')
   t.equal(status.containers, 1)
-  t.match(status.peers, [{ host: 'h2', reachability: 'silent', lastHandshake: null }])
+  t.match(status.peers, [{ host: 'h2', reachability: 'silent', lastHandshake: null, pathMtu: 1232 }])
   const problems = status.problems.map(({ what }) => what)
   t.match(problems, [
     /store etcd.*192\.0\.2\.9:2379 is out of reach/,
+    /path to h2 carries packets of 1232 bytes, containers send up to 1420/,
     /host h2 .* is away/,
     /container name web is used on h1 and h2/,
     /requested address 10\.9\.9\.9/,
   ])
   t.match(statusText(status), /NOT CONNECTED: going on with the last snapshot[\s\S]*! host h2/)
+  t.match(statusText(status), /PEER +ENDPOINT +ENGINE +TUNNEL +MTU[\s\S]*h2 .* silent +1232 /)
+  const unknown = statusOf(snapshot, { ...vitals, pathMtus: new Map() })
+  t.match(unknown.peers, [{ pathMtu: null }])
+  t.notMatch(statusText(unknown), /the path to/)
+  const wide = statusOf(snapshot, { ...vitals, pathMtus: new Map([[hostId('h2'), 1420]]) })
+  t.notMatch(statusText(wide), /the path to/)
   t.strictSame(problemsOf(environment({})), [], 'nothing to say about a healthy host')
   t.end()
 })
