@@ -124,13 +124,19 @@ export const u64: Codec<bigint> = {
   read: (from) => from.u64(),
 }
 
+/** Small integers as such: what a field once held as a fraction is boxed whenever it is passed on. */
+function whole(value: number): number {
+  const small = value | 0
+  return small === value ? small : value
+}
+
 /** A point in time, infinite ones too. */
 export const time: Codec<number> = {
   write: (value, into) => into.f64(value),
   read: (from) => {
     const value = from.f64()
-    if (Number.isNaN(value)) throw new RangeError('not a time')
-    return value
+    if (Number.isNaN(value) || Object.is(value, -0)) throw new RangeError('not a time')
+    return whole(value)
   },
 }
 
@@ -140,7 +146,7 @@ export const count: Codec<number> = {
   read: (from) => {
     const value = from.f64()
     if (!Number.isSafeInteger(value) || value < 0 || Object.is(value, -0)) throw new RangeError('not a count')
-    return value
+    return whole(value)
   },
 }
 
