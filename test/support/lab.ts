@@ -60,6 +60,7 @@ export class Capture {
   }
 }
 
+/** Of the pings up to the last one that was answered: what comes after it may still be under way. */
 export interface PingCount {
   readonly sent: number
   readonly received: number
@@ -93,8 +94,8 @@ export class Pinger {
     const ended = new Promise((resolve) => this.#process.once('close', resolve))
     this.#process.kill('SIGINT')
     await ended
-    const found = /(\d+) packets transmitted, (\d+) received/.exec(this.#said)
-    return { sent: Number(found?.[1] ?? 0), received: Number(found?.[2] ?? 0) }
+    const answered = Array.from(this.#said.matchAll(/icmp_seq=(\d+) ttl/g), ([, sequence]) => Number(sequence))
+    return { sent: Math.max(0, ...answered), received: new Set(answered).size }
   }
 }
 

@@ -34,6 +34,7 @@ export interface Pair {
   readonly other: Side
 }
 
+/** Of the pings up to the last one that was answered: what comes after it may still be under way. */
 export interface PingCount {
   readonly sent: number
   readonly lost: number
@@ -159,7 +160,7 @@ export class TunnelWorld {
 
   /** Five hundred pings a second, until it is stopped. */
   pings(one: Side, target: string) {
-    const child = this.spawn(one, ['ping', '-n', '-q', '-i', '0.002', target])
+    const child = this.spawn(one, ['ping', '-n', '-i', '0.002', target])
     let said = ''
     child.stdout?.on('data', (chunk) => {
       said += String(chunk)
@@ -168,9 +169,10 @@ export class TunnelWorld {
       const closed = once(child, 'close')
       child.kill('SIGINT')
       await closed
-      const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(said) ?? []
-      const longest = /= [\d.]+\/[\d.]+\/([\d.]+)\//.exec(said)?.[1]
-      return { sent: Number(sent), lost: Number(sent) - Number(received), longest: Number(longest) }
+      const answers = [...said.matchAll(/icmp_seq=(\d+) ttl=\d+ time=([\d.]+)/g)]
+      const sent = answers.reduce((highest, [, sequence]) => Math.max(highest, Number(sequence)), 0)
+      const longest = answers.reduce((most, [, , time]) => Math.max(most, Number(time)), 0)
+      return { sent, lost: sent - new Set(answers.map(([, sequence]) => sequence)).size, longest }
     }
   }
 
