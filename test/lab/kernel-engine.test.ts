@@ -163,7 +163,7 @@ async function goesOn(vm: Vm): Promise<void> {
 }
 
 const startPing = (from: string): string => `
-nsenter --net=/run/netns/a tcpdump -i ea -nn -l icmp >/run/clear 2>/run/tcpdump & echo $! >/run/tcpdump.pid
+nsenter --net=/run/netns/a tcpdump -i ea -nn -l net 10.42.0.0/16 >/run/clear 2>/run/tcpdump & echo $! >/run/tcpdump.pid
 until grep -q 'listening on' /run/tcpdump; do sleep 0.1; done
 until nsenter --net=/run/netns/a ping -n -c 1 -W 5 -I ${from} ${peer} >/run/ping 2>&1; do sleep 0.3; done
 nsenter --net=/run/netns/a ping -n -i 0.2 -I ${from} ${peer} >/run/ping 2>&1 &`
