@@ -94,7 +94,9 @@ export class Pinger {
     const ended = new Promise((resolve) => this.#process.once('close', resolve))
     this.#process.kill('SIGINT')
     await ended
-    const answered = Array.from(this.#said.matchAll(/icmp_seq=(\d+) ttl/g), ([, sequence]) => Number(sequence))
+    const answered = Array.from(this.#said.matchAll(/icmp_seq=(\d+) ttl/g), ([, sequence]) =>
+      Number(sequence),
+    )
     return { sent: Math.max(0, ...answered), received: new Set(answered).size }
   }
 }
