@@ -128,6 +128,63 @@ export const errorTable = {
     says: 'the identity of this host cannot be read',
     remedy: 'restore the file named here from a backup, or move it away to enter as a new host',
   },
+  AUTHORITY_DAMAGED: {
+    culprit: 'operator',
+    says: 'the key file of the CA cannot be read',
+    remedy: 'restore it from the backup that `drover ca export` made',
+  },
+  AUTHORITY_LOCKED: {
+    culprit: 'operator',
+    says: 'the key of the CA is locked',
+    remedy: 'give its passphrase in DROVER_CA_PASSPHRASE or `ca.passphrase`',
+  },
+  AUTHORITY_ELSEWHERE: {
+    culprit: 'operator',
+    says: 'this host does not hold the key of the CA',
+    remedy: 'run the command on the host that ran `drover init`',
+  },
+  CERTIFICATE_MISSING: {
+    culprit: 'operator',
+    says: 'this host has no certificate',
+    remedy:
+      'run `drover daemon --leave`, then `drover init` on the first host or `drover join TOKEN` on another',
+  },
+  CERTIFICATE_EXPIRED: {
+    culprit: 'operator',
+    says: 'the certificate has expired',
+    remedy:
+      "check the clock; if it is right, start the CA's host, or enter again: `drover daemon --leave`, `drover join TOKEN`",
+  },
+  CERTIFICATE_NOT_YET_VALID: {
+    culprit: 'operator',
+    says: 'the certificate is not valid yet',
+    remedy: "set the clocks of this host and of the CA's host (`timedatectl`)",
+  },
+  CERTIFICATE_SELF_SIGNED: {
+    culprit: 'operator',
+    says: 'the certificate is signed by itself',
+    remedy: 'enter with a certificate of this environment: `drover join TOKEN`',
+  },
+  CERTIFICATE_WRONG_CA: {
+    culprit: 'operator',
+    says: "the certificate is not of this environment's CA",
+    remedy: 'enter with a certificate of this environment: `drover join TOKEN`',
+  },
+  CERTIFICATE_WRONG_NAME: {
+    culprit: 'operator',
+    says: 'the certificate is for somebody else',
+    remedy: 'restore identity.json and trust.json of the same host, or enter again: `drover join TOKEN`',
+  },
+  CERTIFICATE_REVOKED: {
+    culprit: 'operator',
+    says: 'the certificate is revoked',
+    remedy: 'to let the machine in again: `drover daemon --leave` there, then `drover join TOKEN`',
+  },
+  CERTIFICATE_DAMAGED: {
+    culprit: 'operator',
+    says: 'the certificate cannot be read',
+    remedy: 'restore trust.json from a backup, or enter again: `drover daemon --leave`, `drover join TOKEN`',
+  },
   RECORD_INVALID: {
     culprit: 'peer',
     says: 'a record in the store does not verify',
