@@ -7,8 +7,8 @@ import { wishOf } from '../docker/labels.ts'
 import { Allocator } from '../ipam/allocator.ts'
 import type { Environment } from '../model/environment.ts'
 import { type Ipv4, parseIpv4 } from '../model/ip.ts'
-import { keysOf } from '../model/keys.ts'
-import type { Ledger, Log, Meter } from '../model/ports.ts'
+import { type Keys, keysOf } from '../model/keys.ts'
+import type { Ledger, Log, Meter, Sealer } from '../model/ports.ts'
 import type { HostRecord } from '../model/records.ts'
 import type { Instant } from '../model/time.ts'
 import type { Attachment } from '../network/attachments.ts'
@@ -22,13 +22,18 @@ import { NetworkAttacher } from './attacher.ts'
 import type { Config } from './config/resolve.ts'
 import { Containers } from './containers.ts'
 import { Control } from './control.ts'
+import { Door } from './door.ts'
 import { Fold } from './fold.ts'
 import { bootId } from './machine.ts'
 import type { Membership } from './membership.ts'
 import { Observer } from './observer.ts'
 import { Publisher } from './publisher.ts'
+import { Renewal } from './renewal.ts'
+import { accessFor } from './store-access.ts'
 import type { System } from './system.ts'
 import type { Tasks } from './tasks.ts'
+import { Tokens } from './tokens.ts'
+import { holding, type TrustParts } from './trust-parts.ts'
 
 /** Where DNS and metadata answer containers (docs/architecture.md). */
 export const serversAddress: Ipv4 = parseIpv4('169.254.169.250') as Ipv4
@@ -47,6 +52,7 @@ export interface ControlParts {
   readonly tasks: Tasks
   readonly ledgers: Ledgers
   readonly identity: HostIdentity
+  readonly trust: TrustParts
   readonly config: Config
   readonly started: Instant
   /** Attachments that the kernel has now. */
@@ -118,6 +124,9 @@ export function composeControl(parts: ControlParts, membership: Membership, stor
     },
     keys,
   )
+  const bound = { keys, store, sealer }
+  const door = composeDoor(parts, membership, bound)
+  const renewal = composeRenewal(parts, bound, () => control)
   const adoption = new Adoption(
     {
       adopt: (container, address) => allocator.adopt(container, address),
@@ -137,10 +146,59 @@ export function composeControl(parts: ControlParts, membership: Membership, stor
       clock,
       meter,
       tasks,
+      door,
+      renewal,
       hostRecord: () => parts.hostRecord(allocator.managed()),
       onEnvironment: parts.onEnvironment,
     },
     keys,
   )
   return control
+}
+
+/** What parts share that are bound to one store. */
+interface Bound {
+  readonly keys: Keys
+  readonly store: Store
+  readonly sealer: Sealer
+}
+
+function composeDoor(parts: ControlParts, membership: Membership, { keys, store, sealer }: Bound): Door {
+  const { system, log, meter, ledgers, identity, config, trust } = parts
+  const { clock, random } = system
+  const { signingKey } = identity
+  return new Door(
+    {
+      tokens: new Tokens({ store, ledger: ledgers.journal, sealer, clock, random }, { keys, signingKey }),
+      authority: () => holding(trust),
+      trust: () => trust.keeper.trust,
+      clock,
+      log,
+      meter,
+    },
+    {
+      settings: membership.settings,
+      address: config.host.address,
+      port: config.join.port,
+      store: accessFor(config, membership.store),
+    },
+  )
+}
+
+function composeRenewal(parts: ControlParts, { keys, store }: Bound, control: () => Control): Renewal {
+  const { system, log, meter, identity, trust } = parts
+  const { keeper, authority } = trust
+  return new Renewal(
+    {
+      store,
+      keeper,
+      authority,
+      clock: system.clock,
+      log,
+      meter,
+      hosts: () => [...(control().environment?.hosts.values() ?? [])].map(({ record }) => record),
+      onRenewed: () => control().publish(),
+    },
+    { keys, identity },
+  )
 }

@@ -13,9 +13,11 @@ import { seconds } from '../model/time.ts'
 import type { Store, Update } from '../store/store.ts'
 import type { Adoption } from './adoption.ts'
 import type { Containers, Held } from './containers.ts'
+import type { Door } from './door.ts'
 import type { Observer } from './observer.ts'
 import { ownRecords } from './own-records.ts'
 import type { Publisher } from './publisher.ts'
+import type { Renewal } from './renewal.ts'
 import type { Tasks } from './tasks.ts'
 
 export interface ControlDeps {
@@ -28,6 +30,8 @@ export interface ControlDeps {
   readonly meter: Meter
   readonly containers: Containers
   readonly tasks: Tasks
+  readonly door: Door
+  readonly renewal: Renewal
   /** This host's record as it should be now. */
   readonly hostRecord: () => HostRecord
   readonly onEnvironment: (environment: Environment) => void
@@ -60,16 +64,23 @@ export class Control {
     return this.#deps.containers.held()
   }
 
+  get door(): Door {
+    return this.#deps.door
+  }
+
   start(): void {
-    const { tasks, observer, publisher } = this.#deps
+    const { tasks, observer, publisher, door, renewal } = this.#deps
     tasks.run('observer', observer.start())
     tasks.run('alive key', publisher.keepAlive())
     tasks.run('address upkeep', this.#upkeep())
+    tasks.run('door', door.run())
+    tasks.run('renewal', renewal.run())
   }
 
   /** A raw update of the store. */
   updated(update: Update): void {
     this.#deps.publisher.observe(update)
+    this.#deps.renewal.observe(update)
   }
 
   /** A new snapshot. */
@@ -123,10 +134,12 @@ export class Control {
 
   /** Stops everything but what is in the kernel. */
   async close(): Promise<void> {
-    const { observer, publisher, containers, allocator, store } = this.#deps
+    const { observer, publisher, containers, allocator, store, door, renewal } = this.#deps
     this.#stop.abort()
     containers.close()
     observer.close()
+    renewal.close()
+    await door.close()
     await publisher.close()
     await allocator.settled()
     await store.close()

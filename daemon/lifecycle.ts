@@ -21,6 +21,7 @@ import { copyStore } from '../store/move.ts'
 import { composeControl, type Ledgers, openLedgers, serversAddress, storeOf } from './compose.ts'
 import type { Config } from './config/resolve.ts'
 import type { Control } from './control.ts'
+import type { Door } from './door.ts'
 import { HostNetwork } from './host-network.ts'
 import { hostRecordOf } from './host-record.ts'
 import { machineFacts, machineSize } from './machine.ts'
@@ -29,6 +30,8 @@ import type { PrometheusMeter } from './meter.ts'
 import { Prober } from './prober.ts'
 import type { System } from './system.ts'
 import type { Tasks } from './tasks.ts'
+import { trustCommands, trustProblems } from './trust-admin.ts'
+import type { TrustParts } from './trust-parts.ts'
 import type { Tunnel } from './tunnel.ts'
 import { version } from './version.ts'
 
@@ -39,6 +42,7 @@ export interface LifecycleDeps {
   readonly tasks: Tasks
   readonly tunnel: Tunnel
   readonly identity: HostIdentity
+  readonly trust: TrustParts
 }
 
 interface Servers {
@@ -147,7 +151,7 @@ export class Lifecycle {
   }
 
   async #newControl(): Promise<void> {
-    const { system, log, meter, tasks, identity } = this.#deps
+    const { system, log, meter, tasks, identity, trust } = this.#deps
     const found = await system.applier.attached()
     const store = storeOf(this.#membership.store, this.#config, { clock: system.clock, log })
     this.#control = composeControl(
@@ -157,6 +161,7 @@ export class Lifecycle {
         meter,
         tasks,
         identity,
+        trust,
         found,
         ledgers: this.#ledgers,
         config: this.#config,
@@ -175,6 +180,7 @@ export class Lifecycle {
     const before = this.#control?.environment?.hosts.get(this.#deps.identity.id)?.record
     return hostRecordOf(this.#deps.identity, this.#config, {
       managed,
+      certificate: this.#deps.trust.keeper.certificate,
       hostname: this.#hostname,
       size: this.#size,
       engine: this.#engineVersion,
@@ -266,13 +272,23 @@ export class Lifecycle {
         status: view((environment) => statusOf(environment, this.#vitals())),
         ps: view(containersView),
         hosts: view((environment) => hostsView(environment, this.#vitals())),
+        tokens: () => this.#door.list(),
       },
       metrics: async () => {
         await this.#servers?.metadata.stats()
         return this.#deps.meter.text()
       },
-      moveStore: (url: string) => this.#moveStore(url),
+      commands: {
+        'store/move': ({ url }: Readonly<Record<string, unknown>>) => this.#moveStore(String(url ?? '')),
+        ...trustCommands(() => this.#door),
+      },
     }
+  }
+
+  get #door(): Door {
+    const door = this.#control?.door
+    if (door === undefined) throw new DroverError('STORE_UNAVAILABLE', 'the daemon is still starting')
+    return door
   }
 
   #vitals(): Vitals {
@@ -300,6 +316,7 @@ export class Lifecycle {
       },
       peers: tunnel.peers(),
       lastSeen: this.#prober.lastSeen,
+      problems: trustProblems(this.#deps.trust, this.#control?.door.problem ?? '', system.clock),
     }
   }
 

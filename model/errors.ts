@@ -128,6 +128,32 @@ export const errorTable = {
     says: 'the identity of this host cannot be read',
     remedy: 'restore the file named here from a backup, or move it away to enter as a new host',
   },
+  ENVIRONMENT_TAKEN: {
+    culprit: 'operator',
+    says: 'the store already holds an environment of this name',
+    remedy:
+      'let this machine in with `drover join TOKEN` (`drover token create` on the first host prints one), or choose another --name',
+  },
+  TOKEN_INVALID: {
+    culprit: 'operator',
+    says: 'the token is not valid',
+    remedy: 'paste the whole line that `drover token create` printed',
+  },
+  TOKEN_REFUSED: {
+    culprit: 'operator',
+    says: 'the token was refused',
+    remedy: 'make a new one on the first host: `drover token create`',
+  },
+  JOIN_UNREACHABLE: {
+    culprit: 'operator',
+    says: 'the host that made the token does not let this one in',
+    remedy: 'open the TCP port named here towards it; it listens only while a token is valid',
+  },
+  JOIN_UNPROVEN: {
+    culprit: 'operator',
+    says: 'whoever answers is not the host that made the token',
+    remedy: 'nothing was sent to it; find out who holds the address named here',
+  },
   AUTHORITY_DAMAGED: {
     culprit: 'operator',
     says: 'the key file of the CA cannot be read',

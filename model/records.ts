@@ -72,6 +72,8 @@ export const hostSchema = z.object({
   hostname: textField,
   /** Ed25519 public key, base64 of 32 bytes (RFC 8032). */
   signingKey: keyField,
+  /** X.509 of the signing key by the environment's CA, PEM. */
+  certificate: z.string().max(8192),
   /** X25519 public key of the WireGuard backend, base64 of 32 bytes. */
   wireguardKey: keyField,
   /** Where other hosts reach this one on the underlay. */

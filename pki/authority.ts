@@ -3,6 +3,7 @@
  * The key may be encrypted with a passphrase; then the file can be looked at without it, but nothing signed.
  */
 import { createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes, sign, verify } from 'node:crypto'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { utf8 } from '../model/bytes.ts'
 import { DroverError, reasonOf } from '../model/errors.ts'
@@ -77,6 +78,9 @@ export function loadAuthority(folder: string, passphrase: string | undefined): A
   const text = readPrivate(authorityFile(folder), damaged)
   return text === undefined ? undefined : authorityOf(text, authorityFile(folder), passphrase)
 }
+
+/** For a machine that turned out not to be the first, or entered another environment. */
+export const removeAuthority = (folder: string): void => rmSync(authorityFile(folder), { force: true })
 
 function authorityOf(text: string, path: string, passphrase: string | undefined): Authority {
   const { environment, certificate: pem, key: encoded } = writtenOf(text, path)

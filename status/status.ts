@@ -43,6 +43,8 @@ export interface Vitals {
   readonly servers: { readonly dns: string; readonly metadata: string }
   readonly peers: readonly PeerState[]
   readonly lastSeen: ReadonlyMap<HostId, number>
+  /** What the parts of the daemon know to be wrong. */
+  readonly problems: readonly Problem[]
   readonly now: number
 }
 
@@ -123,7 +125,7 @@ export function statusOf(environment: Environment, vitals: Vitals): StatusView {
     servers: vitals.servers,
     containers: [...environment.containers.values()].filter(({ host }) => host === environment.self).length,
     peers: vitals.peers.map((peer) => peerView(environment, peer)),
-    problems: [...vitalProblems(vitals), ...problemsOf(environment)],
+    problems: [...vitalProblems(vitals), ...vitals.problems, ...problemsOf(environment)],
   }
 }
 
