@@ -33,7 +33,7 @@ export const errorTable = {
   ENVIRONMENT_DIFFERS: {
     culprit: 'operator',
     says: 'the environment in the store is not what was asked for',
-    remedy: 'leave --subnet out to join it as it is, or choose another name with --name',
+    remedy: 'leave --subnet out, or choose another name with --name',
   },
   SUBNET_TAKEN: {
     culprit: 'operator',
@@ -60,7 +60,7 @@ export const errorTable = {
   ENVIRONMENT_MISSING: {
     culprit: 'operator',
     says: 'this machine has not joined an environment',
-    remedy: 'run `drover init` first',
+    remedy: 'run `drover init` on the first host, `drover join TOKEN` on every other',
   },
   ENVIRONMENT_EXISTS: {
     culprit: 'operator',
@@ -157,7 +157,7 @@ export const errorTable = {
   AUTHORITY_DAMAGED: {
     culprit: 'operator',
     says: 'the key file of the CA cannot be read',
-    remedy: 'restore it from the backup that `drover ca export` made',
+    remedy: 'restore authority.json from a backup',
   },
   AUTHORITY_LOCKED: {
     culprit: 'operator',
