@@ -24,6 +24,7 @@ import { Containers } from './containers.ts'
 import { Control } from './control.ts'
 import { Door } from './door.ts'
 import { Fold } from './fold.ts'
+import { Live } from './live.ts'
 import { bootId } from './machine.ts'
 import type { Membership } from './membership.ts'
 import { Observer } from './observer.ts'
@@ -88,8 +89,10 @@ export function composeControl(parts: ControlParts, membership: Membership, stor
   const keys = keysOf(membership.environment)
   const self = identity.id
   const sealer = new EnvelopeSealer({ identity, ledger: ledgers.journal })
+  const onChange = (): void => publisher.headChanged()
+  const live = new Live({ sealer, ledger: ledgers.journal, clock, onChange }, keys)
   const allocator = new Allocator(
-    { store, ledger: ledgers.journal, sealer, clock, log, meter },
+    { store, ledger: ledgers.journal, sealer: live, clock, log, meter },
     { keys, self, settings, bootId: bootId() },
   )
   const attacher = new NetworkAttacher(
@@ -107,24 +110,21 @@ export function composeControl(parts: ControlParts, membership: Membership, stor
     { addresses: allocator, attacher, wishOf, clock, log, meter, onChange: () => control.publish() },
     { environment: membership.environment, hostInode: attacher.inodeOf(process.pid) ?? 0 },
   )
-  const publisher = new Publisher(
-    { store, sealer, clock, log, meter, onRenewed: (sent, revision) => allocator.renewed(sent, revision) },
-    { keys, self, started: parts.started },
-  )
-  const observer = new Observer(
+  const publisher: Publisher = new Publisher(
     {
       store,
-      fold: new Fold({ log, meter }, { keys, self, settings }),
-      snapshots: membership.store === 'embedded' ? undefined : ledgers.snapshots,
+      sealer,
+      live,
+      raise: (counter) => sealer.raise(counter),
       clock,
       log,
       meter,
-      onUpdate: (update) => control.updated(update),
-      onEnvironment: (environment) => control.observed(environment),
+      onRenewed: (sent, revision) => allocator.renewed(sent, revision),
     },
-    keys,
+    { keys, self, signingKey: identity.signingKey, started: parts.started },
   )
   const bound = { keys, store, sealer }
+  const observer = composeObserver(parts, membership, { ...bound, live }, () => control)
   const door = composeDoor(parts, membership, bound)
   const renewal = composeRenewal(parts, bound, () => control)
   const adoption = new Adoption(
@@ -196,9 +196,41 @@ function composeRenewal(parts: ControlParts, { keys, store }: Bound, control: ()
       clock: system.clock,
       log,
       meter,
-      hosts: () => [...(control().environment?.hosts.values() ?? [])].map(({ record }) => record),
+      hosts: () => control().certified(),
       onRenewed: () => control().publish(),
     },
     { keys, identity },
+  )
+}
+
+function composeObserver(
+  { system, log, meter, ledgers, identity, trust }: ControlParts,
+  { settings, store: url }: Membership,
+  { keys, store, live }: Bound & { readonly live: Live },
+  control: () => Control,
+): Observer {
+  const { clock } = system
+  const fold = new Fold(
+    {
+      log,
+      meter,
+      trust: () => trust.keeper.trust,
+      now: () => clock.now(),
+      isLive: (key, counter) => live.isLive(key, counter),
+    },
+    { keys, self: identity.id, settings },
+  )
+  return new Observer(
+    {
+      store,
+      fold,
+      snapshots: url === 'embedded' ? undefined : ledgers.snapshots,
+      clock,
+      log,
+      meter,
+      onUpdate: (update) => control().updated(update),
+      onEnvironment: (environment) => control().observed(environment),
+    },
+    keys,
   )
 }

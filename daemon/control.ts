@@ -9,11 +9,12 @@ import type { Ipv4 } from '../model/ip.ts'
 import type { Keys } from '../model/keys.ts'
 import { type Clock, type Meter, sleep } from '../model/ports.ts'
 import type { HostId, HostRecord } from '../model/records.ts'
-import { seconds } from '../model/time.ts'
+import { minutes, seconds } from '../model/time.ts'
 import type { Store, Update } from '../store/store.ts'
 import type { Adoption } from './adoption.ts'
 import type { Containers, Held } from './containers.ts'
 import type { Door } from './door.ts'
+import type { Refused } from './fold.ts'
 import type { Observer } from './observer.ts'
 import { ownRecords } from './own-records.ts'
 import type { Publisher } from './publisher.ts'
@@ -68,10 +69,24 @@ export class Control {
     return this.#deps.door
   }
 
+  /** Why the store's entries do not count that do not. */
+  get refused(): readonly Refused[] {
+    return this.#deps.observer.refused
+  }
+
+  /** Hosts that the CA looks after: also those whose certificate has run out. */
+  certified(): readonly HostRecord[] {
+    const expired = this.#deps.observer.strangers.filter(({ code }) => code === 'CERTIFICATE_EXPIRED')
+    const members = [...(this.environment?.hosts.values() ?? [])]
+    return [...members.map(({ record }) => record), ...expired.map(({ record }) => record)]
+  }
+
   start(): void {
     const { tasks, observer, publisher, door, renewal } = this.#deps
     tasks.run('observer', observer.start())
     tasks.run('alive key', publisher.keepAlive())
+    tasks.run('head', publisher.keepHead())
+    tasks.run('certificates', this.#lookAgain())
     tasks.run('address upkeep', this.#upkeep())
     tasks.run('door', door.run())
     tasks.run('renewal', renewal.run())
@@ -149,6 +164,14 @@ export class Control {
   async #firstBlock(): Promise<void> {
     await this.#deps.allocator.settled()
     if (this.#deps.allocator.managed() !== this.#managed) this.publish()
+  }
+
+  /** Certificates end without an event. */
+  async #lookAgain(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      await sleep(this.#deps.clock, minutes(1), this.#stop.signal).catch(() => undefined)
+      if (!this.#stop.signal.aborted) this.#deps.observer.again()
+    }
   }
 
   async #upkeep(): Promise<void> {

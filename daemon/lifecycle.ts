@@ -316,7 +316,7 @@ export class Lifecycle {
       },
       peers: tunnel.peers(),
       lastSeen: this.#prober.lastSeen,
-      problems: trustProblems(this.#deps.trust, this.#control?.door.problem ?? '', system.clock),
+      problems: trustProblems(this.#deps.trust, this.#control, system.clock),
     }
   }
 

@@ -11,6 +11,7 @@ export interface Keys {
   readonly settings: string
   host(id: HostId): string
   alive(id: HostId): string
+  head(id: HostId): string
   block(cidr: Cidr): string
   pin(address: Ipv4): string
   containersOf(host: HostId): string
@@ -30,6 +31,7 @@ export function keysOf(environment: string): Keys {
     settings: `${prefix}settings`,
     host: (id) => `${prefix}hosts/${id}`,
     alive: (id) => `${prefix}alive/${id}`,
+    head: (id) => `${prefix}heads/${id}`,
     block: (cidr) => `${prefix}blocks/${cidr}`,
     pin: (address) => `${prefix}addresses/${formatIpv4(address)}`,
     containersOf: (host) => `${prefix}containers/${host}/`,
@@ -46,6 +48,7 @@ export type KeyMeaning =
   | { readonly is: 'settings' }
   | { readonly is: 'host'; readonly host: HostId }
   | { readonly is: 'alive'; readonly host: HostId }
+  | { readonly is: 'head'; readonly host: HostId }
   | { readonly is: 'block'; readonly cidr: Cidr }
   | { readonly is: 'pin'; readonly address: Ipv4 }
   | { readonly is: 'container'; readonly host: HostId; readonly container: ContainerId }
@@ -57,6 +60,7 @@ export type KeyMeaning =
 const hostKinds = new Map([
   ['hosts', 'host'],
   ['alive', 'alive'],
+  ['heads', 'head'],
   ['certificates', 'certificate'],
 ] as const)
 

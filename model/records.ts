@@ -186,6 +186,17 @@ export type Claim = Readonly<z.output<typeof claimSchema>>
 export const aliveSchema = z.object({ host: hostIdField, since: instantField })
 export type AliveRecord = Readonly<z.output<typeof aliveSchema>>
 
+/** Which records of a host live: the counters of their envelopes, as ascending differences in base 36. */
+export const headSchema = z.object({
+  host: hostIdField,
+  time: instantField,
+  live: z
+    .string()
+    .max(1_000_000)
+    .regex(/^([0-9a-z]{1,11}( [0-9a-z]{1,11})*)?$/),
+})
+export type HeadRecord = Readonly<z.output<typeof headSchema>>
+
 /** Who holds what of the subnet: the contended part of the environment. */
 export interface Holding {
   readonly blocks: ReadonlyMap<Cidr, Claim>
