@@ -1,8 +1,10 @@
 /**
- * The subcommands that let machines in: `join` on the new one, `token` on the host that holds the CA.
+ * The subcommands that let machines in and out: `join` on the new one, `token` and `host rm` on the host that
+ * holds the CA.
  */
 import { Command } from 'commander'
 import type { CreatedToken, TokenView } from '../daemon/door.ts'
+import type { RemovedHost } from '../daemon/removal.ts'
 import { type Context, clientOf, configured, sourcesOf } from './configured.ts'
 import { print, printJson } from './print.ts'
 import { table } from './render.ts'
@@ -23,6 +25,20 @@ export function tokenCommand(context: Context): Command {
     .addCommand(createCommand(context))
     .addCommand(listCommand(context))
     .addCommand(revokeCommand(context))
+}
+
+export function hostCommand(context: Context): Command {
+  const remove = configured(
+    'rm',
+    'remove a host: all others drop it, and its certificate is worth nothing',
+    context,
+  )
+  remove.argument('<host>', 'name or id').action(async (host: string) => {
+    const client = await clientOf(remove, context)
+    const { id, name, records } = await client.post<RemovedHost>('/v1/hosts/remove', { host })
+    print(`removed ${name} (${id}) and ${records} records of it; on that machine: drover daemon --leave`)
+  })
+  return new Command('host').description('the hosts of the environment, one by one').addCommand(remove)
 }
 
 function createCommand(context: Context): Command {

@@ -29,6 +29,7 @@ import { bootId } from './machine.ts'
 import type { Membership } from './membership.ts'
 import { Observer } from './observer.ts'
 import { Publisher } from './publisher.ts'
+import { Removal } from './removal.ts'
 import { Renewal } from './renewal.ts'
 import { accessFor } from './store-access.ts'
 import type { System } from './system.ts'
@@ -127,6 +128,7 @@ export function composeControl(parts: ControlParts, membership: Membership, stor
   const observer = composeObserver(parts, membership, { ...bound, live }, () => control)
   const door = composeDoor(parts, membership, bound)
   const renewal = composeRenewal(parts, bound, () => control)
+  const removal = composeRemoval(parts, bound, () => control)
   const adoption = new Adoption(
     {
       adopt: (container, address) => allocator.adopt(container, address),
@@ -148,6 +150,7 @@ export function composeControl(parts: ControlParts, membership: Membership, stor
       tasks,
       door,
       renewal,
+      removal,
       hostRecord: () => parts.hostRecord(allocator.managed()),
       onEnvironment: parts.onEnvironment,
     },
@@ -200,6 +203,25 @@ function composeRenewal(parts: ControlParts, { keys, store }: Bound, control: ()
       onRenewed: () => control().publish(),
     },
     { keys, identity },
+  )
+}
+
+function composeRemoval(parts: ControlParts, { keys, store }: Bound, control: () => Control): Removal {
+  const { system, log, meter, identity, trust } = parts
+  return new Removal(
+    {
+      store,
+      keeper: trust.keeper,
+      authority: () => holding(trust),
+      holds: trust.authority !== undefined,
+      environment: () => control().environment,
+      strangers: () => control().strangers,
+      clock: system.clock,
+      log,
+      meter,
+      onChange: () => control().trustChanged(),
+    },
+    { keys, self: identity.id },
   )
 }
 

@@ -18,6 +18,7 @@ import type { Refused } from './fold.ts'
 import type { Observer } from './observer.ts'
 import { ownRecords } from './own-records.ts'
 import type { Publisher } from './publisher.ts'
+import type { Removal } from './removal.ts'
 import type { Renewal } from './renewal.ts'
 import type { Tasks } from './tasks.ts'
 
@@ -33,6 +34,7 @@ export interface ControlDeps {
   readonly tasks: Tasks
   readonly door: Door
   readonly renewal: Renewal
+  readonly removal: Removal
   /** This host's record as it should be now. */
   readonly hostRecord: () => HostRecord
   readonly onEnvironment: (environment: Environment) => void
@@ -69,9 +71,23 @@ export class Control {
     return this.#deps.door
   }
 
+  get removal(): Removal {
+    return this.#deps.removal
+  }
+
   /** Why the store's entries do not count that do not. */
   get refused(): readonly Refused[] {
     return this.#deps.observer.refused
+  }
+
+  /** By their records. */
+  get strangers(): readonly HostRecord[] {
+    return this.#deps.observer.strangers.map(({ record }) => record)
+  }
+
+  /** Trust has changed: what counts is something else now. */
+  trustChanged(): void {
+    this.#deps.observer.again()
   }
 
   /** Hosts that the CA looks after: also those whose certificate has run out. */
@@ -96,6 +112,7 @@ export class Control {
   updated(update: Update): void {
     this.#deps.publisher.observe(update)
     this.#deps.renewal.observe(update)
+    this.#deps.removal.observe(update)
   }
 
   /** A new snapshot. */
@@ -149,12 +166,13 @@ export class Control {
 
   /** Stops everything but what is in the kernel. */
   async close(): Promise<void> {
-    const { observer, publisher, containers, allocator, store, door, renewal } = this.#deps
+    const { observer, publisher, containers, allocator, store, door, renewal, removal } = this.#deps
     this.#stop.abort()
     containers.close()
     observer.close()
     renewal.close()
     await door.close()
+    await removal.settled()
     await publisher.close()
     await allocator.settled()
     await store.close()

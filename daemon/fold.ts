@@ -17,7 +17,7 @@ import {
 } from '../model/records.ts'
 import { type Envelope, hostIdOf, openEnvelope, verifyEnvelope } from '../pki/envelope.ts'
 import { type Head, openHead } from '../pki/head.ts'
-import type { Entry, Update } from '../store/store.ts'
+import type { Change, Entry, Update } from '../store/store.ts'
 import { Decodings } from './decodings.ts'
 import { Members, type MembersDeps, type Stranger, strangerText } from './members.ts'
 
@@ -59,7 +59,7 @@ interface Opened {
 
 /** Hosts first, then their heads, then what the heads list; blocks before the pins inside of them. */
 const order: readonly KeyMeaning['is'][] = ['host', 'head', 'alive', 'block', 'pin', 'container', 'service']
-const silent = new Set<KeyMeaning['is']>(['settings', 'token', 'certificate'])
+const silent = new Set<KeyMeaning['is']>(['settings', 'removed', 'token', 'certificate'])
 
 export class Fold {
   readonly #deps: FoldDeps
@@ -98,11 +98,12 @@ export class Fold {
     this.#revision = update.revision
     if (update.is === 'snapshot') this.#restart(update.entries)
     else {
-      // Of several changes of a key only the last one is still true.
-      const last = new Map(
-        update.changes.map((change) => [change.is === 'put' ? change.entry.key : change.key, change]),
-      )
-      for (const [key, change] of last) if (change.is === 'delete') this.#forget(key)
+      // Of several changes of a key only the last one is still true; but what was deleted in between is gone.
+      const last = new Map<string, Change>()
+      for (const change of update.changes) {
+        if (change.is === 'delete') this.#forget(change.key)
+        last.set(change.is === 'put' ? change.entry.key : change.key, change)
+      }
       this.#take([...last.values()].flatMap((change) => (change.is === 'put' ? [change.entry] : [])))
     }
   }
@@ -111,7 +112,7 @@ export class Fold {
   refused(): readonly Refused[] {
     const waiting = [...this.#waiting.keys()].map((key) => ({
       key,
-      why: 'not in the newest list of its host',
+      why: 'not in the newest list of a member',
     }))
     const strangers = this.#members
       .strangers()
@@ -231,6 +232,7 @@ export class Fold {
     }
     const signingKey = this.#members.signingKeyOf(signer)
     if (signingKey === undefined) return 'waits'
+    if (meaning.is !== 'host' && this.#members.stranger(signer) !== undefined) return 'waits'
     if (meaning.is !== 'host' && !verifyEnvelope(envelope, entry.key, signingKey))
       return 'signature does not verify'
     if (meaning.is === 'head') return this.#putHead(signer, envelope)
@@ -248,7 +250,8 @@ export class Fold {
     const { signingKey } = decoded.value
     if (decoded.value.id !== id || hostIdOf(signingKey) !== id) return 'the host id is not that of its key'
     if (!verifyEnvelope(envelope, entry.key, signingKey)) return 'signature does not verify'
-    if (this.#members.signingKeyOf(id) === undefined) this.#met.add(id)
+    const members = this.#members
+    if (members.signingKeyOf(id) === undefined || members.stranger(id) !== undefined) this.#met.add(id)
     const stranger = this.#members.offer(decoded.value)
     return stranger === undefined ? undefined : strangerText(stranger)
   }

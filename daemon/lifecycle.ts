@@ -21,7 +21,6 @@ import { copyStore } from '../store/move.ts'
 import { composeControl, type Ledgers, openLedgers, serversAddress, storeOf } from './compose.ts'
 import type { Config } from './config/resolve.ts'
 import type { Control } from './control.ts'
-import type { Door } from './door.ts'
 import { HostNetwork } from './host-network.ts'
 import { hostRecordOf } from './host-record.ts'
 import { machineFacts, machineSize } from './machine.ts'
@@ -272,7 +271,7 @@ export class Lifecycle {
         status: view((environment) => statusOf(environment, this.#vitals())),
         ps: view(containersView),
         hosts: view((environment) => hostsView(environment, this.#vitals())),
-        tokens: () => this.#door.list(),
+        tokens: () => this.#present.door.list(),
       },
       metrics: async () => {
         await this.#servers?.metadata.stats()
@@ -280,15 +279,15 @@ export class Lifecycle {
       },
       commands: {
         'store/move': ({ url }: Readonly<Record<string, unknown>>) => this.#moveStore(String(url ?? '')),
-        ...trustCommands(() => this.#door),
+        ...trustCommands(() => this.#present),
       },
     }
   }
 
-  get #door(): Door {
-    const door = this.#control?.door
-    if (door === undefined) throw new DroverError('STORE_UNAVAILABLE', 'the daemon is still starting')
-    return door
+  get #present(): Control {
+    const control = this.#control
+    if (control === undefined) throw new DroverError('STORE_UNAVAILABLE', 'the daemon is still starting')
+    return control
   }
 
   #vitals(): Vitals {

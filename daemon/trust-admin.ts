@@ -1,23 +1,23 @@
 /**
- * What the admin API offers and shows of trust: tokens as commands, and what is wrong with certificates.
+ * What the admin API offers and shows of trust: tokens and removals as commands, and what is wrong with certificates.
  */
 import type { Clock } from '../model/ports.ts'
 import type { Problem } from '../status/status.ts'
 import type { Control } from './control.ts'
-import type { Door } from './door.ts'
 import type { Refused } from './fold.ts'
 import { certificateProblems } from './renewal.ts'
 import type { TrustParts } from './trust-parts.ts'
 
 type Wish = Readonly<Record<string, unknown>>
 
-export const trustCommands = (door: () => Door) => ({
+export const trustCommands = (control: () => Pick<Control, 'door' | 'removal'>) => ({
   'tokens/create': ({ ttl, uses }: Wish) =>
-    door().create({
+    control().door.create({
       ...(typeof ttl === 'string' ? { ttl } : {}),
       ...(uses === undefined ? {} : { uses: Number(uses) }),
     }),
-  'tokens/revoke': ({ id }: Wish) => door().revoke(String(id ?? '')),
+  'tokens/revoke': ({ id }: Wish) => control().door.revoke(String(id ?? '')),
+  'hosts/remove': ({ host }: Wish) => control().removal.remove(String(host ?? '')),
 })
 
 export function trustProblems(

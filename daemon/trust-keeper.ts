@@ -43,6 +43,19 @@ export class TrustKeeper {
     return this.#file.certificate
   }
 
+  /** Number of the newest list of removed hosts. */
+  get listed(): number {
+    return this.#file.listed
+  }
+
+  /** Takes a list that the CA has signed, if it is newer; says whether it was. Nobody who was removed comes back. */
+  remove({ number, hosts }: { readonly number: number; readonly hosts: readonly string[] }): boolean {
+    if (number <= this.#file.listed) return false
+    const revoked = [...new Set([...this.#file.revoked, ...hosts])]
+    this.#replace({ ...this.#file, revoked, listed: number })
+    return true
+  }
+
   /** The judgement over this host's own certificate. */
   own(now: Instant): Judgement {
     return this.#judge(this.#file.certificate, now)

@@ -17,6 +17,8 @@ export interface Keys {
   containersOf(host: HostId): string
   container(host: HostId, id: ContainerId): string
   service(stack: string, name: string): string
+  /** The list of removed hosts. */
+  readonly removed: string
   readonly tokens: string
   token(id: string): string
   readonly certificates: string
@@ -37,6 +39,7 @@ export function keysOf(environment: string): Keys {
     containersOf: (host) => `${prefix}containers/${host}/`,
     container: (host, id) => `${prefix}containers/${host}/${id}`,
     service: (stack, name) => `${prefix}services/${encodeURIComponent(stack)}/${encodeURIComponent(name)}`,
+    removed: `${prefix}removed`,
     tokens: `${prefix}tokens/`,
     token: (id) => `${prefix}tokens/${id}`,
     certificates: `${prefix}certificates/`,
@@ -53,6 +56,7 @@ export type KeyMeaning =
   | { readonly is: 'pin'; readonly address: Ipv4 }
   | { readonly is: 'container'; readonly host: HostId; readonly container: ContainerId }
   | { readonly is: 'service'; readonly stack: string; readonly name: string }
+  | { readonly is: 'removed' }
   | { readonly is: 'token' }
   | { readonly is: 'certificate'; readonly host: HostId }
   | { readonly is: 'unknown' }
@@ -69,6 +73,7 @@ export function meaningOf(prefix: string, key: string): KeyMeaning {
   const [kind = '', ...rest] = key.slice(prefix.length).split('/')
   const tail = rest.join('/')
   if (kind === 'settings' && rest.length === 0) return { is: 'settings' }
+  if (kind === 'removed' && rest.length === 0) return { is: 'removed' }
   if (kind === 'tokens' && rest.length === 1) return { is: 'token' }
   const perHost = hostKinds.get(kind as 'hosts')
   if (perHost !== undefined) {

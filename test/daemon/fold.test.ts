@@ -250,6 +250,27 @@ test('certificates end, are renewed, and are revoked', (t) => {
   const again = ca.issueHost(one.id, one.identity.signingKey, clock.now()).pem
   fold.apply(put(one.host({ certificate: again }), one.head()))
   t.equal(fold.environment(view).hosts.size, 0, 'no certificate brings it back')
+  const next = new Member(t, 'h3', ca, {
+    certificate: '',
+  })
+  const good = ca.issueHost(next.id, next.identity.signingKey, clock.now()).pem
+  const free = block('10.42.0.0/26')
+  fold.apply({
+    is: 'events',
+    revision: 7,
+    changes: [
+      { is: 'delete', key: free, revision: 6 },
+      { is: 'put', entry: next.claims(free) },
+      { is: 'put', entry: next.host({ certificate: good }) },
+      { is: 'put', entry: next.head() },
+    ],
+  })
+  fold.apply(put(one.claims(free, 99), one.head()))
+  t.equal(
+    fold.environment(view).blocks.get('10.42.0.0/26' as Cidr)?.host,
+    next.id,
+    'nor takes it a block back',
+  )
   t.ok(two)
   t.end()
 })
