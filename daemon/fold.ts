@@ -108,6 +108,11 @@ export class Fold {
     }
   }
 
+  /** Whether what lies under a key now does not count. */
+  refuses(key: string): boolean {
+    return this.#waiting.has(key) || this.#refused.has(key)
+  }
+
   /** What lies in the store and does not count. */
   refused(): readonly Refused[] {
     const waiting = [...this.#waiting.keys()].map((key) => ({

@@ -36,6 +36,8 @@ export class Observer {
   readonly #keys: Keys
   readonly #stop = new AbortController()
   readonly #unsaved = new Map<string, string | undefined>()
+  /** Entries of the store that do not count, or not yet. */
+  readonly #doubtful = new Map<string, Uint8Array>()
   #saveTimer: Timer | undefined
   #fresh = false
   #seen = false
@@ -141,14 +143,27 @@ export class Observer {
       const alive = new Set(update.entries.map(({ key }) => key))
       for (const key of this.#deps.snapshots.entries().keys())
         if (!alive.has(key) && !key.startsWith(floorPrefix)) this.#unsaved.set(key, undefined)
-      for (const { key, value } of update.entries) this.#unsaved.set(key, base64(value))
+      this.#doubtful.clear()
+      for (const { key, value } of update.entries) this.#doubtful.set(key, value)
     } else {
       for (const change of update.changes) {
-        if (change.is === 'put') this.#unsaved.set(change.entry.key, base64(change.entry.value))
-        else this.#unsaved.set(change.key, undefined)
+        const { key, value } = change.is === 'put' ? change.entry : { key: change.key, value: undefined }
+        this.#doubtful.delete(key)
+        if (value === undefined) this.#unsaved.set(key, undefined)
+        else this.#doubtful.set(key, value)
       }
     }
+    this.#settle()
     this.#saveTimer ??= this.#deps.clock.after(saveDelay, () => this.#save())
+  }
+
+  /** What does not count never takes the place of what did. */
+  #settle(): void {
+    for (const [key, value] of this.#doubtful) {
+      if (this.#deps.fold.refuses(key)) continue
+      this.#doubtful.delete(key)
+      this.#unsaved.set(key, base64(value))
+    }
   }
 
   #save(): void {

@@ -195,6 +195,37 @@ test('a restart takes up what its head lists, and its numbers go on although the
   await Promise.all([following, again])
 })
 
+test('old bytes in the store do not reach the disk either', async (t) => {
+  const clock = new FakeClock()
+  const store = new MemoryStore({ clock })
+  const folder = t.testdir()
+  const snapshots = new MemoryLedger()
+  const first = daemonOn(store, clock, folder, snapshots)
+  const following = first.observer.start()
+  await settle()
+  first.publisher.publish(first.wanted)
+  await settle()
+  const [webKey, headKey] = [keys.container(first.self, first.web.id), keys.head(first.self)]
+  const old = await Promise.all([webKey, headKey].map((key) => store.get(key)))
+  first.publisher.publish(new Map(first.wanted).set(webKey, { ...first.web, name: 'renamed' }))
+  await settle()
+  await first.publisher.close()
+  const writes = old.flatMap((entry) =>
+    entry === undefined ? [] : [{ is: 'put' as const, key: entry.key, value: entry.value }],
+  )
+  await store.transact([], writes)
+  await settle()
+  t.equal(first.seen.at(-1)?.containers.get(first.web.id)?.name, 'renamed')
+  first.observer.close()
+  const second = daemonOn(store, clock, folder, snapshots)
+  const again = second.observer.start()
+  await settle()
+  t.equal(second.seen.at(-1)?.containers.get(first.web.id)?.name, 'renamed', 'after a restart')
+  second.observer.close()
+  await store.close()
+  await Promise.all([following, again])
+})
+
 test('the head is signed anew every minute, and when somebody puts an old one back', async (t) => {
   const clock = new FakeClock()
   const store = new MemoryStore({ clock })
