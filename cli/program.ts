@@ -7,7 +7,7 @@ import type { ContainerView, HostView, StatusView } from '../status/status.ts'
 import { type Context, clientOf, configured, schema, sourcesOf } from './configured.ts'
 import { print, printJson } from './print.ts'
 import { containersText, hostsText, statusText } from './render.ts'
-import { hostCommand, joinCommand, tokenCommand } from './trust.ts'
+import { caCommand, hostCommand, joinCommand, tokenCommand } from './trust.ts'
 
 const daemon = () => import('../daemon/main.ts')
 
@@ -105,6 +105,7 @@ async function run(argv: readonly string[]): Promise<number> {
     joinCommand(context),
     tokenCommand(context),
     hostCommand(context),
+    caCommand(context),
     daemonCommand(context),
     tunnelCommand(),
     shownCommand(statusShown, context),

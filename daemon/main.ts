@@ -1,5 +1,5 @@
 /**
- * What the subcommands `init`, `join`, `daemon` and `store move` do. First everything is parsed, checked and built; only
+ * What the subcommands `init`, `join`, `ca`, `daemon` and `store move` do. First everything is parsed, checked and built; only
  * below the line `effects` can the machine change.
  */
 
@@ -10,6 +10,7 @@ import { loadIdentity, loadOrCreateIdentity } from '../pki/identity.ts'
 import { parseToken } from '../pki/token.ts'
 import { isServed } from '../status/server.ts'
 import { copyStore } from '../store/move.ts'
+import { type CaView, caView, exportCa, importCa } from './ca.ts'
 import { storeOf } from './compose.ts'
 import { type ConfigSources, loadConfig } from './config/load.ts'
 import { type Config, resolveConfig } from './config/resolve.ts'
@@ -129,6 +130,23 @@ export async function runDaemon(sources: ConfigSources, flags: DaemonFlags): Pro
     withStore(membership, config),
   )
   return runUntilSignal(lifecycle, log, config, membership)
+}
+
+/** What `drover ca show` shows. */
+export const runCaShow = (sources: ConfigSources): CaView => caView(configOf(sources))
+
+/** A line for the operator. */
+export function runCaExport(sources: ConfigSources, file: string): string {
+  const { encrypted } = exportCa(configOf(sources), file)
+  return encrypted
+    ? `${file} holds the CA; its key has its passphrase`
+    : `${file} holds the CA and its key in clear: keep it where nobody else can read it`
+}
+
+/** A line for the operator. */
+export function runCaImport(sources: ConfigSources, file: string): string {
+  const { fingerprint } = importCa(configOf(sources), file)
+  return `this host holds the key of the CA ${fingerprint} now\nnext: restart the daemon (systemctl restart drover)`
 }
 
 /** A line for the operator; the daemon does it when it runs, so that nothing changes under it. */

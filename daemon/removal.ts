@@ -61,8 +61,9 @@ export class Removal {
     const opened = value === undefined ? undefined : openRemoved(value, this.#deps.keeper.trust)
     if (opened?.is === 'bad') this.#refuse(opened.why)
     if (opened?.is === 'ok' && this.#take(opened.value)) this.#deps.onChange()
-    const standing = opened?.is === 'ok' ? opened.value.number : 0
-    if (standing < this.#deps.keeper.listed && this.#deps.holds) this.#publishSoon()
+    const standing = opened?.is === 'ok' ? opened.value.hosts : []
+    // Also where two hosts that hold the CA have removed one each.
+    if (standing.length < this.#deps.keeper.trust.revoked.size && this.#deps.holds) this.#publishSoon()
   }
 
   /** By name or id; on disk here and in the store when it returns. */

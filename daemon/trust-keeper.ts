@@ -48,11 +48,11 @@ export class TrustKeeper {
     return this.#file.listed
   }
 
-  /** Takes a list that the CA has signed, if it is newer; says whether it was. Nobody who was removed comes back. */
+  /** Takes a list that the CA has signed; says whether it told anything new. Nobody who was removed comes back. */
   remove({ number, hosts }: { readonly number: number; readonly hosts: readonly string[] }): boolean {
-    if (number <= this.#file.listed) return false
     const revoked = [...new Set([...this.#file.revoked, ...hosts])]
-    this.#replace({ ...this.#file, revoked, listed: number })
+    if (revoked.length === this.#file.revoked.length && number <= this.#file.listed) return false
+    this.#replace({ ...this.#file, revoked, listed: Math.max(number, this.#file.listed) })
     return true
   }
 

@@ -157,7 +157,7 @@ export const errorTable = {
   AUTHORITY_DAMAGED: {
     culprit: 'operator',
     says: 'the key file of the CA cannot be read',
-    remedy: 'restore authority.json from a backup',
+    remedy: 'restore it with `drover ca import FILE` from a backup that `drover ca export` made',
   },
   AUTHORITY_LOCKED: {
     culprit: 'operator',
@@ -167,7 +167,7 @@ export const errorTable = {
   AUTHORITY_ELSEWHERE: {
     culprit: 'operator',
     says: 'this host does not hold the key of the CA',
-    remedy: 'run the command on the host that ran `drover init`',
+    remedy: 'run the command on the host that ran `drover init`, or first `drover ca import FILE` here',
   },
   CERTIFICATE_MISSING: {
     culprit: 'operator',

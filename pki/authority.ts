@@ -3,7 +3,7 @@
  * The key may be encrypted with a passphrase; then the file can be looked at without it, but nothing signed.
  */
 import { createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes, sign, verify } from 'node:crypto'
-import { rmSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { utf8 } from '../model/bytes.ts'
 import { DroverError, reasonOf } from '../model/errors.ts'
@@ -77,6 +77,34 @@ export function loadOrCreateAuthority(folder: string, options: AuthorityOptions)
 export function loadAuthority(folder: string, passphrase: string | undefined): Authority | undefined {
   const text = readPrivate(authorityFile(folder), damaged)
   return text === undefined ? undefined : authorityOf(text, authorityFile(folder), passphrase)
+}
+
+/** Writes a backup of mode 0600 in a place where no file is; the key stays encrypted where it is. */
+export function exportAuthority(folder: string, file: string): { readonly encrypted: boolean } {
+  const text = readPrivate(authorityFile(folder), damaged)
+  if (text === undefined) throw new DroverError('AUTHORITY_ELSEWHERE', authorityFile(folder))
+  const { key } = writtenOf(text, authorityFile(folder))
+  try {
+    writeFileSync(file, text, { mode: 0o600, flag: 'wx', flush: true })
+  } catch (cause) {
+    throw new DroverError('STATE_UNUSABLE', `${file}: ${reasonOf(cause)}`, { cause })
+  }
+  return { encrypted: key.includes('ENCRYPTED') }
+}
+
+export interface ImportOptions {
+  readonly passphrase: string | undefined
+  /** Whether it is the CA that belongs here. */
+  readonly accepts: (authority: Authority) => boolean
+}
+
+/** Takes a backup, if its key can be opened and it is the right one. */
+export function importAuthority(folder: string, text: string, options: ImportOptions): Authority {
+  const authority = authorityOf(text, 'the backup', options.passphrase)
+  if (!options.accepts(authority))
+    throw damaged('the backup', 'it is of another environment, or of another CA')
+  writeOnce(authorityFile(folder), text, damaged)
+  return authority
 }
 
 /** For a machine that turned out not to be the first, or entered another environment. */

@@ -4,7 +4,7 @@
  */
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -89,6 +89,34 @@ test('init says what it did, and does it once', async (t) => {
   })
   rmSync(join(state, 'trust.json'))
   t.match(await drover(state, 'daemon', '--check'), { code: 2, said: /has no certificate/ })
+})
+
+test('the CA: shown, backed up, and taken from the backup', async (t) => {
+  const [state, other] = [folderOf(t), folderOf(t)]
+  await drover(state, 'init', '--subnet', '10.77.0.0/16')
+  const shown = JSON.parse((await drover(state, 'ca', 'show', '--json')).said)
+  t.match(shown, {
+    authorities: [{ held: true, problem: null }],
+    certificate: { problem: null },
+    removed: [],
+  })
+  const backup = join(state, 'backup.json')
+  t.match(await drover(state, 'ca', 'export', backup), { code: 0, said: /in clear/ })
+  t.equal(statSync(backup).mode & 0o777, 0o600)
+  t.match(await drover(state, 'ca', 'export', backup), { code: 2, said: /EEXIST/ }, 'nothing is written over')
+  t.match(await drover(state, 'ca', 'import', backup), { code: 2, said: /is there already/ })
+  rmSync(join(state, 'authority.json'))
+  t.match(await drover(state, 'ca', 'show'), { code: 0, said: /on another host/ })
+  writeFileSync(join(state, 'cut.json'), readFileSync(backup, 'utf8').slice(0, 900))
+  t.match(await drover(state, 'ca', 'import', join(state, 'cut.json')), {
+    code: 2,
+    said: /cut off.*; restore/,
+  })
+  t.match(await drover(state, 'ca', 'import', backup), { code: 0, said: /holds the key of the CA/ })
+  t.match(await drover(state, 'ca', 'show'), { code: 0, said: /on this host/ })
+  await drover(other, 'init', '--subnet', '10.78.0.0/16')
+  rmSync(join(other, 'authority.json'))
+  t.match(await drover(other, 'ca', 'import', backup), { code: 2, said: /another environment/ })
 })
 
 test('somebody else has the environment: join is the way', async (t) => {
