@@ -6,10 +6,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { parseArgs } from 'node:util'
 import { residentMemory, run } from '../lab/command.ts'
 import type { LabHost } from '../lab/host.ts'
 import { Lab } from '../lab/lab.ts'
 import { node, root } from '../lab/layout.ts'
+import { DroverError } from '../model/errors.ts'
 import { keep, machine, markdown, percentile } from './table.ts'
 
 interface Seen {
@@ -71,7 +73,15 @@ async function sample(from: LabHost, prober: Prober, number: number): Promise<Sa
   return { answer: seen.answered - started, reply: seen.replied - started }
 }
 
-export async function benchControl(containers: number): Promise<void> {
+export const controlUsage = 'npm run bench -- control [--containers 100]'
+
+export async function benchControl(args: readonly string[]): Promise<void> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: { containers: { type: 'string', default: '100' } },
+  })
+  const containers = Number(values.containers)
+  if (!Number.isInteger(containers) || containers < 1) throw new DroverError('USAGE', controlUsage)
   const print = (line: string): void => void process.stdout.write(`${line}\n`)
   const lab = await Lab.up({ hosts: 2, name: 'bench-control', store: 'etcd', say: print })
   try {

@@ -1,24 +1,26 @@
 /**
- * `npm run bench -- control | tunnel`: measurements on a lab or in namespaces of their own, side by side in tables.
+ * `npm run bench -- MEASUREMENT`: measurements on a lab or in namespaces of their own, side by side in tables.
  */
-import { parseArgs } from 'node:util'
 import { DroverError, reasonOf } from '../model/errors.ts'
-import { benchControl } from './control.ts'
+import { benchControl, controlUsage } from './control.ts'
+import { benchRestart, restartUsage } from './restart.ts'
+import { benchSoak, soakUsage } from './soak.ts'
 import { benchTunnel, tunnelUsage } from './tunnel.ts'
+import { allocationsUsage, benchAllocations } from './tunnel-allocations.ts'
 
-const usage = `npm run bench -- control [--containers 100], or ${tunnelUsage}`
+const measurements: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
+  control: benchControl,
+  tunnel: benchTunnel,
+  'tunnel-allocations': benchAllocations,
+  soak: benchSoak,
+  restart: benchRestart,
+}
+const usage = [controlUsage, tunnelUsage, allocationsUsage, soakUsage, restartUsage].join(', or ')
 
-async function main(args: readonly string[]): Promise<void> {
-  if (args[0] === 'tunnel') return benchTunnel(args.slice(1))
-  const { values, positionals } = parseArgs({
-    args: [...args],
-    allowPositionals: true,
-    options: { containers: { type: 'string', default: '100' } },
-  })
-  const containers = Number(values.containers)
-  if (positionals[0] !== 'control' || !Number.isInteger(containers) || containers < 1)
-    throw new DroverError('USAGE', usage)
-  await benchControl(containers)
+async function main([name = '', ...args]: readonly string[]): Promise<void> {
+  const measurement = Object.hasOwn(measurements, name) ? measurements[name] : undefined
+  if (measurement === undefined) throw new DroverError('USAGE', usage)
+  await measurement(args)
 }
 
 await main(process.argv.slice(2)).catch((error: unknown) => {

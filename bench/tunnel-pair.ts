@@ -1,88 +1,113 @@
 /**
- * Two namespaces with a wire between them (MTU 1500) and an engine of one kind on each: what a contestant of
- * `bench/tunnel.ts` is. Everything lies in namespaces of its own and ends with the world.
+ * Two namespaces with a wire between them (MTU 1500) and an engine of one kind on each: what a contestant of the
+ * tunnel benchmarks is. Everything lies in namespaces of its own and ends with the scene.
  */
-import type { ChildProcess } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { must, residentMemory } from '../lab/command.ts'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { residentMemory } from '../lab/command.ts'
 import type { NetnsWorld, TestNetns } from '../test/support/netns.ts'
 import { until } from '../test/support/netns.ts'
+import type { Scene } from './scene.ts'
 
-/** `command` runs an engine in the foreground for the interface whose name is appended; none for plain veth. */
-export interface Contestant {
+/** What targets speak of. */
+export type Role = 'plain' | 'installed' | 'newest' | 'ipsec' | 'ours' | 'marks'
+
+export interface Contestant<Started extends Running = Running> {
   readonly name: string
-  readonly command: readonly string[] | undefined
+  readonly role?: Role
+  /** Starts an engine in each namespace; rejects where that does not work here. */
+  start(site: Site): Promise<Started>
 }
 
-export interface Pair {
+export interface Running {
+  /** The address of `two`, reached through what is measured. */
+  readonly target: string
+  readonly pids: readonly number[]
+}
+
+/** One side of a pair. */
+export interface End {
+  readonly name: 'one' | 'two'
+  readonly space: TestNetns
+  /** Of the wire. */
+  readonly outer: string
+  /** Inside the tunnel, where the contestant has a say. */
+  readonly inner: string
+  /** For configuration; gone at the end. */
+  readonly folder: string
+}
+
+export interface Site {
+  readonly scene: Scene
+  readonly number: number
+  readonly ends: readonly [End, End]
+  /** Starts a program that stays; its pid. */
+  engine(end: End, argv: readonly string[]): number
+  /** Writes a file for an end; its path. */
+  file(end: End, name: string, text: string, mode?: number): string
+}
+
+export interface Pair extends Running {
   readonly contestant: Contestant
   readonly one: TestNetns
-  readonly other: TestNetns
-  /** The address of `other`, reached through what is measured. */
-  readonly target: string
-  readonly engines: readonly ChildProcess[]
+  readonly two: TestNetns
 }
 
-interface End {
-  readonly space: TestNetns
-  readonly device: string
-  readonly own: number
-  readonly privateKey: string
-  readonly publicKey: string
-}
-
-const port = 51_820
 let pairs = 0
 
-export async function pairOf(world: NetnsWorld, contestant: Contestant): Promise<Pair> {
+/** Rejects with what the engines said, and ends them, when they do not carry packets. */
+export async function pairOf<Started extends Running>(
+  scene: Scene,
+  contestant: Contestant<Started>,
+): Promise<Pair & Started> {
   const number = ++pairs
-  const [one, other] = [await world.netns(`${number}a`), await world.netns(`${number}b`)]
-  await world.wire(one, 'w0 192.168.77.1/24', other, 'w0 192.168.77.2/24')
-  if (contestant.command === undefined) return { contestant, one, other, target: '192.168.77.2', engines: [] }
-  const ends = [await endOf(one, number, 1), await endOf(other, number, 2)] as const
-  const engines = ends.map(({ space, device }) => world.spawn(space, [...(contestant.command ?? []), device]))
-  const words = engines.map(saidBy)
-  try {
-    await Promise.all([configure(ends[0], ends[1]), configure(ends[1], ends[0])])
-  } catch (cause) {
-    throw new Error(`${contestant.name} did not start: ${words.map((said) => said()).join('')}`, { cause })
+  const ends = [await endOf(scene, number, 1), await endOf(scene, number, 2)] as const
+  const [one, two] = [ends[0].space, ends[1].space]
+  await scene.world.wire(one, `w0 ${ends[0].outer}/24`, two, `w0 ${ends[1].outer}/24`)
+  const words: (() => string)[] = []
+  const stops: (() => void)[] = []
+  const engine: Site['engine'] = ({ space }, argv) => {
+    const child = scene.world.spawn(space, argv)
+    words.push(saidBy(child))
+    stops.push(() => child.kill('SIGKILL'))
+    return child.pid ?? 0
   }
-  await one.sh('ping -c 2 -i 0.2 -W 5 10.99.0.2')
-  return { contestant, one, other, target: '10.99.0.2', engines }
+  try {
+    const running = await contestant.start({ scene, number, ends, engine, file })
+    await until('a reply through it', () => answers(one, running.target), 45_000)
+    return { ...running, contestant, one, two }
+  } catch (cause) {
+    for (const stop of stops) stop()
+    const said = words.map((text) => text()).join('')
+    throw new Error(`${String(cause)}; ${said.trim().split('\n').slice(-4).join(' | ')}`, { cause })
+  }
 }
 
-async function endOf(space: TestNetns, number: number, own: number): Promise<End> {
-  const privateKey = await must(['wg', 'genkey'])
-  const publicKey = await must(['wg', 'pubkey'], { input: privateKey })
-  return { space, device: `dt${process.pid}x${number}${own}`, own, privateKey, publicKey }
+async function endOf({ world, folder }: Scene, number: number, own: 1 | 2): Promise<End> {
+  const name = own === 1 ? 'one' : 'two'
+  const space = await world.netns(`${number}${name}`)
+  const mine = join(folder, `${number}${name}`)
+  mkdirSync(mine)
+  return { name, space, outer: `192.168.77.${own}`, inner: `10.99.0.${own}`, folder: mine }
 }
 
-async function configure(end: End, peer: End): Promise<void> {
-  const { space, device, own, privateKey } = end
-  await until(`${device} answers`, () =>
-    must(['wg', 'show', device]).then(
-      () => true,
-      () => false,
-    ),
+const file: Site['file'] = ({ folder }, name, text, mode = 0o600) => {
+  const path = join(folder, name)
+  mkdirSync(join(path, '..'), { recursive: true })
+  writeFileSync(path, text, { mode })
+  return path
+}
+
+const answers = (from: TestNetns, target: string): Promise<boolean> =>
+  from.sh(`ping -n -c 1 -W 1 ${target}`).then(
+    () => true,
+    () => false,
   )
-  const lines = [
-    '[Interface]',
-    `PrivateKey = ${privateKey}`,
-    `ListenPort = ${port}`,
-    '[Peer]',
-    `PublicKey = ${peer.publicKey}`,
-    `Endpoint = 192.168.77.${peer.own}:${port}`,
-    `AllowedIPs = 10.99.0.${peer.own}/32`,
-    '',
-  ]
-  // wg opens the file by its path, which a socket does not allow and a pipe does.
-  await must(['sh', '-c', 'cat | wg setconf "$0" /dev/stdin', device], { input: lines.join('\n') })
-  await space.sh(`ip addr add 10.99.0.${own}/24 dev ${device}`)
-  await space.sh(`ip link set dev ${device} up mtu 1420`)
-}
 
-/** Drains what a program says, so that it never blocks on it; gives what it said so far. */
-function saidBy(child: ChildProcess): () => string {
+type Child = ReturnType<NetnsWorld['spawn']>
+
+/** Drains what a program says, so that it never blocks on it; gives what it said last. */
+export function saidBy(child: Child): () => string {
   let text = ''
   for (const stream of [child.stdout, child.stderr])
     stream?.on('data', (chunk) => {
@@ -91,16 +116,9 @@ function saidBy(child: ChildProcess): () => string {
   return () => text
 }
 
-/** Sockets that killed engines leave behind. */
-export function removeSockets(): void {
-  const folder = '/var/run/wireguard'
-  for (const name of existsSync(folder) ? readdirSync(folder) : [])
-    if (name.startsWith(`dt${process.pid}x`)) rmSync(`${folder}/${name}`, { force: true })
-}
-
 /** Seconds of CPU that the engines of a pair have used. */
-export function cpuSeconds({ engines }: Pair): number {
-  const ticks = engines.map(({ pid }) => {
+export function cpuSeconds({ pids }: Running): number {
+  const ticks = pids.map((pid) => {
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
     return Number(fields[11]) + Number(fields[12])
   })
@@ -108,6 +126,5 @@ export function cpuSeconds({ engines }: Pair): number {
 }
 
 /** The larger engine's resident memory, in MiB. */
-export function memory({ engines }: Pair): number {
-  return Math.max(0, ...engines.map(({ pid }) => residentMemory(pid ?? 0) / 1024))
-}
+export const memory = ({ pids }: Running): number =>
+  Math.max(0, ...pids.map((pid) => residentMemory(pid) / 1024))

@@ -44,6 +44,10 @@ const tunnelCommand = (): Command =>
   new Command('tunnel')
     .argument('<name>')
     .option('-f', 'stay in the foreground')
+    .option(
+      '--replace',
+      'give the tunnel of the process that serves it to a new one, without losing a packet',
+    )
     .description('the userspace WireGuard data plane as its own process')
 
 interface Shown<T> {

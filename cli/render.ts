@@ -38,9 +38,29 @@ export function hostsText(hosts: readonly HostView[]): string {
     yes(one.alive),
     one.reachability,
     one.blocks.join(','),
-    one.engine === '' ? '-' : one.engine,
+    one.engine || '-',
+    one.docker || '-',
   ])
-  return table(['HOST', 'ENDPOINT', 'MANAGED', 'ALIVE', 'TUNNEL', 'BLOCKS', 'ENGINE'], rows)
+  return table(['HOST', 'ENDPOINT', 'MANAGED', 'ALIVE', 'TUNNEL', 'BLOCKS', 'ENGINE', 'DOCKER'], rows)
+}
+
+/** What our userspace engine says of itself; nothing for any other. */
+function factsText({ facts }: StatusView['tunnel']): readonly string[] {
+  if (facts === null) return []
+  const named = (state: string): string =>
+    Object.entries(facts.offloads)
+      .filter(([, one]) => one === state)
+      .map(([name]) => name)
+      .join(' ')
+  const [on, refused, off] = ['on', 'refused', 'off'].map(named)
+  const parts = [
+    facts.aead,
+    `offloads ${on || 'none'}`,
+    ...(refused ? [`refused ${refused}`] : []),
+    ...(off ? [`switched off ${off}`] : []),
+    facts.ipv6 ? 'IPv4 and IPv6' : 'IPv4 only',
+  ]
+  return [`engine       ${parts.join('; ')}`]
 }
 
 export function statusText(status: StatusView): string {
@@ -50,7 +70,8 @@ export function statusText(status: StatusView): string {
     `address      ${orDash(status.managed)}`,
     `store        ${status.store.kind}, ${status.store.connected ? 'connected' : 'NOT CONNECTED: going on with the last snapshot'}`,
     `docker       ${status.docker.endpoint}, ${status.docker.connected ? `connected, ${status.docker.version}` : 'NOT CONNECTED'}`,
-    `tunnel       ${status.tunnel.interface}, ${status.tunnel.engine}, MTU ${status.tunnel.mtu}, ${status.tunnel.running ? 'running' : 'NOT RUNNING'}`,
+    `tunnel       ${status.tunnel.interface}, ${status.tunnel.engine} (${status.tunnel.reason}), MTU ${status.tunnel.mtu}, ${status.tunnel.running ? 'running' : 'NOT RUNNING'}`,
+    ...factsText(status.tunnel),
     `dns          ${status.servers.dns}`,
     `metadata     ${status.servers.metadata}`,
     `containers   ${status.containers} on this host`,
@@ -58,7 +79,9 @@ export function statusText(status: StatusView): string {
   const peers = status.peers.map((one) => [
     one.host,
     one.endpoint,
+    one.engine,
     one.reachability,
+    one.pathMtu === null ? '-' : `${one.pathMtu}`,
     orDash(one.lastHandshake),
     `${one.received}`,
     `${one.sent}`,
@@ -68,7 +91,10 @@ export function statusText(status: StatusView): string {
     facts.join('\n'),
     ...(peers.length === 0
       ? []
-      : ['', table(['PEER', 'ENDPOINT', 'TUNNEL', 'LAST HANDSHAKE', 'RECEIVED', 'SENT'], peers)]),
+      : [
+          '',
+          table(['PEER', 'ENDPOINT', 'ENGINE', 'TUNNEL', 'MTU', 'LAST HANDSHAKE', 'RECEIVED', 'SENT'], peers),
+        ]),
     ...(problems.length === 0 ? [] : ['', ...problems]),
   ].join('\n')
 }

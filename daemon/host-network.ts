@@ -5,6 +5,7 @@
 import type { EngineNetwork } from '../model/engine.ts'
 import type { Environment } from '../model/environment.ts'
 import type { Clock, Log, Meter, Timer } from '../model/ports.ts'
+import type { HostId } from '../model/records.ts'
 import { seconds } from '../model/time.ts'
 import type { HostOutcome, NetworkApplier } from '../network/apply.ts'
 import {
@@ -25,18 +26,22 @@ export interface HostNetworkDeps {
   readonly onApplied: (outcome: HostOutcome) => void
 }
 
+/** What does not change while the daemon runs. */
+type Known = Omit<HostPlanOptions, 'bridges' | 'pathMtus'>
+
 const reapplyEvery = seconds(30)
 
 export class HostNetwork {
   readonly #deps: HostNetworkDeps
-  readonly #options: Omit<HostPlanOptions, 'bridges'>
+  readonly #options: Known
   readonly #latest: Latest<HostPlan>
   #environment: Environment | undefined
   #networks: readonly EngineNetwork[] = []
+  #pathMtus: ReadonlyMap<HostId, number> = new Map()
   #signature = ''
   #timer: Timer | undefined
 
-  constructor(deps: HostNetworkDeps, options: Omit<HostPlanOptions, 'bridges'>) {
+  constructor(deps: HostNetworkDeps, options: Known) {
     this.#deps = deps
     this.#options = options
     this.#latest = new Latest((plan) => this.#apply(plan), {
@@ -59,6 +64,12 @@ export class HostNetwork {
     this.#offer()
   }
 
+  /** What the paths to the peers carry. */
+  pathMtus(found: ReadonlyMap<HostId, number>): void {
+    this.#pathMtus = found
+    this.#offer()
+  }
+
   /** Applies the plan again although it is the same: the tunnel's device has come, or Docker has restarted. */
   again(): void {
     this.#signature = ''
@@ -72,7 +83,11 @@ export class HostNetwork {
 
   #offer(): void {
     if (this.#environment === undefined) return
-    const plan = hostPlan(this.#environment, { ...this.#options, bridges: bridgesOf(this.#networks) })
+    const plan = hostPlan(this.#environment, {
+      ...this.#options,
+      bridges: bridgesOf(this.#networks),
+      pathMtus: this.#pathMtus,
+    })
     const signature = signatureOf(plan)
     if (signature === this.#signature) return
     this.#signature = signature

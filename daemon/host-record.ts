@@ -11,6 +11,7 @@ export interface HostFacts {
   readonly hostname: string
   readonly size: { readonly memory: number; readonly milliCpu: number; readonly disk: number }
   readonly managed: Ipv4 | undefined
+  readonly tunnel: Required<Pick<HostRecord, 'capabilities' | 'wireguardEngine'>>
   /** Version of the Docker engine; empty while there is none. */
   readonly engine: string
   /** Of its signing key, PEM. */
@@ -29,10 +30,10 @@ export function hostRecordOf(identity: HostIdentity, config: Config, facts: Host
     wireguardKey: identity.wireguardKey,
     endpoint: { address: config.host.address, wireguard: config.tunnel.port },
     managed: facts.managed ?? null,
-    capabilities: [],
     engine: facts.engine,
     labels: {},
     ...facts.size,
+    ...facts.tunnel,
     createdAt: facts.createdAt,
   }
 }

@@ -15,7 +15,7 @@ import type { Store, Write } from '../store/store.ts'
 import type { Config } from './config/resolve.ts'
 import type { Membership } from './membership.ts'
 import type { System } from './system.ts'
-import { endTunnel } from './tunnel.ts'
+import { endTunnel } from './tunnel-engines.ts'
 
 export interface LeaveDeps {
   readonly system: System

@@ -26,6 +26,7 @@ import { hostRecordOf } from './host-record.ts'
 import { machineFacts, machineSize } from './machine.ts'
 import { type Membership, writeMembership } from './membership.ts'
 import type { PrometheusMeter } from './meter.ts'
+import { PathProber } from './path-prober.ts'
 import { Prober } from './prober.ts'
 import type { System } from './system.ts'
 import type { Tasks } from './tasks.ts'
@@ -56,6 +57,7 @@ export class Lifecycle {
   readonly #ledgers: Ledgers
   readonly #network: HostNetwork
   readonly #prober: Prober
+  readonly #pathProber: PathProber
   readonly #size = machineSize()
   readonly #hostname = machineFacts().hostname
   readonly #started
@@ -92,6 +94,21 @@ export class Lifecycle {
       environment: () => this.#control?.environment,
       onResult: (reachability) => this.#control?.probed(reachability),
     })
+    this.#pathProber = new PathProber(
+      {
+        echo: {
+          probeSizes: (probes, options) => system.pinger.probeSizes(probes, this.#probeOptions(options)),
+        },
+        hints: system.routeMtu,
+        clock: system.clock,
+        log,
+        meter,
+        environment: () => this.#control?.environment,
+        peers: () => deps.tunnel.peers(),
+        onChange: (mtus) => this.#network.pathMtus(mtus),
+      },
+      { mtu: config.tunnel.mtu },
+    )
   }
 
   /** Resolves when containers of this host are served, or when it was stopped before. */
@@ -109,12 +126,13 @@ export class Lifecycle {
     await this.#newControl()
     tasks.run(
       'tunnel',
-      tunnel.run(() => this.#network.again()),
+      tunnel.run({ up: () => this.#network.again(), changed: () => this.#control?.publish() }),
     )
     await Promise.race([networkUp, this.#stopped()])
     if (this.#stop.signal.aborted) return
     await this.#startServers()
     tasks.run('probes', this.#prober.run())
+    tasks.run('path MTU probes', this.#pathProber.run())
     tasks.run(
       'engine watch',
       system.engineWatch.run((state) => this.#engineChanged(state), this.#stop.signal),
@@ -133,6 +151,7 @@ export class Lifecycle {
     // What is being made now is closed as well.
     await this.#starting?.catch(() => undefined)
     this.#prober.close()
+    this.#pathProber.close()
     await this.#admin?.close()
     await this.#control?.close()
     await this.#network.close()
@@ -180,11 +199,19 @@ export class Lifecycle {
     return hostRecordOf(this.#deps.identity, this.#config, {
       managed,
       certificate: this.#deps.trust.keeper.certificate,
+      tunnel: this.#tunnelFacts(before),
       hostname: this.#hostname,
       size: this.#size,
       engine: this.#engineVersion,
       createdAt: before?.createdAt ?? this.#started,
     })
+  }
+
+  /** Until the engine has said what it can, it can what it could: a restart changes nothing for the peers. */
+  #tunnelFacts(before: HostRecord | undefined) {
+    const { engine, capabilities } = this.#deps.tunnel
+    const same = before?.wireguardEngine === engine ? before.capabilities : []
+    return { wireguardEngine: engine, capabilities: [...(capabilities ?? same)] }
   }
 
   /** One snapshot in, many projections out. */
@@ -316,6 +343,7 @@ export class Lifecycle {
       peers: tunnel.peers(),
       lastSeen: this.#prober.lastSeen,
       problems: trustProblems(this.#deps.trust, this.#control, system.clock),
+      pathMtus: this.#pathProber.mtus,
     }
   }
 

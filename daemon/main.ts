@@ -10,6 +10,7 @@ import { loadIdentity, loadOrCreateIdentity } from '../pki/identity.ts'
 import { parseToken } from '../pki/token.ts'
 import { isServed } from '../status/server.ts'
 import { copyStore } from '../store/move.ts'
+import { engineChoice } from '../tunnel/engine-choice.ts'
 import { type CaView, caView, exportCa, importCa } from './ca.ts'
 import { storeOf } from './compose.ts'
 import { type ConfigSources, loadConfig } from './config/load.ts'
@@ -26,7 +27,7 @@ import { withAccess } from './store-access.ts'
 import { type System, systemOf } from './system.ts'
 import { Tasks } from './tasks.ts'
 import { trustParts } from './trust-parts.ts'
-import { composeTunnel } from './tunnel.ts'
+import { composeTunnel } from './tunnel-engines.ts'
 import { version } from './version.ts'
 
 export interface InitFlags {
@@ -116,12 +117,14 @@ export async function runDaemon(sources: ConfigSources, flags: DaemonFlags): Pro
 
   // effects
   if (flags.leave) return leaving(config, system, log, member)
+  const choice = engineChoice(config.tunnel.engine, () => system.wireguard.available())
   const membership = member ?? (await createEnvironment({ config, system, log }, flags))
   const identity = loadOrCreateIdentity(config.state)
   const trust = trustParts(config, identity, { clock: system.clock, log })
   const tasks = new Tasks(log, () => process.exit(70))
-  const tunnel = composeTunnel({ log, meter, clock: system.clock }, config, {
+  const tunnel = composeTunnel({ log, meter, clock: system.clock, system }, config, {
     identity,
+    choice,
     external: flags.tunnelProcess === 'external',
   })
   const lifecycle = new Lifecycle(

@@ -39,6 +39,21 @@ export const metricTable = {
     help: '1 when the peer answers probes through the tunnel.',
     labels: ['peer'],
   },
+  drover_tunnel_engine: {
+    kind: 'gauge',
+    help: '1 for the WireGuard engine of this host: kernel or userspace.',
+    labels: ['engine'],
+  },
+  drover_tunnel_offload: {
+    kind: 'gauge',
+    help: '1 while the userspace engine uses this offload.',
+    labels: ['offload'],
+  },
+  drover_peer_path_mtu_bytes: {
+    kind: 'gauge',
+    help: 'Largest packet that the path to the peer carries inside of the tunnel.',
+    labels: ['peer'],
+  },
   drover_allocation_seconds: { kind: 'histogram', help: 'Time to find an address.', labels: [] },
   drover_address_space_full_total: {
     kind: 'counter',

@@ -9,10 +9,13 @@ import { Libc, makeArena } from '../linux/ffi.ts'
 import { Pinger } from '../linux/icmp.ts'
 import { CommandIp } from '../linux/ip.ts'
 import { CommandIptables } from '../linux/iptables.ts'
+import { GenericNetlink, netlinkRoom } from '../linux/netlink.ts'
 import { ProcNetns } from '../linux/netns.ts'
 import { CommandNft } from '../linux/nft.ts'
+import { RouteMtu } from '../linux/route-mtu.ts'
 import { SystemRunner } from '../linux/run.ts'
 import { SystemSysctl } from '../linux/sysctl.ts'
+import { NetlinkWireguard, type Wireguard } from '../linux/wireguard.ts'
 import { DroverError } from '../model/errors.ts'
 import type { Clock, Log, Meter } from '../model/ports.ts'
 import { NetworkApplier } from '../network/apply.ts'
@@ -33,6 +36,8 @@ export interface System {
   readonly applier: NetworkApplier
   readonly netns: ProcNetns
   readonly pinger: Pinger
+  readonly wireguard: Wireguard
+  readonly routeMtu: RouteMtu
   readonly engine: DockerEngine
   readonly engineName: string
   readonly engineWatch: EngineWatch
@@ -48,6 +53,7 @@ export function systemOf(deps: SystemDeps, config: Config, variables: EngineVari
   const nft = new CommandNft({ runner }, {})
   const netns = new ProcNetns()
   const names = networkNames(config.environment)
+  const libc = new Libc(makeArena(arenaSize))
   const endpoint = engineEndpoint(variables, { host: config.docker.host, tls: config.docker })
   if (endpoint.is === 'unusable') throw new DroverError('CONFIG_INVALID', endpoint.why)
   const engine = new DockerEngine(endpoint)
@@ -61,7 +67,9 @@ export function systemOf(deps: SystemDeps, config: Config, variables: EngineVari
     engineName:
       endpoint.is === 'socket' ? `unix://${endpoint.path}` : `tcp://${endpoint.host}:${endpoint.port}`,
     engineWatch: new EngineWatch({ engine, clock, ...deps }),
-    pinger: new Pinger({ libc: new Libc(makeArena(arenaSize)), clock, random }),
+    pinger: new Pinger({ libc, clock, random }),
+    routeMtu: new RouteMtu(libc),
+    wireguard: new NetlinkWireguard({ netlink: new GenericNetlink(new Libc(makeArena(netlinkRoom + 4096))) }),
     applier: new NetworkApplier(
       {
         ip,

@@ -1,22 +1,18 @@
 /**
- * The tunnel as the daemon holds it: a process that outlives it, a backend that is kept at the peers of the
- * newest snapshot, and what both say for the status.
+ * The tunnel as the daemon holds it: an engine that outlives it (a process of ours, or the kernel's), a backend that
+ * is kept at the peers of the newest snapshot, and what both say for the status.
  */
-import { rmSync } from 'node:fs'
-import { join } from 'node:path'
 import type { Environment } from '../model/environment.ts'
 import { reasonOf } from '../model/errors.ts'
 import { type Clock, type Log, type Meter, sleep } from '../model/ports.ts'
 import type { HostId } from '../model/records.ts'
-import { seconds } from '../model/time.ts'
-import type { HostIdentity } from '../pki/identity.ts'
+import { type Millis, seconds } from '../model/time.ts'
 import type { PeerState, Vitals } from '../status/status.ts'
-import type { Backend, Peer } from '../tunnel/backend.ts'
+import type { Backend, BackendReport, Peer } from '../tunnel/backend.ts'
+import type { EngineChoice } from '../tunnel/engine-choice.ts'
+import { type EngineFacts, offloads } from '../tunnel/engine-facts.ts'
+import type { Keeper } from '../tunnel/keeper.ts'
 import { peersFor } from '../tunnel/peers.ts'
-import { TunnelProcess } from '../tunnel/tunnel-process.ts'
-import { UapiClient } from '../tunnel/uapi-client.ts'
-import { WireguardBackend } from '../tunnel/wireguard-backend.ts'
-import type { Config } from './config/resolve.ts'
 import { Latest } from './latest.ts'
 
 export interface TunnelDeps {
@@ -25,8 +21,10 @@ export interface TunnelDeps {
   readonly clock: Clock
 }
 
-interface TunnelParts extends TunnelDeps {
-  readonly process: TunnelProcess
+export interface TunnelParts extends TunnelDeps {
+  readonly keeper: Keeper
+  /** Takes away what another engine left under the interface's name; repeated until it works. */
+  readonly makeWay: () => Promise<void>
   readonly backend: Backend
   readonly self: HostId
 }
@@ -34,12 +32,19 @@ interface TunnelParts extends TunnelDeps {
 export interface TunnelPlace {
   readonly interface: string
   readonly mtu: number
-  readonly socket: string
+  readonly choice: EngineChoice
 }
 
-const engine = 'userspace'
-const reportEvery = seconds(2)
-const removalDeadline = seconds(5)
+export interface TunnelEvents {
+  /** The device has come. */
+  readonly up: () => void
+  /** What this host can publish of its engine has changed. */
+  readonly changed: () => void
+}
+
+/** Traffic that breaks off shows in two of them (tunnel/traffic.ts). */
+const reportEvery = seconds(1)
+const wayEvery = seconds(1)
 
 export class Tunnel {
   readonly #parts: TunnelParts
@@ -47,6 +52,9 @@ export class Tunnel {
   readonly #peers: Latest<readonly Peer[]>
   readonly #stop = new AbortController()
   #reports: readonly PeerState[] = []
+  #facts: EngineFacts | undefined
+  /** Undefined until the engine has said. */
+  #capabilities: readonly string[] | undefined
   /** Of the peers that were offered last. */
   #signature = ''
   /** Why the engine does not have the newest settings; empty when it has. */
@@ -61,13 +69,15 @@ export class Tunnel {
     })
   }
 
-  /** Keeps the process up until `close`; calls `onUp` whenever its device has come. */
-  async run(onUp: () => void): Promise<void> {
-    const reporting = this.#report()
-    await this.#parts.process.run(() => {
-      this.#parts.log.info('tunnel is up', { interface: this.#place.interface })
+  /** Keeps the engine there until `close`. */
+  async run(events: TunnelEvents): Promise<void> {
+    const { interface: name, choice } = this.#place
+    const reporting = this.#report(events)
+    await this.#clearWay()
+    await this.#parts.keeper.run(() => {
+      this.#parts.log.info('tunnel is up', { interface: name, engine: choice.engine })
       this.#peers.again()
-      onUp()
+      events.up()
     })
     await reporting
   }
@@ -81,18 +91,50 @@ export class Tunnel {
   }
 
   state(): Vitals['tunnel'] {
-    const { interface: name, mtu } = this.#place
-    return { interface: name, engine, running: this.#parts.process.running, mtu, problem: this.#problem }
+    const { interface: name, mtu, choice } = this.#place
+    return {
+      interface: name,
+      engine: choice.engine,
+      wanted: choice.wanted,
+      reason: choice.reason,
+      running: this.#parts.keeper.running,
+      mtu,
+      problem: this.#problem,
+      facts: this.#facts ?? null,
+    }
+  }
+
+  /** What this host says of its engine in its record; undefined while that is not known. */
+  get capabilities(): readonly string[] | undefined {
+    return this.#capabilities
+  }
+
+  get engine(): EngineChoice['engine'] {
+    return this.#place.choice.engine
   }
 
   peers(): readonly PeerState[] {
     return this.#reports
   }
 
-  /** The process goes on. */
+  /** The engine goes on. */
   close(): void {
     this.#stop.abort()
-    this.#parts.process.close()
+    this.#parts.keeper.close()
+  }
+
+  /** Why there is no engine; empty when there is one. */
+  trouble(why: string): void {
+    if (why !== '' && this.#problem !== why) this.#parts.log.warn('the tunnel cannot be set up', { why })
+    this.#problem = why
+  }
+
+  async #clearWay(): Promise<void> {
+    for (let why = 'not yet'; why !== '' && !this.#stop.signal.aborted; ) {
+      why = await this.#parts.makeWay().then(() => '', reasonOf)
+      this.trouble(why)
+      if (why !== '') await this.#sleep(wayEvery)
+    }
   }
 
   async #apply(peers: readonly Peer[]): Promise<void> {
@@ -100,65 +142,39 @@ export class Tunnel {
     this.#problem = ''
   }
 
-  /** A process that is not up yet refuses as well; said once for each reason while it runs. */
+  /** An engine that is not up yet refuses as well; said once for each reason while it runs. */
   #refused(why: string): void {
-    if (this.#parts.process.running && this.#problem !== why)
-      this.#parts.log.warn('the tunnel refuses its settings', { why })
+    if (!this.#parts.keeper.running) return
+    if (this.#problem !== why) this.#parts.log.warn('the tunnel refuses its settings', { why })
     this.#problem = why
   }
 
-  /** What the engine said last; an engine that is away says nothing. */
-  async #report(): Promise<void> {
+  async #report({ changed }: TunnelEvents): Promise<void> {
+    const { engine } = this.#place.choice
+    for (const one of ['kernel', 'userspace'])
+      this.#parts.meter.gauge('drover_tunnel_engine', one === engine ? 1 : 0, { engine: one })
     while (!this.#stop.signal.aborted) {
-      this.#reports = await this.#parts.backend.status().catch(() => [])
-      await sleep(this.#parts.clock, reportEvery, this.#stop.signal).catch(() => undefined)
+      if (this.#take(await this.#parts.backend.status().catch(() => undefined))) changed()
+      await this.#sleep(reportEvery)
     }
   }
-}
 
-export interface TunnelIdentity {
-  readonly identity: HostIdentity
-  /** The process is systemd's: we only wait for it. */
-  readonly external: boolean
-}
-
-export function composeTunnel(
-  deps: TunnelDeps,
-  config: Config,
-  { identity, external }: TunnelIdentity,
-): Tunnel {
-  const { interface: name, port, sockets, mtu } = config.tunnel
-  const socket = tunnelSocket(config)
-  const client = new UapiClient(socket)
-  const program = [process.execPath, join(import.meta.dirname, '../cli/wireguard.ts'), '-f', name]
-  const environment = {
-    ...process.env,
-    NOTIFY_SOCKET: undefined,
-    DROVER_TUNNEL_SOCKETS: sockets,
-    DROVER_TUNNEL_STATE: join(config.state, `${name}.state`),
-    DROVER_TUNNEL_PERSIST: '1',
-    DROVER_TUNNEL_MTU: String(mtu),
+  /** What the engine said last; one that is away says nothing. Answers whether it can something else now. */
+  #take(report: BackendReport | undefined): boolean {
+    this.#reports = report?.peers ?? []
+    this.#facts = report?.facts
+    if (report === undefined) return false
+    for (const name of offloads) {
+      const state = this.#facts?.offloads[name]
+      if (state !== undefined)
+        this.#parts.meter.gauge('drover_tunnel_offload', state === 'on' ? 1 : 0, { offload: name })
+    }
+    const before = this.#capabilities
+    this.#capabilities = this.#facts?.capabilities ?? []
+    return before?.join() !== this.#capabilities.join()
   }
-  const runner = new TunnelProcess(
-    { ...deps, client },
-    { command: external ? [] : program, environment, logFile: join(config.state, 'tunnel.log') },
-  )
-  const backend = new WireguardBackend(client, { privateKey: identity.wireguardPrivate, port })
-  return new Tunnel(
-    { ...deps, process: runner, backend, self: identity.id },
-    { interface: name, mtu, socket },
-  )
-}
 
-const tunnelSocket = (config: Config): string =>
-  join(config.tunnel.sockets, `${config.tunnel.interface}.sock`)
-
-/** Ends a tunnel process, whoever started it: it ends when its socket is removed. */
-export async function endTunnel(config: Config, clock: Clock): Promise<void> {
-  const client = new UapiClient(tunnelSocket(config))
-  const give = new AbortController()
-  const held = await client.hold(give.signal).catch(() => undefined)
-  rmSync(tunnelSocket(config), { force: true })
-  if (held !== undefined) await Promise.race([held.ended, sleep(clock, removalDeadline)])
-  give.abort()
+  #sleep(delay: Millis): Promise<void> {
+    return sleep(this.#parts.clock, delay, this.#stop.signal).catch(() => undefined)
+  }
 }

@@ -4,7 +4,7 @@
  */
 import { DroverError } from '../model/errors.ts'
 import { must, run } from './command.ts'
-import type { LabPlace } from './layout.ts'
+import { isNamespaceOf, type LabPlace } from './layout.ts'
 
 /** A host's name, or `store`. */
 export type Port = string
@@ -38,7 +38,19 @@ export const block = (lab: LabPlace, port: Port, udpPorts: readonly number[]): P
 
 /** A path that swallows larger packets without a word. */
 export const shrink = async (lab: LabPlace, port: Port, mtu: number): Promise<void> => {
+  await singly(lab)
   await rules(lab, port, [`meta length > ${mtu} drop`])
+}
+
+/**
+ * Has every host send segment by segment from now on: runs of them would reach the bridge as one packet, whose
+ * length says nothing of what a real hop would see.
+ */
+async function singly(lab: LabPlace): Promise<void> {
+  const { stdout } = await run(['ip', 'netns', 'list'])
+  const names = stdout.split('\n').map((line) => line.split(' ')[0] ?? '')
+  const hosts = names.filter((name) => isNamespaceOf(lab.name, name) && name !== lab.bridge)
+  await Promise.all(hosts.map((name) => must(['ip', '-n', name, 'link', 'set', 'eth0', 'gso_max_segs', '1'])))
 }
 
 /** Delays what the port gets; a kernel without netem cannot. */

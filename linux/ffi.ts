@@ -32,7 +32,6 @@ const c = {
   memmove: process.func('uint64_t memmove(uint8_t *, uint8_t *, size_t)'),
   open: process.func('int open(const char *, int, int)'),
   close: process.func('int close(int)'),
-  dup: process.func('int dup(int)'),
   read: process.func('int64_t read(int, uint64_t, size_t)'),
   write: process.func('int64_t write(int, uint64_t, size_t)'),
   writev: process.func('int64_t writev(int, uint64_t, int)'),
@@ -44,6 +43,8 @@ const c = {
   eventfd: process.func('int eventfd(uint, int)'),
   socket: process.func('int socket(int, int, int)'),
   bind: process.func('int bind(int, uint64_t, uint)'),
+  listen: process.func('int listen(int, int)'),
+  connect: process.func('int connect(int, uint64_t, uint)'),
   getsockname: process.func('int getsockname(int, uint64_t, uint64_t)'),
   setsockopt: process.func('int setsockopt(int, int, int, uint64_t, uint)'),
   getsockopt: process.func('int getsockopt(int, int, int, uint64_t, uint64_t)'),
@@ -105,8 +106,14 @@ export class Libc {
     return checked(c.close(fd))
   }
 
+  /** Another descriptor of the same thing, which children do not inherit (F_DUPFD_CLOEXEC). */
   dup(fd: number): number {
-    return checked(c.dup(fd))
+    return checked(c.fcntl(fd, 1030, 0))
+  }
+
+  /** Children do not inherit it any more (F_SETFD, FD_CLOEXEC). */
+  keepFromChildren(fd: number): number {
+    return checked(c.fcntl(fd, 2, 1))
   }
 
   read(fd: number, at: number, length: number): number {
@@ -158,6 +165,14 @@ export class Libc {
 
   bind(fd: number, at: number, length: number): number {
     return checked(c.bind(fd, this.arena.address(at, length), length))
+  }
+
+  listen(fd: number, backlog: number): number {
+    return checked(c.listen(fd, backlog))
+  }
+
+  connect(fd: number, at: number, length: number): number {
+    return checked(c.connect(fd, this.arena.address(at, length), length))
   }
 
   /** Writes the socket's own address to `at`. */

@@ -1,6 +1,7 @@
 /**
- * Asks many IPv4 addresses for an ICMP echo at once (RFC 792) and says which answered. One raw socket per probe,
- * never blocking: it is read when the clock says so. Needs CAP_NET_RAW.
+ * Asks many IPv4 addresses for an ICMP echo at once (RFC 792), each of a size of its own, and says which answered.
+ * Nothing fragments a request. One raw socket per round, never blocking: it is read when the clock says so. Needs
+ * CAP_NET_RAW.
  */
 import { DroverError } from '../model/errors.ts'
 import type { Ipv4 } from '../model/ip.ts'
@@ -16,9 +17,17 @@ export interface ProbeOptions {
   readonly timeout: Millis
 }
 
+/** An echo request of `size` bytes, IP header included. */
+export interface SizedProbe {
+  readonly address: Ipv4
+  readonly size: number
+}
+
 /** Says which of the addresses answer. */
 export interface Prober {
   probe(addresses: readonly Ipv4[], options: ProbeOptions): Promise<ReadonlySet<Ipv4>>
+  /** The probes that were answered, with the time that it took. */
+  probeSizes(probes: readonly SizedProbe[], options: ProbeOptions): Promise<ReadonlyMap<SizedProbe, Millis>>
 }
 
 export interface PingerDeps {
@@ -29,16 +38,29 @@ export interface PingerDeps {
 
 const echoRequest = 8
 const echoReply = 0
-const payload = 16
-const requestSize = 8 + payload
-const room = 2048
+const ipHeader = 20
+const smallest = ipHeader + 8
+const usual = smallest + 16
+/** The largest tunnel MTU that can be configured. */
+const largest = 9000
 const bufferSize = 1 << 20
+const level = { ip: 0, socket: 1, raw: 255 }
+const option = {
+  IP_MTU_DISCOVER: 10,
+  ICMP_FILTER: 1,
+  SO_BINDTODEVICE: 25,
+  SO_SNDBUFFORCE: 32,
+  SO_RCVBUFFORCE: 33,
+}
+/** IP_PMTUDISC_PROBE: don't fragment, whatever the route says; only the device limits. */
+const neverFragment = 3
 
 interface Round {
   readonly fd: number
   readonly id: number
-  readonly waiting: Map<number, Ipv4>
-  readonly answered: Set<Ipv4>
+  readonly begun: Millis
+  readonly waiting: Map<number, SizedProbe>
+  readonly answered: Map<SizedProbe, Millis>
 }
 
 export class Pinger implements Prober {
@@ -48,18 +70,28 @@ export class Pinger implements Prober {
 
   constructor(deps: PingerDeps) {
     this.#deps = deps
-    this.#packet = deps.libc.arena.take(room)
+    this.#packet = deps.libc.arena.take(largest)
     this.#address = deps.libc.arena.take(32)
   }
 
   async probe(addresses: readonly Ipv4[], options: ProbeOptions): Promise<ReadonlySet<Ipv4>> {
-    if (addresses.length === 0) return new Set()
+    const probes = [...new Set(addresses)].map((address) => ({ address, size: usual }))
+    const answered = await this.probeSizes(probes, options)
+    return new Set([...answered.keys()].map(({ address }) => address))
+  }
+
+  async probeSizes(
+    probes: readonly SizedProbe[],
+    options: ProbeOptions,
+  ): Promise<ReadonlyMap<SizedProbe, Millis>> {
+    if (probes.length === 0) return new Map()
     const fd = this.#open(options)
     try {
       const [low = 0, high = 0] = this.#deps.random.bytes(2)
-      const waiting = new Map([...new Set(addresses)].map((address, at) => [at & 0xffff, address]))
-      const round = { fd, id: low | (high << 8), waiting, answered: new Set<Ipv4>() }
-      for (const [sequence, address] of waiting) this.#send(round, sequence, address)
+      const waiting = new Map(probes.map((probe, at) => [at & 0xffff, probe]))
+      const begun = this.#deps.clock.boot()
+      const round = { fd, id: low | (high << 8), begun, waiting, answered: new Map<SizedProbe, Millis>() }
+      for (const [sequence, probe] of waiting) this.#send(round, sequence, probe)
       await this.#collect(round, options.timeout)
       return round.answered
     } finally {
@@ -83,42 +115,46 @@ export class Pinger implements Prober {
     const { libc } = this.#deps
     const { bytes, view } = libc.arena
     for (;;) {
-      const length = libc.receive(round.fd, this.#packet, room, 0x40)
+      const length = libc.receive(round.fd, this.#packet, largest, 0x40)
       if (length < 0) return
       const icmp = this.#packet + ((bytes[this.#packet] ?? 0) & 15) * 4
       if (length < icmp - this.#packet + 8 || bytes[icmp] !== echoReply) continue
       if (view.getUint16(icmp + 4) !== round.id) continue
       const sequence = view.getUint16(icmp + 6)
       const asked = round.waiting.get(sequence)
-      if (asked === undefined || asked !== view.getUint32(this.#packet + 12)) continue
+      if (asked === undefined || asked.address !== view.getUint32(this.#packet + 12)) continue
       round.waiting.delete(sequence)
-      round.answered.add(asked)
+      round.answered.set(asked, millis(this.#deps.clock.boot() - round.begun))
     }
   }
 
   /** A request that cannot leave is one that is not answered. */
-  #send(round: Round, sequence: number, to: Ipv4): void {
+  #send(round: Round, sequence: number, { address, size }: SizedProbe): void {
     const { libc } = this.#deps
     const { bytes, view } = libc.arena
     const at = this.#packet
-    bytes.fill(0, at, at + requestSize)
+    const length = Math.min(Math.max(size, smallest), largest) - ipHeader
+    bytes.fill(0, at, at + length)
     view.setUint8(at, echoRequest)
     view.setUint16(at + 4, round.id)
     view.setUint16(at + 6, sequence)
     let sum = 0
-    for (let word = at; word < at + requestSize; word += 2) sum += view.getUint16(word)
+    // the rest is zero
+    for (let word = at; word < at + 8; word += 2) sum += view.getUint16(word)
     sum = (sum & 0xffff) + (sum >>> 16)
     view.setUint16(at + 2, ~(sum + (sum >>> 16)) & 0xffff)
-    this.#putAddress(to)
-    libc.sendTo(round.fd, at, requestSize, 0x40, this.#address, 16)
+    this.#putAddress(address)
+    libc.sendTo(round.fd, at, length, 0x40, this.#address, 16)
   }
 
   #open(options: ProbeOptions): number {
     const { libc } = this.#deps
     const fd = libc.socket(2, 3 | 0o2000000 | 0o4000, 1)
     if (fd < 0) throw new DroverError('NOT_ROOT', 'raw socket for probes', { fields: { errno: -fd } })
-    libc.setOption(fd, 255, 1, ~(1 << echoReply))
-    libc.setOption(fd, 1, 33, bufferSize)
+    libc.setOption(fd, level.raw, option.ICMP_FILTER, ~(1 << echoReply))
+    libc.setOption(fd, level.socket, option.SO_RCVBUFFORCE, bufferSize)
+    libc.setOption(fd, level.socket, option.SO_SNDBUFFORCE, bufferSize)
+    libc.setOption(fd, level.ip, option.IP_MTU_DISCOVER, neverFragment)
     const bound = this.#bind(fd, options)
     if (bound >= 0) return fd
     libc.close(fd)
@@ -132,7 +168,13 @@ export class Pinger implements Prober {
     if (device !== undefined) {
       const name = Buffer.from(`${device}\0`)
       libc.arena.bytes.set(name.subarray(0, 16), this.#address)
-      const result = libc.setOptionAt(fd, 1, 25, this.#address, Math.min(name.length, 16))
+      const result = libc.setOptionAt(
+        fd,
+        level.socket,
+        option.SO_BINDTODEVICE,
+        this.#address,
+        Math.min(name.length, 16),
+      )
       if (result < 0) return result
     }
     if (source === undefined) return 0

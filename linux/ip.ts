@@ -14,6 +14,8 @@ export interface LinkAddress {
 
 export interface Link {
   readonly name: string
+  /** `wireguard`, `tun`, `veth` and so on; empty for hardware. */
+  readonly kind: string
   readonly index: number
   readonly up: boolean
   /** Both ends are up. */
@@ -33,6 +35,8 @@ export interface Route {
   readonly metric: number
   /** A name or number of /etc/iproute2/rt_protos. */
   readonly protocol: string
+  /** Undefined where the device's holds. */
+  readonly mtu: number | undefined
 }
 
 export interface Neighbour {
@@ -63,6 +67,7 @@ interface RawLink {
   mtu: number
   address?: string
   ifalias?: string
+  linkinfo?: { info_kind?: string }
   addr_info?: { family: string; local: string; prefixlen: number; label?: string }[]
 }
 
@@ -73,6 +78,7 @@ interface RawRoute {
   protocol?: string
   prefsrc?: string
   metric?: number
+  metrics?: { mtu?: number }[]
 }
 
 interface RawNeighbour {
@@ -125,6 +131,7 @@ export class CommandIp implements Ip {
 
 const linkOf = (raw: RawLink): Link => ({
   name: raw.ifname,
+  kind: raw.linkinfo?.info_kind ?? '',
   index: raw.ifindex,
   up: raw.flags.includes('UP'),
   carrier: raw.flags.includes('LOWER_UP'),
@@ -144,6 +151,7 @@ const routeOf = (raw: RawRoute): Route => ({
   source: raw.prefsrc === undefined ? undefined : parseIpv4(raw.prefsrc),
   metric: raw.metric ?? 0,
   protocol: raw.protocol ?? '',
+  mtu: raw.metrics?.find(({ mtu }) => mtu !== undefined)?.mtu,
 })
 
 function neighbourOf(raw: RawNeighbour): readonly Neighbour[] {

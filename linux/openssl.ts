@@ -104,12 +104,10 @@ export class EvpContext {
 
   /** Decrypts `length` bytes and checks the tag behind them. */
   open(from: number, length: number, to: number, nonceAt: number): boolean {
+    const target = this.#arena.address(to, length)
     const source = this.#arena.address(from, length + 16)
     this.#start(nonceAt)
-    return (
-      evp.ctrl(this.#context, setTag, 16, source + length) === 1 &&
-      this.#run(source, this.#arena.address(to, length), length)
-    )
+    return evp.ctrl(this.#context, setTag, 16, source + length) === 1 && this.#run(source, target, length)
   }
 
   close(): void {

@@ -44,8 +44,10 @@ export interface Outgoing extends Packets {
   readonly to: UdpAddress[]
 }
 
-const level = { socket: 1, udp: 17, ipv6: 41 }
+const level = { ip: 0, socket: 1, udp: 17, ipv6: 41 }
 const option = {
+  IP_MTU_DISCOVER: 10,
+  IPV6_MTU_DISCOVER: 23,
   SO_SNDBUF: 7,
   SO_RCVBUF: 8,
   SO_SNDBUFFORCE: 32,
@@ -56,6 +58,11 @@ const option = {
   UDP_SEGMENT: 103,
   UDP_GRO: udpGro,
 }
+/**
+ * Modes of IP_MTU_DISCOVER. `whole`: nothing is fragmented, what is larger than the kernel knows to pass is refused.
+ * `fits`: that is fragmented before it leaves; but runs of segments lose their don't-fragment bit over IPv4.
+ */
+const discovery = { fits: 1, whole: 2 }
 const slotRoom = 65_536
 /** Free bytes before and after a datagram that was received. */
 const slotMargin = 64
@@ -74,6 +81,9 @@ export class UdpSocket {
   readonly #libc: Libc
   readonly #options: UdpOptions
   #gso = false
+  #gro = false
+  /** While what does not fit is sent once more. */
+  #fragments = false
   readonly #receive: MessageTable
   readonly #send: MessageTable
   readonly #tail: number
@@ -103,15 +113,29 @@ export class UdpSocket {
     return this.port()
   }
 
+  /** Takes over a socket that is bound. Answers its port, or a negative error. */
+  adopt(fd: number): number {
+    this.close()
+    this.fd = fd
+    this.#tune()
+    return this.port()
+  }
+
   /** Whether runs are still handed to the kernel as one. */
   get gso(): boolean {
     return this.#gso
   }
 
+  /** Whether runs are received as one. */
+  get gro(): boolean {
+    return this.#gro
+  }
+
   /** The local port. */
   port(): number {
     const at = this.#send.name(0)
-    this.#libc.socketName(this.fd, at, nameRoom)
+    const result = this.#libc.socketName(this.fd, at, nameRoom)
+    if (result < 0) return result
     return this.#libc.arena.view.getUint16(at + 2)
   }
 
@@ -160,9 +184,17 @@ export class UdpSocket {
     return sent === table.count ? next : table.startOf(sent)
   }
 
-  /** The first run was refused. A run of several is tried again in single datagrams; a single one is dropped. */
+  /**
+   * The first run was refused. What does not fit through the path goes as single datagrams, in fragments where
+   * need be; a run that was refused for another reason is tried again without GSO; a single one is dropped.
+   */
   #afterRefusal(outgoing: Outgoing, from: number, errno: number): number {
     const end = this.#send.endOf(0)
+    const tooLarge = errno === errors.EMSGSIZE || (errno === errors.EINVAL && end - from > 1)
+    if (tooLarge && !this.#fragments) {
+      this.#sendFragmented(outgoing, from, end)
+      return end
+    }
     if (end - from > 1) {
       if (errno === errors.EIO) this.#gso = false
       this.#sendSingly(outgoing, from, end)
@@ -171,6 +203,20 @@ export class UdpSocket {
     this.refused.count++
     this.refused.errno = errno
     return end
+  }
+
+  #sendFragmented(outgoing: Outgoing, from: number, end: number): void {
+    this.#fragments = true
+    this.#discover(discovery.fits)
+    this.#sendSingly(outgoing, from, end)
+    this.#discover(discovery.whole)
+    this.#fragments = false
+  }
+
+  #discover(mode: number): void {
+    const [layer, name] =
+      this.family === 4 ? [level.ip, option.IP_MTU_DISCOVER] : [level.ipv6, option.IPV6_MTU_DISCOVER]
+    this.#libc.setOption(this.fd, layer, name, mode)
   }
 
   #sendSingly(outgoing: Outgoing, from: number, end: number): void {
@@ -228,7 +274,9 @@ export class UdpSocket {
     this.#libc.arena.view.setUint32(timeout, 1, true)
     this.#libc.arena.bytes.fill(0, timeout + 4, timeout + 16)
     this.#libc.setOptionAt(this.fd, level.socket, option.SO_SNDTIMEO, timeout, 16)
-    if (options.gro) this.#libc.setOption(this.fd, level.udp, option.UDP_GRO, 1)
+    this.#gro = options.gro && this.#libc.setOption(this.fd, level.udp, option.UDP_GRO, 1) >= 0
+    // whatever the sysctl: probes of the path MTU tell the truth only where nobody fragments
+    this.#discover(discovery.whole)
     this.#gso = options.gso && this.#libc.setOption(this.fd, level.udp, option.UDP_SEGMENT, 0) >= 0
   }
 }

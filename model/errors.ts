@@ -246,6 +246,22 @@ export const errorTable = {
     says: 'the tunnel process does not answer',
     remedy: 'nothing: Drover starts it again; see its log if it lasts',
   },
+  TUNNEL_ENGINE: {
+    culprit: 'operator',
+    says: 'the tunnel engine that was asked for cannot be had',
+    remedy: 'set tunnel.engine to auto or userspace, or use a kernel with WireGuard (modprobe wireguard)',
+  },
+  TUNNEL_NAME: {
+    culprit: 'operator',
+    says: "the interface of the tunnel is somebody else's",
+    remedy: 'remove it (ip link del dev NAME), or choose another name with tunnel.interface',
+  },
+  TUNNEL_REPLACE: {
+    culprit: 'operator',
+    says: 'the tunnel process was not replaced',
+    remedy:
+      'mend what is named here and try again; one that runs goes on, and a restart of it interrupts traffic for a moment',
+  },
   TUNNEL_DEVICE: {
     culprit: 'operator',
     says: 'the TUN device cannot be made',

@@ -80,8 +80,10 @@ export const hostSchema = z.object({
   endpoint: z.object({ address: ipField, wireguard: portField }),
   /** The host's own address in the environment; null until it owns a block. */
   managed: ipv4Field.nullable(),
-  /** What the tunnel of this host can do, such as `checksum-offload`. */
+  /** What the tunnel of this host can do, such as `checksum-marks` (tunnel/engine-facts.ts). */
   capabilities: z.array(textField).max(32),
+  /** Which engine runs WireGuard on this host. */
+  wireguardEngine: z.enum(['kernel', 'userspace']).optional(),
   /** The Docker engine's version; empty while there is none. */
   engine: textField,
   labels: labelsField,

@@ -70,17 +70,27 @@ function tunnelChanges(plan: HostPlan, { links, routes }: KernelState): readonly
   )
   const wanted = new Set<string>(plan.routes)
   const source = plan.managed === undefined ? '' : ` src ${formatIpv4(plan.managed)}`
+  const mtuOf = (to: Cidr): number | undefined => {
+    const known = plan.mtus.get(to)
+    return known === undefined ? present.get(to)?.mtu : known < mtu ? known : undefined
+  }
   const fresh = plan.routes.filter((to) => {
     const found = present.get(to)
-    return found === undefined || found.source !== plan.managed
+    return found === undefined || found.source !== plan.managed || found.mtu !== mtuOf(to)
   })
   const gone = [...present.keys()].filter((to) => !wanted.has(to))
   return [
     ...set,
-    ...fresh.map((to) => `route replace ${to} dev ${name} scope link proto ${routeProtocol}${source}`),
+    ...fresh.map(
+      (to) =>
+        `route replace ${to} dev ${name} scope link proto ${routeProtocol}${source}${limitOf(mtuOf(to))}`,
+    ),
     ...gone.map((to) => `route del ${to} dev ${name} proto ${routeProtocol}`),
   ]
 }
+
+/** Locked: older kernels forward by a route's MTU only then. */
+const limitOf = (mtu: number | undefined): string => (mtu === undefined ? '' : ` mtu lock ${mtu}`)
 
 const isOurs = ({ protocol }: Route): boolean => protocol === routeProtocol
 

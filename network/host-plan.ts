@@ -6,6 +6,7 @@
 import type { EngineNetwork } from '../model/engine.ts'
 import type { Environment } from '../model/environment.ts'
 import { type Cidr, cidrOf, contains, type Ipv4, networkOf } from '../model/ip.ts'
+import type { HostId } from '../model/records.ts'
 import type { NetworkNames } from './names.ts'
 import { type Elements, type Ruleset, rulesetOf, type Servers } from './ruleset.ts'
 
@@ -18,6 +19,8 @@ export interface HostPlan {
   readonly tunnel: { readonly name: string; readonly mtu: number }
   /** What other hosts hold: routed into the tunnel while it exists. */
   readonly routes: readonly Cidr[]
+  /** What the paths of these routes carry. A route that is not named keeps the MTU that it has. */
+  readonly mtus: ReadonlyMap<Cidr, number>
   readonly ruleset: Ruleset
   /** Elements that do not follow from attachments. */
   readonly elements: Elements
@@ -29,6 +32,8 @@ export interface HostPlanOptions {
   readonly servers: Servers
   /** Docker's bridges: unmanaged containers on them may ask our servers. */
   readonly bridges: readonly string[]
+  /** Path MTUs that are known, inside of the tunnel. */
+  readonly pathMtus: ReadonlyMap<HostId, number>
 }
 
 /** Bridges of the engine: its default ones, and one per user-defined network unless the user named it. */
@@ -39,15 +44,22 @@ export const bridgesOf = (networks: readonly EngineNetwork[]): readonly string[]
 ]
 
 export function hostPlan(environment: Environment, options: HostPlanOptions): HostPlan {
-  const { names, tunnel, servers, bridges } = options
+  const { names, tunnel, servers, bridges, pathMtus } = options
   const { subnet } = environment.settings
   const managed = environment.hosts.get(environment.self)?.record.managed ?? undefined
+  const held = routesOf(environment)
   return {
     subnet,
     managed,
     addresses: managed === undefined ? [servers.address] : [managed, servers.address],
     tunnel,
-    routes: routesOf(environment),
+    routes: held.map(({ to }) => to),
+    mtus: new Map(
+      held.flatMap(({ to, host }) => {
+        const mtu = pathMtus.get(host)
+        return mtu === undefined ? [] : [[to, mtu]]
+      }),
+    ),
     ruleset: rulesetOf(names.table, subnet, servers),
     elements: new Map([
       ['subnet', [subnet]],
@@ -59,23 +71,33 @@ export function hostPlan(environment: Environment, options: HostPlanOptions): Ho
 
 /** Equal for equal plans. */
 export const signatureOf = (plan: HostPlan): string =>
-  JSON.stringify({ ...plan, ruleset: plan.ruleset.version, elements: [...plan.elements] })
+  JSON.stringify({
+    ...plan,
+    mtus: [...plan.mtus],
+    ruleset: plan.ruleset.version,
+    elements: [...plan.elements],
+  })
+
+export interface HeldRoute {
+  readonly to: Cidr
+  readonly host: HostId
+}
 
 /**
  * Blocks and confirmed pins of the other hosts. A claim outside the subnet would take traffic that is not
  * ours: it does not count.
  */
-export function routesOf(environment: Environment): readonly Cidr[] {
+export function routesOf(environment: Environment): readonly HeldRoute[] {
   const { subnet } = environment.settings
-  const inside = (cidr: Cidr): boolean => {
-    const { first, last } = networkOf(cidr)
+  const inside = ({ to }: HeldRoute): boolean => {
+    const { first, last } = networkOf(to)
     return contains(subnet, first) && contains(subnet, last)
   }
   const blocks = [...environment.blocks]
     .filter(([, claim]) => claim.host !== environment.self)
-    .map(([cidr]) => cidr)
+    .map(([to, { host }]) => ({ to, host }))
   const pins = [...environment.pins]
     .filter(([, claim]) => claim.host !== environment.self && claim.confirmed)
-    .map(([address]) => cidrOf(address, 32))
+    .map(([address, { host }]) => ({ to: cidrOf(address, 32), host }))
   return [...blocks, ...pins].filter(inside)
 }

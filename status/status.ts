@@ -25,6 +25,27 @@ export interface PeerState {
   readonly sent: number
 }
 
+export interface TunnelState {
+  readonly interface: string
+  /** `kernel` or `userspace`. */
+  readonly engine: string
+  /** What `tunnel.engine` asks for, and why it is this engine. */
+  readonly wanted: string
+  readonly reason: string
+  readonly running: boolean
+  readonly mtu: number
+  /** Why it is not there, or does not have the newest settings; empty when all is well. */
+  readonly problem: string
+  /** What our userspace engine says of itself; null while it has not, and for any other. */
+  readonly facts: {
+    readonly aead: string
+    readonly ipv6: boolean
+    /** Name → `on`, `off` (by the operator) or `refused` (by the kernel or a route), as it is now. */
+    readonly offloads: Readonly<Record<string, string>>
+    readonly capabilities: readonly string[]
+  } | null
+}
+
 /** Everything that is not in the snapshot. */
 export interface Vitals {
   readonly version: string
@@ -32,19 +53,14 @@ export interface Vitals {
   readonly since: number
   readonly store: { readonly kind: string; readonly url: string; readonly connected: boolean }
   readonly docker: { readonly connected: boolean; readonly endpoint: string; readonly version: string }
-  readonly tunnel: {
-    readonly interface: string
-    readonly engine: string
-    readonly running: boolean
-    readonly mtu: number
-    /** Why it does not have the newest settings; empty when it has. */
-    readonly problem: string
-  }
+  readonly tunnel: TunnelState
   readonly servers: { readonly dns: string; readonly metadata: string }
   readonly peers: readonly PeerState[]
   readonly lastSeen: ReadonlyMap<HostId, number>
   /** What the parts of the daemon know to be wrong. */
   readonly problems: readonly Problem[]
+  /** What the paths to the peers carry inside of the tunnel, as far as it is known. */
+  readonly pathMtus: ReadonlyMap<HostId, number>
   readonly now: number
 }
 
@@ -58,6 +74,8 @@ export interface PeerView {
   readonly lastHandshake: string | null
   readonly received: number
   readonly sent: number
+  /** Bytes of the largest packet that passes inside of the tunnel; null until it was measured. */
+  readonly pathMtu: number | null
 }
 
 export interface StatusView {
@@ -101,7 +119,12 @@ export interface HostView {
   readonly reachability: Reachability
   readonly blocks: readonly string[]
   readonly backend: string
+  /** `kernel` or `userspace`; empty for a host that does not say. */
   readonly engine: string
+  /** What its tunnel can do, as its record says. */
+  readonly capabilities: readonly string[]
+  /** Version of the Docker engine; empty while there is none. */
+  readonly docker: string
   readonly lastSeen: string | null
 }
 
@@ -124,12 +147,17 @@ export function statusOf(environment: Environment, vitals: Vitals): StatusView {
     tunnel: vitals.tunnel,
     servers: vitals.servers,
     containers: [...environment.containers.values()].filter(({ host }) => host === environment.self).length,
-    peers: vitals.peers.map((peer) => peerView(environment, peer)),
-    problems: [...vitalProblems(vitals), ...vitals.problems, ...problemsOf(environment)],
+    peers: vitals.peers.map((peer) => peerView(environment, peer, vitals)),
+    problems: [
+      ...vitalProblems(vitals),
+      ...vitals.problems,
+      ...narrowPaths(environment, vitals),
+      ...problemsOf(environment),
+    ],
   }
 }
 
-function peerView(environment: Environment, peer: PeerState): PeerView {
+function peerView(environment: Environment, peer: PeerState, { pathMtus }: Vitals): PeerView {
   const host = environment.hosts.get(peer.host)
   return {
     host: host?.record.name ?? peer.host,
@@ -141,7 +169,18 @@ function peerView(environment: Environment, peer: PeerState): PeerView {
     lastHandshake: timeOrNull(peer.lastHandshake),
     received: peer.received,
     sent: peer.sent,
+    pathMtu: pathMtus.get(peer.host) ?? null,
   }
+}
+
+/** Paths that carry less than containers send. */
+function narrowPaths({ hosts }: Environment, { pathMtus, tunnel }: Vitals): readonly Problem[] {
+  return [...pathMtus]
+    .filter(([, mtu]) => mtu < tunnel.mtu)
+    .map(([id, mtu]) => ({
+      what: `the path to ${hosts.get(id)?.record.name ?? id} carries packets of ${mtu} bytes, containers send up to ${tunnel.mtu}`,
+      remedy: `TCP adapts by itself; raise the MTU on the way there, or set tunnel.mtu to ${mtu} on every host`,
+    }))
 }
 
 /** What is wrong with the parts of this host. */
@@ -154,10 +193,19 @@ function vitalProblems({ docker, store, tunnel }: Vitals): readonly Problem[] {
     what: `the store ${store.url} is out of reach: going on with the last snapshot`,
     remedy: 'check etcd and the way to it; nothing that works stops',
   }
-  const packets = {
-    what: `the tunnel process of ${tunnel.interface} does not answer`,
-    remedy: 'see its log; Drover starts it again by itself',
-  }
+  const packets =
+    tunnel.problem === ''
+      ? {
+          what:
+            tunnel.engine === 'kernel'
+              ? `the WireGuard device ${tunnel.interface} is not there`
+              : `the tunnel process of ${tunnel.interface} does not answer`,
+          remedy: 'see the log; Drover starts it again by itself',
+        }
+      : {
+          what: `the tunnel ${tunnel.interface} cannot be set up: ${tunnel.problem}`,
+          remedy: 'Drover tries again by itself; docs/operations.md says what may be in the way',
+        }
   const settings = {
     what: `the tunnel refuses its settings: ${tunnel.problem}`,
     remedy: 'if its port is taken, set tunnel.port, which each environment on a machine needs for itself',
@@ -248,7 +296,9 @@ export function hostsView(environment: Environment, vitals: Vitals): readonly Ho
       reachability: record.id === environment.self ? ('answers' as const) : reachability,
       blocks: blocks.filter(([, claim]) => claim.host === record.id).map(([cidr]) => cidr),
       backend: 'wireguard',
-      engine: record.engine,
+      engine: record.wireguardEngine ?? '',
+      capabilities: record.capabilities,
+      docker: record.engine,
       lastSeen: timeOrNull(record.id === environment.self ? vitals.now : vitals.lastSeen.get(record.id)),
     }))
     .sort((one, other) => one.name.localeCompare(other.name))

@@ -4,6 +4,7 @@
  */
 import type { Cidr } from '../model/ip.ts'
 import type { HostId } from '../model/records.ts'
+import type { EngineFacts } from './engine-facts.ts'
 
 export interface Peer {
   readonly host: HostId
@@ -12,6 +13,8 @@ export interface Peer {
   readonly endpoint: { readonly address: string; readonly port: number }
   /** What lies behind it, in stable order. */
   readonly allowed: readonly Cidr[]
+  /** Whether its engine understands marks in the reserved bytes of transport headers. */
+  readonly marks: boolean
 }
 
 export interface PeerReport {
@@ -26,11 +29,17 @@ export interface PeerReport {
   readonly sent: number
 }
 
+export interface BackendReport {
+  readonly peers: readonly PeerReport[]
+  /** What the engine says of itself; undefined where it is not our userspace engine. */
+  readonly facts: EngineFacts | undefined
+}
+
 export interface Backend {
   /** Bytes that it puts around a packet, at most. */
   readonly overhead: number
   apply(peers: readonly Peer[]): Promise<void>
   /** Rejects with TUNNEL_UNAVAILABLE while the engine does not answer. */
-  status(): Promise<readonly PeerReport[]>
+  status(): Promise<BackendReport>
   close(): Promise<void>
 }

@@ -6,6 +6,7 @@ import type { Environment } from '../model/environment.ts'
 import { type Cidr, cidrOf, contains, type Ipv4, ipv4At, networkOf } from '../model/ip.ts'
 import type { HostId } from '../model/records.ts'
 import type { Peer } from './backend.ts'
+import { checksumMarks } from './engine-facts.ts'
 
 const compare = (one: string, other: string): number => (one < other ? -1 : one > other ? 1 : 0)
 
@@ -23,6 +24,7 @@ export function peersFor(environment: Environment, self: HostId): readonly Peer[
       publicKey: record.wireguardKey,
       endpoint: { address: record.endpoint.address, port: record.endpoint.wireguard },
       allowed: allowedOf(environment, record.id),
+      marks: record.wireguardEngine === 'userspace' && record.capabilities.includes(checksumMarks),
     })
   }
   return peers

@@ -1,11 +1,13 @@
 /**
  * Keeps a tunnel process up. One that runs already is found through its socket and left alone; it outlives this
- * process. When it ends it is started again, at once at first, then ever more slowly.
+ * process. When it ends it is started again, at once at first, then ever more slowly; one that gave its tunnel to a
+ * successor has not ended.
  */
 import { spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { type Clock, type Log, type Meter, sleep } from '../model/ports.ts'
 import { millis } from '../model/time.ts'
+import type { Keeper } from './keeper.ts'
 import type { UapiClient } from './uapi-client.ts'
 
 export interface TunnelProcessDeps {
@@ -23,6 +25,10 @@ export interface TunnelProcessOptions {
   readonly logFile: string
 }
 
+interface Held {
+  readonly ended: Promise<void>
+}
+
 const pollEvery = 20
 const shortest = 50
 const longest = 5000
@@ -30,7 +36,7 @@ const longest = 5000
 const steady = 10_000
 const startPatience = 5000
 
-export class TunnelProcess {
+export class TunnelProcess implements Keeper {
   readonly #deps: TunnelProcessDeps
   readonly #options: TunnelProcessOptions
   readonly #stop = new AbortController()
@@ -59,8 +65,7 @@ export class TunnelProcess {
       }
       const since = clock.boot()
       this.#running = true
-      up()
-      await held.ended
+      await this.#attend(held, up)
       this.#running = false
       if (signal.aborted) return
       log.warn('the tunnel process ended')
@@ -74,8 +79,21 @@ export class TunnelProcess {
     this.#stop.abort()
   }
 
+  /** Until nobody serves the socket any more. A successor does from the moment that its predecessor ends. */
+  async #attend(held: Held, up: () => void): Promise<void> {
+    const { client, log } = this.#deps
+    const { signal } = this.#stop
+    for (let engine: Held | undefined = held; engine !== undefined; ) {
+      up()
+      await engine.ended
+      if (signal.aborted) return
+      engine = await client.hold(signal).catch(() => undefined)
+      if (engine !== undefined) log.info('the tunnel process was replaced')
+    }
+  }
+
   /** The engine that is there, else the one that was started; undefined when none answers in time. */
-  async #find(client: UapiClient): Promise<{ readonly ended: Promise<void> } | undefined> {
+  async #find(client: UapiClient): Promise<Held | undefined> {
     const { clock } = this.#deps
     const { signal } = this.#stop
     const hold = () => client.hold(signal).catch(() => undefined)

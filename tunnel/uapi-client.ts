@@ -34,6 +34,15 @@ export class UapiClient {
       throw new DroverError('TUNNEL_UNAVAILABLE', `${this.#path} refuses a change: ${answer.trim()}`)
   }
 
+  /** Asks a tunnel process of ours to give its tunnel to a process of this command line. */
+  async replace(command: readonly string[]): Promise<void> {
+    const lines = command.map((word) => `argument=${word}\n`)
+    const answer = await this.#exchange(`replace=1\n${lines.join('')}\n`)
+    if (answer === 'errno=0\n\n') return
+    const reason = /^reason=(.*)$/m.exec(answer)?.[1] ?? answer.trim()
+    throw new DroverError('TUNNEL_REPLACE', reason)
+  }
+
   /**
    * Connects and waits for an answer: a process that dies still takes connections for a moment. Resolves with a
    * promise of the connection's end, which comes when the engine ends.

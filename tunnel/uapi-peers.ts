@@ -3,6 +3,8 @@
  */
 import { base64, fromBase64, fromHex, hex } from '../model/bytes.ts'
 import type { Peer } from './backend.ts'
+import { checksumMarks, type EngineFacts, factsIn } from './engine-facts.ts'
+import { marksKey } from './wireguard/uapi.ts'
 
 export interface EnginePeer {
   /** Base64. */
@@ -12,6 +14,7 @@ export interface EnginePeer {
   received: number
   sent: number
   readonly allowed: string[]
+  marks: boolean
 }
 
 export interface EngineState {
@@ -19,6 +22,8 @@ export interface EngineState {
   privateKey: string
   port: number
   readonly peers: EnginePeer[]
+  /** Undefined where it is not our userspace engine. */
+  readonly facts: EngineFacts | undefined
 }
 
 export interface OwnSide {
@@ -31,15 +36,18 @@ const base64Of = (text: string): string => base64(fromHex(text) ?? new Uint8Arra
 const hexOf = (key: string): string => hex(fromBase64(key) ?? new Uint8Array(0))
 
 export function readState(answer: string): EngineState {
-  const state: EngineState = { privateKey: '', port: 0, peers: [] }
+  const state = { privateKey: '', port: 0, peers: [] as EnginePeer[] }
+  const own = new Map<string, string>()
   for (const line of answer.split('\n')) {
     const cut = line.indexOf('=')
-    readLine(state, line.slice(0, cut), line.slice(cut + 1))
+    const [key, value] = [line.slice(0, cut), line.slice(cut + 1)]
+    if (state.peers.length === 0) own.set(key, value)
+    readLine(state, key, value)
   }
-  return state
+  return { ...state, facts: factsIn(own) }
 }
 
-function readLine(state: EngineState, key: string, value: string): void {
+function readLine(state: Omit<EngineState, 'facts'>, key: string, value: string): void {
   if (key === 'private_key') state.privateKey = base64Of(value)
   else if (key === 'listen_port') state.port = Number(value)
   else if (key === 'public_key')
@@ -50,6 +58,7 @@ function readLine(state: EngineState, key: string, value: string): void {
       received: 0,
       sent: 0,
       allowed: [],
+      marks: false,
     })
   else if (state.peers.length > 0) readPeerLine(state.peers[state.peers.length - 1], key, value)
 }
@@ -58,6 +67,7 @@ function readPeerLine(peer: EnginePeer | undefined, key: string, value: string):
   if (peer === undefined) return
   if (key === 'endpoint') peer.endpoint = value
   else if (key === 'allowed_ip') peer.allowed.push(value)
+  else if (key === marksKey) peer.marks = value === 'true'
   else if (key === 'rx_bytes') peer.received = Number(value)
   else if (key === 'tx_bytes') peer.sent = Number(value)
   else if (key === 'last_handshake_time_sec') peer.lastHandshake += Number(value) * 1000
@@ -71,7 +81,8 @@ export const endpointText = ({ endpoint }: Peer): string =>
 
 /**
  * The lines from what is to what should be; none where they are the same. An endpoint is set again only when the
- * peer's record changed (`applied` holds what was set last): it may have roamed since.
+ * peer's record changed (`applied` holds what was set last): it may have roamed since. Marks are agreed upon with
+ * an engine that knows them only: another would refuse all lines for this one.
  */
 export function changesTo(
   own: OwnSide,
@@ -85,8 +96,13 @@ export function changesTo(
   const there = new Map(state.peers.map((peer) => [peer.publicKey, peer]))
   const wanted = new Set(peers.map(({ publicKey }) => publicKey))
   for (const key of there.keys()) if (!wanted.has(key)) lines.push(`public_key=${hexOf(key)}`, 'remove=true')
+  const marking = state.facts?.capabilities.includes(checksumMarks) === true
   for (const peer of peers) {
-    const changes = peerChanges(peer, there.get(peer.publicKey), applied.get(peer.publicKey))
+    const before = there.get(peer.publicKey)
+    const changes = [
+      ...peerChanges(peer, before, applied.get(peer.publicKey)),
+      ...(marking && peer.marks !== (before?.marks ?? false) ? [`${marksKey}=${peer.marks}`] : []),
+    ]
     if (changes.length > 0) lines.push(`public_key=${hexOf(peer.publicKey)}`, ...changes)
   }
   return lines

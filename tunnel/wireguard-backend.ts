@@ -1,12 +1,12 @@
 /**
- * WireGuard as a backend: keeps an engine behind a UAPI socket at the peers that it was told last. Reads what the
+ * WireGuard as a backend: keeps an engine that speaks UAPI at the peers that it was told last. Reads what the
  * engine has before it changes anything, so that applying twice, or after a restart of either side, is the same.
  */
 import type { HostId } from '../model/records.ts'
-import type { Backend, Peer, PeerReport } from './backend.ts'
+import type { Backend, BackendReport, Peer } from './backend.ts'
 import { changesTo, endpointText, type OwnSide, readState } from './uapi-peers.ts'
 
-/** What it needs of a UAPI client. */
+/** An engine as UAPI shows it: a process behind its socket (uapi-client.ts), or the kernel (kernel-engine.ts). */
 export interface EngineSocket {
   get(): Promise<string>
   set(lines: readonly string[]): Promise<void>
@@ -17,13 +17,16 @@ export class WireguardBackend implements Backend {
   readonly overhead = 40 + 8 + 16 + 16
   readonly #engine: EngineSocket
   readonly #own: OwnSide
+  readonly #name: string
   readonly #applied = new Map<string, string>()
   #hosts: ReadonlyMap<string, HostId> = new Map()
   #last: Promise<void> = Promise.resolve()
 
-  constructor(engine: EngineSocket, own: OwnSide) {
+  /** `name`: which engine it is, for the reports. */
+  constructor(engine: EngineSocket, own: OwnSide, name: 'kernel' | 'userspace' = 'userspace') {
     this.#engine = engine
     this.#own = own
+    this.#name = name
   }
 
   /** One after the other; rejects with TUNNEL_UNAVAILABLE while the engine does not answer. */
@@ -33,13 +36,14 @@ export class WireguardBackend implements Backend {
     return turn
   }
 
-  async status(): Promise<readonly PeerReport[]> {
-    const { peers } = readState(await this.#engine.get())
-    return peers.flatMap(({ publicKey, endpoint, lastHandshake, received, sent }) => {
+  async status(): Promise<BackendReport> {
+    const { peers, facts } = readState(await this.#engine.get())
+    const reports = peers.flatMap(({ publicKey, endpoint, lastHandshake, received, sent }) => {
       const host = this.#hosts.get(publicKey)
       if (host === undefined) return []
-      return [{ host, backend: 'wireguard', engine: 'userspace', endpoint, lastHandshake, received, sent }]
+      return [{ host, backend: 'wireguard', engine: this.#name, endpoint, lastHandshake, received, sent }]
     })
+    return { peers: reports, facts }
   }
 
   /** Waits for what is under way. The engine goes on with its peers. */

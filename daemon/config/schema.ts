@@ -65,6 +65,12 @@ export const configSchema = z.object({
   }),
   tunnel: z.object({
     backend: z.enum(['auto', 'wireguard']).default('auto').describe('How packets travel between hosts.'),
+    engine: z
+      .enum(['auto', 'kernel', 'userspace'])
+      .default('auto')
+      .describe(
+        "Who runs WireGuard's protocol: the kernel, or Drover in userspace. auto: the kernel where it can, decided when the daemon starts.",
+      ),
     interface: interfaceName
       .optional()
       .describe('Name of the tunnel device. drover0, or one derived from the environment.'),

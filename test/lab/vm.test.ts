@@ -19,12 +19,27 @@ const install = `
 mkdir -p /opt/drover && mount --bind '${root}' /opt/drover && cd /opt/drover
 cp systemd/*.service /etc/systemd/system/
 mkdir /etc/systemd/system/drover.service.d
-printf '[Service]\\nWatchdogSec=8\\nTimeoutStartSec=300\\n' >/etc/systemd/system/drover.service.d/test.conf
+printf '[Service]\\nWatchdogSec=8\\nTimeoutStartSec=300\\nEnvironment=DROVER_TUNNEL_ENGINE=userspace\\n' >/etc/systemd/system/drover.service.d/test.conf
 systemctl daemon-reload
 node_modules/.bin/node cli/main.ts init`
 
 const show = (vm: Vm, unit: string, property: string): Promise<string> =>
   vm.must(`systemctl show -p ${property} --value ${unit}`)
+
+/** What asks for the successor works; the successor does not. */
+const brokenReload = `
+cat >/run/broken.mjs <<'END'
+if (!process.argv.includes('--replace')) process.exit(3)
+const { tunnelMain } = await import('/opt/drover/tunnel/userspace/main.ts')
+process.exitCode = await tunnelMain(process.argv.slice(2), process.env)
+END
+mkdir -p /etc/systemd/system/drover-tunnel.service.d
+cat >/etc/systemd/system/drover-tunnel.service.d/broken.conf <<'END'
+[Service]
+ExecReload=
+ExecReload=/opt/drover/node_modules/.bin/node /run/broken.mjs --replace drover0
+END
+systemctl daemon-reload`
 
 /** The pid of a unit that is active again as another process. */
 const another = (vm: Vm, unit: string, before: string): Promise<string> =>
@@ -47,6 +62,19 @@ const tunnelKey = (vm: Vm): Promise<string> =>
     },
     { patience, every: 300 },
   )
+
+/** Restarts the daemon with another engine, and waits until the device is of that kind. */
+async function engineOf(vm: Vm, engine: string, kind: string): Promise<void> {
+  const file = '/etc/systemd/system/drover.service.d/test.conf'
+  await vm.must(
+    `sed -i 's/ENGINE=.*/ENGINE=${engine}/' ${file}; systemctl daemon-reload; systemctl restart drover`,
+  )
+  await until(
+    `drover0 to be of kind ${kind}`,
+    async () => (await vm.run('ip -d link show dev drover0')).stdout.includes(` ${kind} `) || undefined,
+    { patience, every: 300 },
+  )
+}
 
 const device = (vm: Vm): Promise<string> => vm.must('cat /sys/class/net/drover0/ifindex')
 const daemonCommand = (words: string): string => `/opt/drover/node_modules/.bin/node cli/main.ts ${words}`
@@ -125,6 +153,62 @@ test('the units on a real systemd', { ...needs, timeout: 600_000 }, async (t) =>
     await another(vm, 'drover-tunnel', tunnel)
     t.equal(await tunnelKey(vm), key)
     t.equal(await device(vm), index, 'the same device')
+  })
+
+  await t.test("to the kernel's engine and back: the tunnel's unit stands by and takes over", async (t) => {
+    const key = await tunnelKey(vm)
+    await engineOf(vm, 'auto', 'wireguard')
+    const journal = () => vm.must('journalctl --no-pager -o cat -u drover-tunnel')
+    await until('the unit to stand by', async () => (await journal()).includes('stands by') || undefined, {
+      patience,
+      every: 300,
+    })
+    t.equal(await tunnelKey(vm), key, 'the same key')
+    await engineOf(vm, 'userspace', 'tun')
+    t.match(await journal(), /takes over/)
+    t.equal(await tunnelKey(vm), key)
+  })
+
+  await t.test('a reload gives the tunnel to a new process', async (t) => {
+    await until(
+      'the tunnel in userspace',
+      async () => ((await vm.run('test -S /run/wireguard/drover0.sock')).code === 0 ? true : undefined),
+      { patience, every: 300 },
+    )
+    const [index, key, restarts, daemon] = await Promise.all([
+      device(vm),
+      tunnelKey(vm),
+      show(vm, 'drover-tunnel', 'NRestarts'),
+      show(vm, 'drover', 'MainPID'),
+    ])
+    for (const round of ['first', 'second']) {
+      const before = await show(vm, 'drover-tunnel', 'MainPID')
+      await vm.must('systemctl reload drover-tunnel')
+      const pid = await another(vm, 'drover-tunnel', before)
+      t.match(await vm.must(`grep CapBnd /proc/${pid}/status`), /\s0*1000$/, `${round}: in the same sandbox`)
+      t.equal(await tunnelKey(vm), key)
+      await until('the predecessor to be gone', async () => {
+        const { code } = await vm.run(`test -e /proc/${before}`)
+        return code !== 0 || undefined
+      })
+    }
+    t.equal(await device(vm), index, 'the same device')
+    t.equal(await show(vm, 'drover-tunnel', 'NRestarts'), restarts, 'systemd started none')
+    t.equal(await show(vm, 'drover', 'MainPID'), daemon)
+    await until('the daemon to follow', async () => {
+      const said = await vm.must('journalctl --no-pager -o cat -u drover')
+      return said.split('the tunnel process was replaced').length === 3 || undefined
+    })
+  })
+
+  await t.test('a reload to code that does not run changes nothing', async (t) => {
+    const before = await show(vm, 'drover-tunnel', 'MainPID')
+    await vm.must(brokenReload)
+    t.not((await vm.run('systemctl reload drover-tunnel')).code, 0)
+    t.equal(await show(vm, 'drover-tunnel', 'MainPID'), before)
+    t.equal(await show(vm, 'drover-tunnel', 'ActiveState'), 'active')
+    t.match(await vm.must('journalctl --no-pager -o cat -u drover-tunnel'), /the tunnel stays here/)
+    await tunnelKey(vm)
   })
 
   await t.test('stopping leaves routes, addresses and rules', async (t) => {

@@ -50,7 +50,13 @@ test('in a namespace', needsRoot, async (t) => {
     ])
     const links = await ip.links()
     const one = links.find(({ name }) => name === 'one')
-    t.match(one, { alias: 'some/alias', up: true, carrier: false, addresses: [{ bits: 24, label: 'one:x' }] })
+    t.match(one, {
+      kind: 'veth',
+      alias: 'some/alias',
+      up: true,
+      carrier: false,
+      addresses: [{ bits: 24, label: 'one:x' }],
+    })
     const wall = { to: '10.2.0.0/16', type: 'unreachable', protocol: '208', metric: 4278198272 }
     t.match(
       (await ip.routes()).find(({ to }) => to === '10.2.0.0/16'),

@@ -107,3 +107,24 @@ test('a port that is taken is an answer, and a socket may be opened again', asyn
   t.ok(one.open(0) > 0)
   t.same(exchange(one, other, [10]), ['1x10'])
 })
+
+test('a bound socket is taken over with what waits in it', async (t) => {
+  const [one, other] = [new UdpSocket(libc, defaults), new UdpSocket(libc, defaults)]
+  const port = one.open(0)
+  other.open(0)
+  other.sendBatch({
+    count: 1,
+    at: Uint32Array.of(libc.arena.take(5)),
+    length: Uint32Array.of(5),
+    to: [addressOf(4, port)],
+  })
+  const heir = new UdpSocket(libc, defaults)
+  t.equal(heir.adopt(libc.dup(one.fd)), port)
+  one.close()
+  reactor.watch([heir.fd])
+  reactor.wait(1000)
+  t.equal(heir.receiveBatch(), 1)
+  t.equal(heir.received.length[0], 5)
+  t.ok(new UdpSocket(libc, defaults).adopt(libc.eventfd()) < 0, 'not a socket')
+  for (const socket of [other, heir]) socket.close()
+})

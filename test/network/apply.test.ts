@@ -137,6 +137,17 @@ test('network in namespaces', needsRoot, async (t) => {
     t.equal(await ask(far, 'tcp', '192.168.77.1', 8001), 'timeout', 'the tunnel leads to the subnet only')
     t.match(await ask(far, 'udp', '169.254.169.250', 53), /timeout/)
     t.equal((await applier.applyHost(hostPlanOf({ managed, routes: ['10.42.1.0/26'] }))).changes, 0)
+    const routes = ['10.42.1.0/26']
+    await applier.applyHost(hostPlanOf({ managed, routes, mtus: { '10.42.1.0/26': 1232 } }))
+    t.match(await host.sh('ip route show 10.42.1.0/26'), 'mtu lock 1232')
+    const large = ['ping', '-c', '1', '-W', '1', '-M', 'do', '-s', '1252', '10.42.1.5']
+    t.match((await own.space.runner.attempt(large)).stdout, 'mtu = 1232', 'a container learns it')
+    t.equal((await applier.applyHost(hostPlanOf({ managed, routes }))).changes, 0, 'and it stays')
+    t.equal(
+      (await applier.applyHost(hostPlanOf({ managed, routes, mtus: { '10.42.1.0/26': 1380 } }))).changes,
+      1,
+    )
+    t.notMatch(await host.sh('ip route show 10.42.1.0/26'), 'mtu')
     t.equal((await applier.applyHost(hostPlanOf({ managed, routes: ['10.42.2.0/26'] }))).changes, 2)
   })
 

@@ -32,15 +32,27 @@ test('the host plan routes what others hold, and nothing that is not of the subn
       [ip('10.42.2.5'), claimOf(1)],
     ]),
   }
-  t.same(routesOf(environment), ['10.42.2.0/26', '10.42.9.9/32'])
+  t.same(routesOf(environment), [
+    { to: '10.42.2.0/26', host: hostIdOf(2) },
+    { to: '10.42.9.9/32', host: hostIdOf(2) },
+  ])
   const options = {
     names: networkNames('default'),
     tunnel: { name: 'drover0', mtu: 1380 },
     servers: { address: ip('169.254.169.250'), dnsPort: 10053, metadataPort: 10080 },
     bridges: bridgesOf([{ id: 'abcdef0123456789', name: 'shop', subnets: [], endpoints: [] }]),
+    pathMtus: new Map([[hostIdOf(2), 1232]]),
   }
   const plan = hostPlan(environment, options)
   t.same(plan.addresses, [ip('10.42.1.1'), ip('169.254.169.250')])
+  t.same(
+    [...plan.mtus],
+    [
+      ['10.42.2.0/26', 1232],
+      ['10.42.9.9/32', 1232],
+    ],
+  )
+  t.not(signatureOf(plan), signatureOf(hostPlan(environment, { ...options, pathMtus: new Map() })))
   t.same(plan.elements.get('bridges'), ['docker0', 'docker_gwbridge', 'br-abcdef012345'])
   t.equal(signatureOf(plan), signatureOf(hostPlan({ ...environment, revision: 9 }, options)))
   t.not(signatureOf(plan), signatureOf(hostPlan({ ...environment, pins: new Map() }, options)))
@@ -114,13 +126,20 @@ test('resolv.conf of any shape: twice is once, and back is back', async (t) => {
 })
 
 test('a taken subnet is named with a free one', async (t) => {
-  const link = { index: 1, up: true, carrier: true, mtu: 1500, mac: '', alias: '' }
+  const link = { kind: '', index: 1, up: true, carrier: true, mtu: 1500, mac: '', alias: '' }
   const address = (text: string, bits: number, label = '') => ({ address: ip(text), bits, label })
   const links = [
     { ...link, name: 'eth0', addresses: [address('192.0.2.2', 24)] },
     { ...link, name: 'lo', addresses: [address('10.42.0.1', 32, 'lo:dr')] },
   ]
-  const route = { type: 'unicast', device: 'cni0', source: undefined, metric: 0, protocol: 'kernel' }
+  const route = {
+    type: 'unicast',
+    device: 'cni0',
+    source: undefined,
+    metric: 0,
+    protocol: 'kernel',
+    mtu: undefined,
+  }
   const network = { id: 'a', name: 'shop', subnets: ['10.43.0.0/16', 'fd00::/64'], endpoints: [] }
   const wanted = cidr('10.42.0.0/16')
   t.equal(

@@ -165,6 +165,17 @@ simulate('keys are erased after 540 s of silence', (t, { network, a, b }) => {
   t.equal(a.device.deadline(), undefined, 'and then there is nothing to wait for')
 })
 
+simulate('past sessions end with their time, also where new ones are rare', (t, { network, a, b }) => {
+  for (let tag = 1; tag <= 6; tag++) {
+    a.say(1, 2, tag)
+    network.run(seconds(400))
+    b.say(2, 1, tag)
+    network.run(seconds(30))
+  }
+  t.strictSame([a.received.length, b.received.length], [6, 6])
+  t.ok(a.device.size <= 4 && b.device.size <= 4, `${a.device.size} and ${b.device.size}`)
+})
+
 simulate('passive keepalive: data that gets no answer is acknowledged after 10 s, once', (t, world) => {
   const { network, a, b } = world
   b.keepSent = true

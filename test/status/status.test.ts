@@ -12,7 +12,21 @@ const vitals: Vitals = {
   since: Date.UTC(2026, 0, 1),
   store: { kind: 'etcd', url: 'etcd://192.0.2.9:2379', connected: false },
   docker: { connected: true, endpoint: 'unix:///var/run/docker.sock', version: '20.10.24' },
-  tunnel: { interface: 'drover0', engine: 'userspace', running: true, mtu: 1420, problem: '' },
+  tunnel: {
+    interface: 'drover0',
+    engine: 'userspace',
+    wanted: 'auto',
+    reason: 'the kernel has no WireGuard',
+    running: true,
+    mtu: 1420,
+    problem: '',
+    facts: {
+      aead: 'openssl',
+      ipv6: true,
+      offloads: { tso: 'on', uso: 'refused', gso: 'refused', gro: 'on', coalesce: 'off' },
+      capabilities: ['checksum-marks'],
+    },
+  },
   servers: { dns: '169.254.169.250:53', metadata: '169.254.169.250:80' },
   peers: [
     {
@@ -27,11 +41,12 @@ const vitals: Vitals = {
   ],
   problems: [],
   lastSeen: new Map([[hostId('h2'), Date.UTC(2026, 0, 2)]]),
+  pathMtus: new Map([[hostId('h2'), 1232]]),
   now: Date.UTC(2026, 0, 3),
 }
 const snapshot = environment({
   hosts: [
-    host('h1', {}, { managed: ip('10.42.0.1') }),
+    host('h1', {}, { managed: ip('10.42.0.1'), wireguardEngine: 'kernel' }),
     host('h2', { present: false, reachability: 'silent', alive: undefined }),
   ],
   containers: [
@@ -50,16 +65,43 @@ test('status', (t) => {
   const status = statusOf(snapshot, vitals)
   t.equal(status.managed, '10.42.0.1')
   t.equal(status.containers, 1)
-  t.match(status.peers, [{ host: 'h2', reachability: 'silent', lastHandshake: null }])
+  t.match(status.peers, [{ host: 'h2', reachability: 'silent', lastHandshake: null, pathMtu: 1232 }])
   const problems = status.problems.map(({ what }) => what)
   t.match(problems, [
     /store etcd.*192\.0\.2\.9:2379 is out of reach/,
+    /path to h2 carries packets of 1232 bytes, containers send up to 1420/,
     /host h2 .* is away/,
     /container name web is used on h1 and h2/,
     /requested address 10\.9\.9\.9/,
   ])
   t.match(statusText(status), /NOT CONNECTED: going on with the last snapshot[\s\S]*! host h2/)
+  t.match(statusText(status), /PEER +ENDPOINT +ENGINE +TUNNEL +MTU[\s\S]*h2 .* silent +1232 /)
+  const unknown = statusOf(snapshot, { ...vitals, pathMtus: new Map() })
+  t.match(unknown.peers, [{ pathMtu: null }])
+  t.notMatch(statusText(unknown), /the path to/)
+  const wide = statusOf(snapshot, { ...vitals, pathMtus: new Map([[hostId('h2'), 1420]]) })
+  t.notMatch(statusText(wide), /the path to/)
   t.strictSame(problemsOf(environment({})), [], 'nothing to say about a healthy host')
+  t.end()
+})
+
+test('the tunnel in the status', (t) => {
+  const { tunnel } = vitals
+  const text = (given: Partial<typeof tunnel>): string =>
+    statusText(statusOf(snapshot, { ...vitals, tunnel: { ...tunnel, ...given } }))
+  t.match(text({}), /tunnel +drover0, userspace \(the kernel has no WireGuard\), MTU 1420, running/)
+  t.match(
+    text({}),
+    /engine +openssl; offloads tso gro; refused uso gso; switched off coalesce; IPv4 and IPv6/,
+  )
+  const kernel = text({ engine: 'kernel', reason: 'the kernel has WireGuard', facts: null })
+  t.match(kernel, /tunnel +drover0, kernel \(the kernel has WireGuard\)/)
+  t.notMatch(kernel, /^engine/m)
+  t.match(text({ problem: 'the port is taken' }), /! the tunnel refuses its settings: the port is taken/)
+  const broken = { running: false, problem: 'drover0 is of kind bridge' }
+  t.match(text(broken), /! the tunnel drover0 cannot be set up: drover0 is of kind bridge/)
+  t.match(text({ running: false }), /! the tunnel process of drover0 does not answer/)
+  t.match(text({ running: false, engine: 'kernel' }), /! the WireGuard device drover0 is not there/)
   t.end()
 })
 
@@ -72,8 +114,8 @@ test('ps and hosts', (t) => {
   t.match(containersText(containers), /CONTAINER +NAME[\s\S]*shop\/web +10\.42\.0\.2 +h1/)
   const hosts = hostsView(snapshot, vitals)
   t.match(hosts, [
-    { name: 'h1', blocks: ['10.42.0.0/26'], reachability: 'answers' },
-    { name: 'h2', alive: false, lastSeen: '2026-01-02T00:00:00.000Z' },
+    { name: 'h1', blocks: ['10.42.0.0/26'], reachability: 'answers', engine: 'kernel', docker: '20.10.24' },
+    { name: 'h2', alive: false, engine: '', lastSeen: '2026-01-02T00:00:00.000Z' },
   ])
   t.match(hostsText(hosts), /h2 .* no +silent/)
   t.equal(table(['A', 'B'], [['long', 'x']]), 'A     B\nlong  x')

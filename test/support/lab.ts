@@ -65,7 +65,7 @@ export interface PingCount {
   readonly received: number
 }
 
-/** A ping twenty times a second from inside a container, until `stop`. */
+/** A ping twenty times a second, or as often as is said, from inside a container, until `stop`. */
 export class Pinger {
   readonly #process: ChildProcess
   #said = ''
@@ -78,8 +78,8 @@ export class Pinger {
   }
 
   /** Returns after the first reply. */
-  static async start(pid: number, address: string): Promise<Pinger> {
-    const argv = [`--net=/proc/${pid}/ns/net`, 'ping', '-n', '-i', '0.05', '-W', '1', address]
+  static async start(pid: number, address: string, every = 0.05): Promise<Pinger> {
+    const argv = [`--net=/proc/${pid}/ns/net`, 'ping', '-n', '-i', String(every), '-W', '1', address]
     const pinger = new Pinger(spawn('nsenter', argv, { stdio: ['ignore', 'pipe', 'ignore'] }))
     await until(`a reply of ${address}`, () => (pinger.#said.includes('bytes from') ? true : undefined))
     return pinger

@@ -39,6 +39,7 @@ export interface PlanParts {
   readonly tunnel?: string
   readonly routes?: readonly string[]
   readonly bridges?: readonly string[]
+  readonly mtus?: Readonly<Record<string, number>>
 }
 
 export function hostPlanOf(parts: PlanParts): HostPlan {
@@ -52,6 +53,7 @@ export function hostPlanOf(parts: PlanParts): HostPlan {
     addresses: managed === undefined ? [serversAddress] : [managed, serversAddress],
     tunnel: { name: tunnel, mtu: 1380 },
     routes: routes as readonly Cidr[],
+    mtus: new Map(Object.entries(parts.mtus ?? {}) as [Cidr, number][]),
     ruleset: rulesetOf(networkNames(environment).table, subnet, servers),
     elements: new Map([
       ['subnet', [subnet]],

@@ -6,6 +6,7 @@ import { instant, millis } from '../../model/time.ts'
 import type { PeerChange } from '../../tunnel/wireguard/change.ts'
 import type { DeviceOptions, SendResult } from '../../tunnel/wireguard/device.ts'
 import { type Endpoint, formatEndpoint, parseEndpoint } from '../../tunnel/wireguard/endpoint.ts'
+import { decodeState, encodeState } from '../../tunnel/wireguard/handover.ts'
 import type { Node, SimulatedNetwork } from './simulated-network.ts'
 import { type Box, boxOf, type Inner, innerV4 } from './wireguard.ts'
 
@@ -19,7 +20,7 @@ export const endpoint = (text: string): Endpoint => {
 
 export class WireguardHost implements Node {
   readonly network: SimulatedNetwork
-  readonly box: Box
+  box: Box
   address: string
   /** Added to the clocks that this host sees. */
   wallJump = 0
@@ -30,6 +31,7 @@ export class WireguardHost implements Node {
   readonly sent: Uint8Array[] = []
   keepSent = false
   readonly #memory = new Uint8Array(4096)
+  readonly #options: Partial<DeviceOptions>
 
   constructor(
     network: SimulatedNetwork,
@@ -39,9 +41,22 @@ export class WireguardHost implements Node {
   ) {
     this.network = network
     this.address = address
-    this.box = boxOf(seed, () => instant(EPOCH + network.now + this.wallJump), options)
+    this.#options = options
+    this.box = boxOf(seed, () => this.#wall(), options)
     this.configure({ privateKey: this.box.privateKey })
     network.place(address, this)
+  }
+
+  /** Goes on with a fresh device that was given the state of the old one as bytes. */
+  succeed(seed: number): void {
+    const driver = { listenPort: 1, fwmark: 0 }
+    const decoded = decodeState(encodeState({ driver, device: this.device.export() }))
+    if (decoded.is !== 'state') throw new TypeError(decoded.is)
+    const { privateKey, publicKey } = this.box
+    this.device.close()
+    this.box = { ...boxOf(seed, () => this.#wall(), this.#options), privateKey, publicKey }
+    this.device.import(decoded.state.device)
+    this.#flush()
   }
 
   get device() {
@@ -98,6 +113,10 @@ export class WireguardHost implements Node {
     this.network.clear(this.address)
     this.address = address
     this.network.place(address, this)
+  }
+
+  #wall() {
+    return instant(EPOCH + this.network.now + this.wallJump)
   }
 
   #now() {

@@ -1,6 +1,6 @@
 /**
  * A program for tests: one device over a UDP socket of Node, in whatever namespace it is started. It pings
- * 10.0.0.2 through the tunnel, answers pings to 10.0.0.1, and prints a line for each.
+ * 10.0.0.2 through the tunnel, answers pings to 10.0.0.1, and prints a line for each. `jump MS` makes it older.
  * Arguments: private key, the peer's public key (hex), own port, the peer's port, both on 127.0.0.1.
  */
 import { createSocket } from 'node:dgram'
@@ -15,7 +15,8 @@ const random = { bytes: (length: number) => globalThis.crypto.getRandomValues(ne
 const device = new Device({ ...primitives, random, wall: () => instant(Date.now()) }, { scratch })
 const socket = createSocket('udp4')
 const memory = new Uint8Array(4096)
-const now = () => millis(performance.now())
+let jumped = 0
+const now = () => millis(performance.now() + jumped)
 
 function put(to: string, datagram: Uint8Array): void {
   const [address, port] = to.split(':')
@@ -81,7 +82,12 @@ socket.bind(Number(ownPort), '127.0.0.1', () => {
   device.configure({ privateKey: bytes(privateKey), peers: [endpoint ? { ...peer, endpoint } : peer] }, now())
   process.stdout.write('ready\n')
 })
-process.stdin.on('data', () => send(echoRequest()))
+process.stdin.on('data', (chunk) => {
+  const [, by] = /^jump (\d+)/.exec(String(chunk)) ?? []
+  if (by === undefined) return send(echoRequest())
+  jumped += Number(by)
+  process.stdout.write('older\n')
+})
 process.stdin.on('end', () => process.exit())
 setInterval(() => {
   device.timeout(now())

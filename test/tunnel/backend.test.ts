@@ -1,10 +1,12 @@
 import { test } from 'tap'
 import { type Cidr, type Ipv4, parseCidr } from '../../model/ip.ts'
+import type { HostRecord } from '../../model/records.ts'
 import type { Peer } from '../../tunnel/backend.ts'
+import { type EngineFacts, factLines } from '../../tunnel/engine-facts.ts'
 import { peersFor, without } from '../../tunnel/peers.ts'
 import { readState } from '../../tunnel/uapi-peers.ts'
 import { WireguardBackend } from '../../tunnel/wireguard-backend.ts'
-import { hostIdOf, hostRecordOf, ip, settingsOf } from '../support/snapshots.ts'
+import { hostIdOf, hostOf, hostRecordOf, ip, settingsOf } from '../support/snapshots.ts'
 
 const cidr = (text: string): Cidr => parseCidr(text) ?? ('' as Cidr)
 const keyOf = (n: number): string => Buffer.alloc(32, n).toString('base64')
@@ -85,6 +87,7 @@ const peer = (n: number, more: Partial<Peer> = {}): Peer => ({
   publicKey: keyOf(n),
   endpoint: { address: `192.0.2.${n}`, port: 51820 },
   allowed: [cidr(`10.42.${n}.0/26`)],
+  marks: false,
   ...more,
 })
 const lineUp = (n: number): string =>
@@ -119,13 +122,69 @@ test('a backend sends only what differs', async (t) => {
   t.equal(engine.sent.pop()?.length, 6, 'an engine that forgot everything is told everything')
 })
 
+test('marks are set for peers that understand them, on an engine that does', async (t) => {
+  const engine = new FakeEngine()
+  const backend = new WireguardBackend(engine, { privateKey: keyOf(9), port: 51820 })
+  const [marking, other] = [peer(2, { marks: true }), peer(3)]
+  engine.answer = `${own}${lineUp(2)}${lineUp(3)}errno=0\n\n`
+  await backend.apply([marking, other])
+  t.same(engine.sent, [], 'another engine is not asked for what it would refuse')
+  const ours = 'drover_aead=openssl\ndrover_capabilities=later,checksum-marks\n'
+  engine.answer = `${ours}${own}${lineUp(2)}${lineUp(3)}errno=0\n\n`
+  await backend.apply([marking, other])
+  t.same(engine.sent.pop(), [`public_key=${hexKey(2)}`, 'drover_marks=true'])
+  engine.answer = `${ours}${own}${lineUp(2)}drover_marks=true\n${lineUp(3)}errno=0\n\n`
+  await backend.apply([marking, other])
+  t.same(engine.sent, [], 'the same again')
+  await backend.apply([peer(2), other])
+  t.same(engine.sent.pop(), [`public_key=${hexKey(2)}`, 'drover_marks=false'], 'its engine has changed')
+})
+
+test('only a peer whose engine is ours and says so gets marks', async (t) => {
+  const marksOf = (record: Partial<HostRecord>) => {
+    const other = hostRecordOf(2, record)
+    const both = new Map([hostRecordOf(1), other].map((one) => [one.id, hostOf(one)]))
+    return peersFor({ ...environment, hosts: both }, hostIdOf(1)).map(({ marks }) => marks)
+  }
+  const capabilities = ['checksum-marks']
+  t.same(marksOf({ capabilities, wireguardEngine: 'userspace' }), [true])
+  t.same(marksOf({ capabilities, wireguardEngine: 'kernel' }), [false])
+  t.same(marksOf({ capabilities: [], wireguardEngine: 'userspace' }), [false])
+  t.same(marksOf({}), [false], 'a host that says neither')
+})
+
+test('what our engine says of itself reads back', async (t) => {
+  const facts: EngineFacts = {
+    aead: 'libsodium',
+    ipv6: false,
+    offloads: { tso: 'on', uso: 'refused', gso: 'refused', gro: 'off', coalesce: 'on' },
+    capabilities: ['checksum-marks'],
+  }
+  const lines = factLines(facts)
+  t.ok(lines.every((line) => /^drover_[a-z0-9_]+=/.test(line)))
+  t.same(readState(`${lines.join('\n')}\n${own}${lineUp(2)}errno=0\n\n`).facts, facts)
+  t.same(readState(`${own}${lineUp(2)}${lines.join('\n')}\n`).facts, undefined, 'lines of a peer are not its')
+  const newer = readState('drover_aead=other\ndrover_tso=halfway\ndrover_later=1\n').facts
+  t.same(newer, { aead: 'other', ipv6: false, offloads: {}, capabilities: [] }, 'of another version')
+})
+
 test('what an engine says of its peers', async (t) => {
   const engine = new FakeEngine()
   const backend = new WireguardBackend(engine, { privateKey: keyOf(9), port: 51820 })
   engine.answer = `${own}${lineUp(2)}last_handshake_time_sec=5\nlast_handshake_time_nsec=7000000\nrx_bytes=1\ntx_bytes=2\n${lineUp(4)}errno=0\n\n`
   await backend.apply([peer(2)])
-  t.match(await backend.status(), [
-    { host: hostIdOf(2), endpoint: '192.0.2.2:51820', lastHandshake: 5007, received: 1, sent: 2 },
-  ])
+  t.match(await backend.status(), {
+    peers: [
+      {
+        host: hostIdOf(2),
+        engine: 'userspace',
+        endpoint: '192.0.2.2:51820',
+        lastHandshake: 5007,
+        received: 1,
+        sent: 2,
+      },
+    ],
+    facts: undefined,
+  })
   t.same(readState('nonsense\n\n=\n').peers, [])
 })

@@ -55,7 +55,11 @@ function pidsOf(name: string): readonly number[] {
   })
 }
 
-const onlyPid = (name: string): Promise<number> => until(`one process for ${name}`, () => pidsOf(name)[0])
+const onlyPid = (name: string): Promise<number> =>
+  until(`one process for ${name}`, () => {
+    const pids = pidsOf(name)
+    return pids.length === 1 && pids[0]
+  })
 
 async function end(name: string): Promise<void> {
   rmSync(socketOf(name), { force: true })
@@ -98,6 +102,31 @@ test('a tunnel process is started, found again, and back after kill -9', needsRo
   t.match(await again.client.get(), `private_key=${mine.own}\nlisten_port=51901\n`)
   t.equal(again.meter.values.get('drover_worker_restarts_total{"worker":"tunnel"}'), 1)
   await until('the daemon knows', () => again.ups() === 2 && again.held.running)
+})
+
+test('a tunnel process that gives its tunnel away is followed to its successor', needsRoot, async (t) => {
+  const name = `dt${process.pid}c`
+  const one = holder(name)
+  await until('up', () => one.ups() === 1)
+  t.teardown(async () => {
+    await one.stop()
+    await end(name)
+  })
+  await one.client.set([`private_key=${keys().own}`, 'listen_port=51903'])
+  const before = await one.client.get()
+  const pids = new Set([await onlyPid(name)])
+  for (let round = 2; round < 5; round++) {
+    await one.client.replace([process.execPath, script, '-f', name])
+    await until('it is followed', () => one.ups() === round && one.held.running)
+    pids.add(await onlyPid(name))
+    t.equal(await one.client.get(), before)
+  }
+  t.equal(pids.size, 4, 'each is another process, and there is only one')
+  t.equal(one.meter.values.get('drover_worker_restarts_total{"worker":"tunnel"}'), undefined, 'none crashed')
+  const crashed = await onlyPid(name)
+  process.kill(crashed, 'SIGKILL')
+  await until('another', async () => one.ups() === 5 && (await onlyPid(name)) !== crashed)
+  t.equal(one.meter.values.get('drover_worker_restarts_total{"worker":"tunnel"}'), 1, 'a crash is one')
 })
 
 test('a process that cannot start is tried ever more slowly, and close ends it', needsRoot, async (t) => {

@@ -53,10 +53,12 @@ export class Coalescer {
   readonly #length: Uint32Array
   readonly #next: Int32Array
   readonly #runs: Run[]
-  readonly #open: Run[] = []
+  /** The first `#openCount` of them are open runs; an array that shrinks would be allocated anew. */
+  readonly #open: Run[]
   readonly #gathered: Gathered
   #count = 0
   #runCount = 0
+  #openCount = 0
 
   constructor(memory: Memory, options: CoalescerOptions) {
     const { limit } = options
@@ -67,6 +69,7 @@ export class Coalescer {
     this.#length = column()
     this.#next = new Int32Array(limit)
     this.#runs = Array.from({ length: limit }, blankRun)
+    this.#open = Array.from({ length: openLimit }, blankRun)
     this.#gathered = { count: 0, end: column(), at: column(), length: column() }
   }
 
@@ -112,7 +115,7 @@ export class Coalescer {
     this.#gathered.count = this.#runCount
     this.#count = 0
     this.#runCount = 0
-    this.#open.length = 0
+    this.#openCount = 0
     return this.#gathered
   }
 
@@ -164,13 +167,19 @@ export class Coalescer {
       run.endFlags = view.getUint8(own + 13)
       if ((run.endFlags & (flag.psh | flag.fin)) !== 0) return
     }
-    if (this.#open.length === openLimit) this.#open.shift()
-    this.#open.push(run)
+    if (this.#openCount === openLimit) this.#closeAt(0)
+    this.#open[this.#openCount++] = run
   }
 
   #close(run: Run): void {
-    if (this.#open[this.#open.length - 1] === run) this.#open.pop()
-    else this.#open.splice(this.#open.indexOf(run), 1)
+    let index = this.#openCount - 1
+    while (index > 0 && this.#open[index] !== run) index--
+    this.#closeAt(index)
+  }
+
+  #closeAt(index: number): void {
+    this.#openCount--
+    this.#open.copyWithin(index, index + 1, this.#openCount + 1)
   }
 
   #closeFlow(at: number, transport: Transport): void {
@@ -180,7 +189,7 @@ export class Coalescer {
 
   /** The open run of the same addresses, protocol and ports. */
   #flow(at: number, { protocol, start }: Transport): Run | undefined {
-    for (let index = this.#open.length - 1; index >= 0; index--) {
+    for (let index = this.#openCount - 1; index >= 0; index--) {
       const run = this.#open[index]
       if (run === undefined || run.transport !== start || run.protocol !== protocol) continue
       if (this.#sameWords(run.at, at, run.v4 ? 12 : 8, start + 4)) return run
@@ -288,14 +297,9 @@ export class Coalescer {
 
   /** A virtio header that leaves the transport checksum to the kernel. */
   #writeLeft(run: Run, gsoType: number, gsoSize: number): void {
-    const { transport } = run
-    writeVirtio(this.#memory.view, run.at - virtioHeaderSize, {
-      gsoType,
-      headerLength: run.headers,
-      gsoSize,
-      checksumStart: transport,
-      checksumOffset: placeOf(run) - run.at - transport,
-    })
+    const { at, transport, headers } = run
+    const offset = placeOf(run) - at - transport
+    writeVirtio(this.#memory.view, at - virtioHeaderSize, gsoType, gsoSize, headers, transport, offset)
   }
 
   #complete(run: Run): void {

@@ -3,8 +3,11 @@
  */
 import type { TunDevice } from '../../linux/tun.ts'
 import type { Millis } from '../../model/time.ts'
+import type { EngineFacts } from '../engine-facts.ts'
 import type { DeviceChange } from '../wireguard/change.ts'
 import type { Device } from '../wireguard/device.ts'
+import { encodeState } from '../wireguard/handover.ts'
+import { type DriverStatus, errno } from '../wireguard/uapi.ts'
 import type { Order, Report } from './orders.ts'
 import type { UdpPorts } from './ports.ts'
 
@@ -15,44 +18,76 @@ export interface CommandsDeps {
   /** The next order, if there is one; takes back what woke the loop. */
   readonly next: () => Order | undefined
   readonly report: (report: Report) => void
+  /** The same, but blocks until there is one. */
+  readonly wait: () => Order
+  /** Sends what the device has to say by itself. */
+  readonly transmit: (now: Millis) => void
   /** Packets of the TUN device that lied. */
   readonly malformed: () => number
+  readonly facts: () => EngineFacts
 }
 
 export class Commands {
   readonly #deps: CommandsDeps
-  #fwmark = 0
+  #fwmark: number
 
-  constructor(deps: CommandsDeps) {
+  /** `fwmark`: what the sockets are marked with already. */
+  constructor(deps: CommandsDeps, fwmark: number) {
     this.#deps = deps
+    this.#fwmark = fwmark
   }
 
   take(now: Millis): 'go on' | 'stop' {
     for (let order = this.#deps.next(); order !== undefined; order = this.#deps.next()) {
-      if (order.is === 'stop') {
-        if (order.remove) this.#deps.tun.setPersistent(false)
-        return 'stop'
-      }
-      if (order.is === 'set')
-        this.#deps.report({ is: 'done', id: order.id, errno: this.#set(order.change, now) })
-      else this.#status(order.id)
+      if (order.is === 'stop') return this.#stop(order.remove)
+      if (order.is === 'set') this.#done(order.id, this.#set(order.change, now))
+      if (order.is === 'get') this.#status(order.id)
+      if (order.is === 'freeze' && this.#freeze(order.id, now) === 'stop') return 'stop'
     }
     return 'go on'
   }
 
+  #stop(remove: boolean): 'stop' {
+    if (remove) this.#deps.tun.setPersistent(false)
+    return 'stop'
+  }
+
+  #done(id: number, errno: number): void {
+    this.#deps.report({ is: 'done', id, errno })
+  }
+
+  /** Reports the state and touches no packet until it is told how it ended. */
+  #freeze(id: number, now: Millis): 'go on' | 'stop' {
+    const { device, report, transmit, wait } = this.#deps
+    transmit(now)
+    report({ is: 'frozen', id, state: encodeState({ driver: this.#driver(), device: device.export() }) })
+    for (let order = wait(); order.is !== 'resume'; order = wait()) {
+      if (order.is === 'stop') return this.#stop(order.remove)
+      if (order.is === 'set') this.#done(order.id, errno.busy)
+      if (order.is === 'get') this.#status(order.id)
+    }
+    return 'go on'
+  }
+
+  #driver(): DriverStatus {
+    return { listenPort: this.#deps.udp.port, fwmark: this.#fwmark }
+  }
+
   #status(id: number): void {
-    const { device, tun, udp, report, malformed } = this.#deps
+    const { device, tun, udp, report, malformed, facts } = this.#deps
     report({
       is: 'status',
       id,
       device: device.status(),
-      driver: { listenPort: udp.port, fwmark: this.#fwmark },
+      driver: this.#driver(),
+      facts: facts(),
       drops: { ...device.drops },
       traffic: {
         malformed: malformed(),
         refusedDatagrams: udp.sockets.reduce((sum, socket) => sum + socket.refused.count, 0),
         refusedPackets: tun.refused.count,
       },
+      descriptors: { tun: tun.fd, udp4: udp.sockets[0]?.fd ?? -1, udp6: udp.sockets[1]?.fd ?? -1 },
     })
   }
 

@@ -6,27 +6,42 @@ import { Worker } from 'node:worker_threads'
 import type { Libc } from '../../linux/ffi.ts'
 import { DroverError } from '../../model/errors.ts'
 import type { DeviceChange } from '../wireguard/change.ts'
-import type { EngineFacts, EngineOptions, Order, Report } from './orders.ts'
+import type { Descriptors } from './handover.ts'
+import type { Bequest, EngineOptions, Order, Report, StartFacts } from './orders.ts'
 
 export type StatusReport = Extract<Report, { is: 'status' }>
 export type Ending = { readonly is: 'gone' | 'stopped' } | { readonly is: 'failed'; readonly why: string }
 
 export class Engine {
-  readonly facts: EngineFacts
+  readonly facts: StartFacts
   /** Settles when the packet thread has ended; never rejects. */
   readonly ended: Promise<Ending>
   readonly #thread: PacketThread
 
-  private constructor(thread: PacketThread, facts: EngineFacts) {
+  private constructor(thread: PacketThread, facts: StartFacts) {
     this.#thread = thread
     this.facts = facts
     this.ended = thread.ended
   }
 
   /** Resolves when the device is there and the loop runs. */
-  static async start(libc: Libc, options: EngineOptions): Promise<Engine> {
-    const thread = new PacketThread(libc, options)
+  static async start(libc: Libc, options: Omit<EngineOptions, 'waits'>): Promise<Engine> {
+    const thread = new PacketThread(libc, { ...options, waits: false })
     return new Engine(thread, await thread.ready)
+  }
+
+  /** Loads everything, then waits: the answer starts it with what a predecessor left. */
+  static async prepare(
+    libc: Libc,
+    options: Omit<EngineOptions, 'waits'>,
+  ): Promise<(bequest: Bequest) => Promise<Engine>> {
+    const thread = new PacketThread(libc, { ...options, waits: true })
+    await Promise.race([thread.loaded, thread.ready])
+    return async (bequest) => {
+      thread.order({ is: 'adopt', ...bequest })
+      bequest.state?.fill(0)
+      return new Engine(thread, await thread.ready)
+    }
   }
 
   /** An errno, 0 when the change is in force. */
@@ -41,13 +56,30 @@ export class Engine {
     throw new DroverError('TUNNEL_UNAVAILABLE', 'the packet thread has ended')
   }
 
+  /** The descriptors that packets pass through now. */
+  async descriptors(): Promise<Omit<Descriptors, 'uapi'>> {
+    return (await this.status()).descriptors
+  }
+
+  /** Stops packets; answers all that a successor needs. */
+  async freeze(): Promise<Uint8Array> {
+    const report = await this.#thread.ask((id) => ({ is: 'freeze', id }))
+    if (report.is === 'frozen') return report.state
+    throw new DroverError('TUNNEL_UNAVAILABLE', 'the packet thread has ended')
+  }
+
+  resume(): void {
+    this.#thread.order({ is: 'resume' })
+  }
+
   stop(options: { readonly remove: boolean }): void {
     this.#thread.order({ is: 'stop', ...options })
   }
 }
 
 class PacketThread {
-  readonly ready: Promise<EngineFacts>
+  readonly loaded: Promise<void>
+  readonly ready: Promise<StartFacts>
   readonly ended: Promise<Ending>
   readonly #libc: Libc
   readonly #wake: number
@@ -64,9 +96,13 @@ class PacketThread {
     this.#worker = new Worker(new URL('./worker.ts', import.meta.url), {
       workerData: { options, wake: this.#wake },
     })
-    const ready = Promise.withResolvers<EngineFacts>()
+    const ready = Promise.withResolvers<StartFacts>()
     const ended = Promise.withResolvers<Ending>()
+    const loaded = Promise.withResolvers<void>()
+    this.loaded = loaded.promise
     this.ready = ready.promise
+    // Who waits for one of the two learns of the end by the other.
+    this.ready.catch(() => undefined)
     this.ended = ended.promise
     const end = (ending: Ending): void => {
       ended.resolve(ending)
@@ -76,7 +112,8 @@ class PacketThread {
       this.#waiting.clear()
     }
     this.#worker.on('message', (report: Report) => {
-      if (report.is === 'ready') ready.resolve(report.facts)
+      if (report.is === 'loaded') loaded.resolve()
+      else if (report.is === 'ready') ready.resolve(report.facts)
       else if (report.is === 'failed') end(report)
       else if (report.is === 'ended') end({ is: report.why })
       else this.#answer(report)

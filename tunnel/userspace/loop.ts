@@ -99,7 +99,7 @@ export class PacketLoop {
     const { device, inbound, memory } = this.#deps
     const into = inbound.place(at, length)
     if (device.receive(memory.bytes, at, length, from, now, into) === 'packet') inbound.add(device.packet)
-    else this.#transmit(now)
+    else this.transmit(now)
   }
 
   #sender(socket: UdpSocket, slot: number): Endpoint {
@@ -107,7 +107,7 @@ export class PacketLoop {
     const { addressAt, port, scope } = socket.received
     const at = addressAt[slot] ?? 0
     return socket.family === 4
-      ? endpoints.v4(memory.view.getUint32(at), port[slot] ?? 0)
+      ? endpoints.v4(memory.view.getInt32(at), port[slot] ?? 0)
       : endpoints.v6(memory.bytes, at, port[slot] ?? 0, scope[slot] ?? 0)
   }
 
@@ -115,10 +115,11 @@ export class PacketLoop {
   #pass(now: Millis): void {
     const { device } = this.#deps
     if ((device.deadline() ?? Number.POSITIVE_INFINITY) <= now) device.timeout(now)
-    this.#transmit(now)
+    this.transmit(now)
   }
 
-  #transmit(now: Millis): void {
+  /** Sends what the device has to say by itself. */
+  transmit(now: Millis): void {
     const { device, udp } = this.#deps
     for (let next = device.nextTransmit(now); next !== undefined; next = device.nextTransmit(now)) {
       udp.flush()

@@ -8,25 +8,39 @@ import { rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { release } from 'node:os'
 import { Libc, makeArena } from '../../linux/ffi.ts'
+import { GenericNetlink, netlinkRoom } from '../../linux/netlink.ts'
+import { SystemdNotifier } from '../../linux/notify.ts'
+import { listenAt } from '../../linux/unix-socket.ts'
+import { NetlinkWireguard } from '../../linux/wireguard.ts'
 import { DroverError, reasonOf } from '../../model/errors.ts'
+import { factLines } from '../engine-facts.ts'
+import { UapiClient } from '../uapi-client.ts'
 import type { DeviceChange } from '../wireguard/change.ts'
-import { renderStatus } from '../wireguard/uapi.ts'
+import { errno, renderErrno, renderStatus } from '../wireguard/uapi.ts'
 import { readArguments, type TunnelArguments } from './command-line.ts'
 import { Engine } from './engine.ts'
+import type { Inherited } from './handover.ts'
+import { Handover } from './predecessor.ts'
+import { standBy } from './standby.ts'
 import { StateFile, settingsIn } from './state.ts'
-import { UapiServer, whenRemoved } from './uapi-server.ts'
+import { PredecessorChannel } from './successor.ts'
+import { atPath, UapiServer, whenRemoved } from './uapi-server.ts'
 
 type Variables = Readonly<Record<string, string | undefined>>
 
 /** How often roamed endpoints are put into the state file. */
 const saveEvery = 10_000
 const startDeadline = 10_000
+const standbyLookEvery = 250
+/** Loading a successor may take its time. */
+const replaceDeadline = 30_000
 
 /** Answers the exit code: 0 fine, 1 something failed, 2 usage. */
 export async function tunnelMain(argv: readonly string[], env: Variables): Promise<number> {
   try {
     const given = readArguments(argv, env, release())
-    return given.foreground ? await serve(given) : await daemonise(given, env)
+    if (given.replace) return await replace(given)
+    return given.foreground ? await serve(given, env) : await daemonise(given, env)
   } catch (thrown) {
     const operators = thrown instanceof DroverError && thrown.culprit === 'operator'
     process.stderr.write(`drover tunnel: ${thrown instanceof DroverError ? thrown.line : reasonOf(thrown)}\n`)
@@ -34,34 +48,166 @@ export async function tunnelMain(argv: readonly string[], env: Variables): Promi
   }
 }
 
-/** Runs until the tunnel ends. */
-async function serve(given: TunnelArguments): Promise<number> {
+interface Surroundings {
+  readonly libc: Libc
+  readonly state: StateFile | undefined
+  readonly log: Logger
+}
+
+/** A running engine, and the UAPI socket that listens already. */
+interface Begun {
+  readonly engine: Engine
+  readonly uapi: number
+}
+
+/** Runs until the tunnel ends or is a successor's. */
+async function serve(given: TunnelArguments, env: Variables): Promise<number> {
   const log = loggerOf(given)
-  await refuseSecond(given)
-  const engine = await Engine.start(new Libc(makeArena(4096)), {
-    interface: given.interface,
-    fd: given.tunFd,
-    persistent: given.persistent,
-    mtu: given.tunFd === undefined ? given.mtu : undefined,
-    without: given.without,
-  })
-  log('verbose', `${engine.facts.interface} is up: ${JSON.stringify(engine.facts)}`)
+  const libc = new Libc(makeArena(4096))
+  const notify = notifierOf(libc, env)
   const state = given.state === undefined ? undefined : new StateFile(given.state)
+  const begun = await begin(given, { libc, state, log })
+  const { engine, uapi } = begun
+  log('verbose', `${engine.facts.interface} is up: ${JSON.stringify(engine.facts)}`)
   const kept = keeperOf(engine, state, log)
-  await restore(engine, state, log)
-  const server = new UapiServer({ get: () => statusText(engine), set: kept.set })
-  await (given.uapiFd === undefined ? server.listen(given.socket) : server.adopt(given.uapiFd))
+  const socket = { fd: uapi, dup: (fd: number) => libc.dup(fd) }
+  const server = new UapiServer(socket, {
+    get: () => statusText(engine),
+    set: kept.set,
+    replace: (command) => giver.give(command),
+  })
+  const giver = giverOf(begun, { environment: env, hold: () => server.hold(), notify, log })
+  await server.open()
   const stopWatching = watchForEnd(given, engine)
   const ending = await engine.ended
   stopWatching()
   kept.close()
+  giver.close()
   server.close()
-  if (given.uapiFd === undefined && ending.is !== 'failed') rmSync(given.socket, { force: true })
+  if (given.uapiFd === undefined && ending.is !== 'failed' && !giver.given)
+    rmSync(given.socket, { force: true })
   log(
     ending.is === 'failed' ? 'error' : 'verbose',
-    ending.is === 'failed' ? ending.why : `ended: ${ending.is}`,
+    ending.is === 'failed' ? ending.why : `ended: ${giver.given ? 'a successor goes on' : ending.is}`,
   )
   return ending.is === 'failed' ? 1 : 0
+}
+
+/** What it says is for the one who looks why nothing happens, so it is said at any level but `silent`. */
+async function waitForInterface({ interface: name, logLevel }: TunnelArguments): Promise<void> {
+  const netlink = new GenericNetlink(new Libc(makeArena(netlinkRoom + 4096)))
+  const say = (text: string): void => {
+    if (logLevel !== 'silent') process.stderr.write(`info: (${name}) ${text}\n`)
+  }
+  const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, standbyLookEvery))
+  await standBy({ wireguard: new NetlinkWireguard({ netlink }), pause, say }, name)
+}
+
+/** With what a predecessor left, or anew. */
+async function begin(given: TunnelArguments, surroundings: Surroundings): Promise<Begun> {
+  if (given.inherited !== undefined) return succeed(given, given.inherited, surroundings)
+  const { libc, state, log } = surroundings
+  if (given.standby) await waitForInterface(given)
+  await refuseSecond(given)
+  const engine = await Engine.start(libc, optionsOf(given))
+  await restore(engine, state, log)
+  return { engine, uapi: given.uapiFd ?? atPath(given.socket, (path) => listenAt(libc, path)) }
+}
+
+const optionsOf = (given: TunnelArguments) => ({
+  interface: given.interface,
+  fd: given.tunFd,
+  persistent: given.persistent,
+  mtu: given.tunFd === undefined && given.inherited === undefined ? given.mtu : undefined,
+  without: given.without,
+})
+
+/** Takes a tunnel over; where the predecessor dies without giving it, goes on with its descriptors and state file. */
+async function succeed(
+  given: TunnelArguments,
+  { channel: fd, descriptors }: Inherited,
+  { libc, state: file, log }: Surroundings,
+): Promise<Begun> {
+  for (const one of [fd, ...Object.values(descriptors)]) libc.keepFromChildren(one)
+  const channel = new PredecessorChannel(fd)
+  const adopt = await Engine.prepare(libc, optionsOf(given))
+  const state = await channel.ready()
+  try {
+    if (state === undefined && file === undefined)
+      throw new DroverError('TUNNEL_UNAVAILABLE', 'the predecessor has died and left nothing')
+    const engine = await adopt({ state, descriptors, channel: fd })
+    if (state === undefined) {
+      log('error', 'the predecessor has died: starting from the state file')
+      await restore(engine, file, log)
+    }
+    return { engine, uapi: descriptors.uapi }
+  } catch (thrown) {
+    await channel.refuse(reasonOf(thrown))
+    throw thrown
+  } finally {
+    channel.close()
+  }
+}
+
+interface GiverDeps {
+  readonly environment: Variables
+  /** Makes questions wait; the answer lets them go on. */
+  readonly hold: () => () => Promise<void>
+  readonly notify: (message: string) => void
+  readonly log: Logger
+}
+
+/** Gives the tunnel to a successor when somebody asks for it. */
+function giverOf({ engine, uapi }: Begun, { environment, hold, notify, log }: GiverDeps) {
+  let given = false
+  let release: () => Promise<void> = () => Promise.resolve()
+  const handover = new Handover({
+    descriptors: async () => ({ ...(await engine.descriptors()), uapi }),
+    freeze: () => {
+      release = hold()
+      return engine.freeze()
+    },
+    resume: () => {
+      engine.resume()
+      void release()
+    },
+  })
+  const give = async (command: readonly string[]): Promise<string> => {
+    const outcome = await handover.run({ command, environment })
+    if (outcome.is === 'refused') {
+      log('error', `the tunnel stays here: ${outcome.why}`)
+      return `reason=${outcome.why.replaceAll('\n', ' ')}\n${renderErrno(errno.io)}`
+    }
+    given = true
+    notify(`MAINPID=${outcome.pid}`)
+    engine.stop({ remove: false })
+    return renderErrno(0)
+  }
+  return {
+    give,
+    get given() {
+      return given
+    },
+    close: () => handover.close(),
+  }
+}
+
+/** Tells systemd, where it wants to know. */
+function notifierOf(libc: Libc, { NOTIFY_SOCKET: socket }: Variables): (message: string) => void {
+  const notifier = socket ? new SystemdNotifier(libc, socket) : undefined
+  return (message) => notifier?.tell(message)
+}
+
+/** Asks whoever serves the interface to give it to a process of this command line; returns once that answers. */
+async function replace(given: TunnelArguments): Promise<number> {
+  if (!(await answers(given.socket)))
+    throw new DroverError('TUNNEL_REPLACE', `no process serves ${given.interface} in userspace`)
+  const client = new UapiClient(given.socket, { deadline: replaceDeadline })
+  const [script = '', ...words] = process.argv.slice(1)
+  const successor = [...words.filter((word) => word !== '--replace'), '-f']
+  await client.replace([process.execPath, ...process.execArgv, script, ...successor])
+  await client.get()
+  return 0
 }
 
 type Logger = (level: 'error' | 'verbose', text: string) => void
@@ -73,8 +219,8 @@ const loggerOf =
   }
 
 async function statusText(engine: Engine): Promise<string> {
-  const { device, driver } = await engine.status()
-  return renderStatus(device, driver)
+  const { device, driver, facts } = await engine.status()
+  return renderStatus(device, driver, factLines(facts))
 }
 
 /** Changes that reach the state file before they are answered, and roaming now and then. */
@@ -88,9 +234,9 @@ function keeperOf(engine: Engine, state: StateFile | undefined, log: Logger) {
   }
   const timer = state === undefined ? undefined : setInterval(() => void save(), saveEvery)
   const set = async (change: DeviceChange): Promise<number> => {
-    const errno = await engine.set(change)
-    if (state !== undefined && errno === 0) await save()
-    return errno
+    const result = await engine.set(change)
+    if (state !== undefined && result === 0) await save()
+    return result
   }
   return { set, close: () => clearInterval(timer) }
 }
@@ -99,8 +245,8 @@ function keeperOf(engine: Engine, state: StateFile | undefined, log: Logger) {
 async function restore(engine: Engine, state: StateFile | undefined, log: Logger): Promise<void> {
   const change = state?.read()
   if (change === undefined) return
-  const errno = await engine.set(change)
-  if (errno !== 0) return log('error', `the state file was refused: errno ${errno}`)
+  const refused = await engine.set(change)
+  if (refused !== 0) return log('error', `the state file was refused: errno ${refused}`)
   const keepalive = (seconds: (was: number) => number): DeviceChange => ({
     peers: change.peers.map(({ publicKey, persistentKeepalive = 0 }) => ({
       publicKey,

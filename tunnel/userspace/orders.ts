@@ -2,15 +2,30 @@
  * What the control thread of a tunnel tells its packet thread, and what that answers. Values that structured
  * cloning carries.
  */
+import type { EngineFacts } from '../engine-facts.ts'
 import type { DeviceChange, DeviceStatus } from '../wireguard/change.ts'
 import type { Drops } from '../wireguard/drops.ts'
 import type { DriverStatus } from '../wireguard/uapi.ts'
+import type { Descriptors } from './handover.ts'
 
 export type Order =
   | { readonly is: 'set'; readonly id: number; readonly change: DeviceChange }
   | { readonly is: 'get'; readonly id: number }
   /** `remove`: the device goes too, even a persistent one. */
   | { readonly is: 'stop'; readonly remove: boolean }
+  /** Seal and open nothing until `resume` or `stop`. */
+  | { readonly is: 'freeze'; readonly id: number }
+  | { readonly is: 'resume' }
+  | ({ readonly is: 'adopt' } & Bequest)
+
+/** What a thread that waits is to begin with. */
+export interface Bequest {
+  readonly descriptors: Descriptors
+  /** Encoded; undefined where there is nothing to go on with. */
+  readonly state: Uint8Array | undefined
+  /** The channel that is told, before the first packet is sealed, that the tunnel is ours. */
+  readonly channel: number
+}
 
 /** What the packet thread counts besides what the protocol drops. */
 export interface Traffic {
@@ -22,28 +37,28 @@ export interface Traffic {
 }
 
 export type Report =
-  | { readonly is: 'ready'; readonly facts: EngineFacts }
+  /** Everything is loaded; waits for `adopt`. */
+  | { readonly is: 'loaded' }
+  | { readonly is: 'ready'; readonly facts: StartFacts }
   | { readonly is: 'done'; readonly id: number; readonly errno: number }
   | {
       readonly is: 'status'
       readonly id: number
       readonly device: DeviceStatus
       readonly driver: DriverStatus
+      /** As they are now: offloads may give way while it runs. */
+      readonly facts: EngineFacts
       readonly drops: Drops
       readonly traffic: Traffic
+      readonly descriptors: Omit<Descriptors, 'uapi'>
     }
+  | { readonly is: 'frozen'; readonly id: number; readonly state: Uint8Array<ArrayBuffer> }
   | { readonly is: 'failed'; readonly why: string }
   | { readonly is: 'ended'; readonly why: 'gone' | 'stopped' }
 
 /** What was found to work when the engine started. */
-export interface EngineFacts {
+export interface StartFacts extends EngineFacts {
   readonly interface: string
-  /** OpenSSL's primitives, OpenSSL's EVP, or libsodium. */
-  readonly aead: 'openssl' | 'evp' | 'libsodium'
-  readonly tso: boolean
-  readonly uso: boolean
-  readonly gso: boolean
-  readonly ipv6: boolean
 }
 
 /** Each can be switched off. */
@@ -51,6 +66,8 @@ export const switches = ['tso', 'uso', 'gso', 'gro', 'coalesce', 'openssl', 'gso
 export type Switch = (typeof switches)[number]
 
 export interface EngineOptions {
+  /** Loads everything, then waits for `adopt` before it touches a device. */
+  readonly waits: boolean
   readonly interface: string
   readonly fd: number | undefined
   readonly persistent: boolean

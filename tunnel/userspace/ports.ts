@@ -47,6 +47,12 @@ export class UdpPorts {
     return errno
   }
 
+  /** Takes over sockets that are bound to one port. Without IPv6 `v6` is -1. */
+  adopt(v4: number, v6: number): void {
+    this.#port = this.#v4.adopt(v4)
+    if (v6 >= 0) this.#v6.adopt(v6)
+  }
+
   setMark(mark: number): number {
     const results = this.sockets.filter(({ fd }) => fd >= 0).map((socket) => socket.setMark(mark))
     return -Math.min(0, ...results)

@@ -4,8 +4,9 @@
  */
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { factPrefix } from '../engine-facts.ts'
 import type { DeviceChange } from '../wireguard/change.ts'
-import { UapiReader } from '../wireguard/uapi.ts'
+import { marksKey, UapiReader } from '../wireguard/uapi.ts'
 
 /** Lines of an answer to `get=1` that `set=1` does not take. */
 const readOnly = new Set([
@@ -17,9 +18,12 @@ const readOnly = new Set([
   'rx_bytes',
 ])
 
+const isSetting = (key: string): boolean =>
+  !readOnly.has(key) && (!key.startsWith(factPrefix) || key === marksKey)
+
 /** The settings in an answer to `get=1`. */
 export function settingsIn(answer: string): string {
-  const lines = answer.split('\n').filter((line) => line !== '' && !readOnly.has(line.split('=')[0] ?? ''))
+  const lines = answer.split('\n').filter((line) => line !== '' && isSetting(line.split('=')[0] ?? ''))
   return `${lines.join('\n')}\n`
 }
 

@@ -15,22 +15,22 @@ export const field = {
   checksumOffset: 8,
 }
 
-export interface VirtioHeader {
-  readonly gsoType: number
-  readonly headerLength: number
-  readonly gsoSize: number
-  readonly checksumStart: number
-  readonly checksumOffset: number
-}
-
-/** A packet whose transport checksum is to be completed. */
-export function writeVirtio(view: DataView, at: number, header: VirtioHeader): void {
+/** A packet whose transport checksum is to be completed: from `start` on, stored at `offset` from there. */
+export function writeVirtio(
+  view: DataView,
+  at: number,
+  gsoType: number,
+  gsoSize: number,
+  headers: number,
+  start: number,
+  offset: number,
+): void {
   view.setUint8(at + field.flags, needsChecksum)
-  view.setUint8(at + field.gsoType, header.gsoType)
-  view.setUint16(at + field.headerLength, header.headerLength, true)
-  view.setUint16(at + field.gsoSize, header.gsoSize, true)
-  view.setUint16(at + field.checksumStart, header.checksumStart, true)
-  view.setUint16(at + field.checksumOffset, header.checksumOffset, true)
+  view.setUint8(at + field.gsoType, gsoType)
+  view.setUint16(at + field.headerLength, headers, true)
+  view.setUint16(at + field.gsoSize, gsoSize, true)
+  view.setUint16(at + field.checksumStart, start, true)
+  view.setUint16(at + field.checksumOffset, offset, true)
 }
 
 /** A packet that is complete and stands for itself. */

@@ -11,21 +11,27 @@ import { Reactor } from '../../linux/reactor.ts'
 import { maxPieces, TunDevice } from '../../linux/tun.ts'
 import { UdpSocket } from '../../linux/udp.ts'
 import { DroverError } from '../../model/errors.ts'
-import { instant, millis } from '../../model/time.ts'
+import { instant, type Millis, millis } from '../../model/time.ts'
 import type { Aead } from '../wireguard/aead.ts'
 import { Device } from '../wireguard/device.ts'
 import { EndpointTable } from '../wireguard/endpoint.ts'
+import { decodeState } from '../wireguard/handover.ts'
 import { loadSodium } from '../wireguard/sodium.ts'
+import type { DriverStatus } from '../wireguard/uapi.ts'
 import { ComposedAead } from './chacha20-poly1305.ts'
 import { type Memory, plainSum } from './checksum.ts'
+import { Coalescer } from './coalesce.ts'
 import { Commands } from './commands.ts'
 import { EvpAead } from './evp.ts'
+import { factsOf } from './facts.ts'
+import { encodeFrame } from './handover.ts'
 import { Inbound } from './inbound.ts'
 import { PacketLoop } from './loop.ts'
-import type { EngineFacts, EngineOptions, Order, Report, Switch } from './orders.ts'
+import type { Bequest, EngineOptions, Order, Report, Switch } from './orders.ts'
 import { Outbound } from './outbound.ts'
 import { UdpPorts } from './ports.ts'
 import { PROOF_ROOM, proven } from './proven.ts'
+import { REHEARSAL_ROOM, rehearse } from './rehearsal.ts'
 import { SEGMENTER_ROOM, Segmenter } from './segment.ts'
 import { summedMemory } from './simd-sum.ts'
 
@@ -47,9 +53,10 @@ export interface WorkerInput {
 
 const bytes = (length: number): Uint8Array => randomFillSync(new Uint8Array(length))
 
-function open(options: EngineOptions, libc: Libc) {
+function open(options: EngineOptions, libc: Libc, inherited: Bequest['descriptors'] | undefined) {
   const on = (name: Switch): boolean => !options.without.includes(name)
-  const { interface: name, fd, persistent, mtu } = options
+  const { interface: name, persistent, mtu } = options
+  const fd = inherited?.tun ?? options.fd
   const made = mtu === undefined ? {} : { mtu }
   const tun = new TunDevice(libc, {
     name,
@@ -71,11 +78,13 @@ function open(options: EngineOptions, libc: Libc) {
   const v4 = new UdpSocket(libc, { ...common, family: 4 })
   const v6 = new UdpSocket(libc, { ...common, family: 6 })
   const udp = new UdpPorts(v4, v6, batchLimit)
-  udp.open(0)
-  return { tun, udp, coalesces: on('coalesce') && tun.offloads.vnetHeader, openssl: on('openssl') }
+  if (inherited === undefined) udp.open(0)
+  else udp.adopt(inherited.udp4, inherited.udp6)
+  return { tun, udp, coalesces: on('coalesce') && tun.offloads.vnetHeader }
 }
 
-type Made = readonly [EngineFacts['aead'], Aead]
+/** OpenSSL's primitives, OpenSSL's EVP, or libsodium. */
+type Made = readonly ['openssl' | 'evp' | 'libsodium', Aead]
 
 /** The fastest AEAD that this Node has and that gives the known answer. */
 function chooseAead(arena: Arena, portable: Aead, openssl: boolean): Made {
@@ -98,72 +107,121 @@ function makeMemory(): { readonly arena: Arena; readonly memory: Memory } {
   return { arena, memory: { bytes, view, sum: summed?.sum ?? plainSum(view) } }
 }
 
-async function compose({ options, wake }: WorkerInput, port: MessagePort) {
-  const { arena, memory } = makeMemory()
-  const libc = new Libc(arena)
-  const { tun, udp, coalesces, openssl } = open(options, libc)
-  const { crypto, aead: portable } = await loadSodium()
-  const [aeadName, aead] = chooseAead(arena, portable, openssl)
-  const device = new Device(
-    { crypto, aead, random: { bytes }, wall: () => instant(Date.now()) },
-    { scratch: { memory: arena.bytes, offset: arena.take(scratchSize), length: scratchSize } },
-  )
-  const woken = arena.take(8)
+/** How the control thread is heard and answered. */
+function correspond(port: MessagePort, libc: Libc, reactor: Reactor, wake: number) {
+  const woken = libc.arena.take(8)
   const next = (): Order | undefined => {
     libc.read(wake, woken, 8)
     return receiveMessageOnPort(port)?.message
   }
-  const report = (what: Report): void => port.postMessage(what)
-  const commands = new Commands({
-    device,
-    tun,
-    udp,
-    next,
-    report,
-    malformed: () => outbound.malformed + inbound.malformed,
-  })
+  const wait = (): Order => {
+    for (let order = next(); ; order = next()) {
+      if (order !== undefined) return order
+      reactor.watch([wake])
+      reactor.wait(-1)
+    }
+  }
+  const report = (what: Report): void =>
+    port.postMessage(what, what.is === 'frozen' ? [what.state.buffer] : [])
+  return { next, wait, report }
+}
+
+type Orders = ReturnType<typeof correspond>
+
+/** Everything that needs no descriptor, so that a successor has it before it is given any. */
+async function prepare({ options, wake }: WorkerInput, port: MessagePort) {
+  const { arena, memory } = makeMemory()
+  const libc = new Libc(arena)
+  const { crypto, aead: portable } = await loadSodium()
+  const [aeadName, aead] = chooseAead(arena, portable, !options.without.includes('openssl'))
+  const scratch = { memory: arena.bytes, offset: arena.take(scratchSize), length: scratchSize }
+  const makeDevice = (): Device =>
+    new Device({ crypto, aead, random: { bytes }, wall: () => instant(Date.now()) }, { scratch })
+  if (options.waits) {
+    const segmenter = new Segmenter(memory, { scratch: arena.take(SEGMENTER_ROOM) })
+    const coalescer = new Coalescer(memory, { limit: 16, pieces: maxPieces, udp: true, completes: true })
+    rehearse(
+      { memory, makeDevice, crypto, random: { bytes }, segmenter, coalescer },
+      arena.take(REHEARSAL_ROOM),
+    )
+  }
+  const device = makeDevice()
+  const reactor = new Reactor(libc)
+  return { libc, memory, aeadName, device, reactor, orders: correspond(port, libc, reactor, wake) }
+}
+
+async function compose(input: WorkerInput, port: MessagePort) {
+  const { libc, memory, aeadName, device, reactor, orders } = await prepare(input, port)
+  const { arena } = libc
+  const bequest = input.options.waits ? bequestOf(orders) : undefined
+  const driver = bequest?.state && restore(device, bequest.state)
+  const { tun, udp, coalesces } = open(input.options, libc, bequest?.descriptors)
+  if (driver !== undefined && udp.port !== driver.listenPort)
+    throw new DroverError('TUNNEL_UNAVAILABLE', 'the port has changed meanwhile')
   const area = () => ({ at: arena.take(areaSize), length: areaSize })
   const { vnetHeader, uso } = tun.offloads
   const inbound = new Inbound(
     { memory, tun },
-    {
-      limit: batchLimit,
-      pieces: coalesces ? maxPieces : 1,
-      udp: uso,
-      completes: vnetHeader,
-      area: area(),
-    },
+    { limit: batchLimit, pieces: coalesces ? maxPieces : 1, udp: uso, completes: vnetHeader, area: area() },
   )
   const segmenter = new Segmenter(memory, { scratch: arena.take(SEGMENTER_ROOM) })
   const outbound = new Outbound({ memory, device, segmenter, udp }, { area: area(), vnetHeader })
+  const { without } = input.options
+  const facts = () => factsOf({ aead: aeadName, without, tun: tun.offloads, sockets: udp.sockets })
+  const malformed = () => outbound.malformed + inbound.malformed
+  const transmit = (now: Millis): void => loop.transmit(now)
+  const commands = new Commands(
+    { device, tun, udp, ...orders, transmit, malformed, facts },
+    driver?.fwmark ?? 0,
+  )
   const loop = new PacketLoop({
     memory,
     device,
     tun,
     udp,
-    reactor: new Reactor(libc),
+    reactor,
     inbound,
     outbound,
     endpoints: new EndpointTable(),
     // Whole milliseconds are small integers for the first 24 days; fractions would be boxed for each packet.
     boot: () => millis(Math.floor(libc.bootTime())),
-    orders: { fd: wake, take: (now) => commands.take(now) },
+    orders: { fd: input.wake, take: (now) => commands.take(now) },
   })
-  const facts: EngineFacts = {
-    interface: tun.name,
-    aead: aeadName,
-    tso: tun.offloads.tso,
-    uso: tun.offloads.uso,
-    gso: udp.sockets[0]?.gso ?? false,
-    ipv6: (udp.sockets[1]?.fd ?? -1) >= 0,
-  }
-  return { loop, facts, report }
+  if (bequest?.state !== undefined) tell(libc, bequest.channel)
+  orders.report({ is: 'ready', facts: { interface: tun.name, ...facts() } })
+  return { loop, report: orders.report }
+}
+
+/** Waits until there is something to begin with; the thread ends when there never will be. */
+function bequestOf({ report, wait }: Orders): Bequest {
+  report({ is: 'loaded' })
+  const order = wait()
+  if (order.is === 'adopt') return order
+  throw new DroverError('TUNNEL_UNAVAILABLE', 'ended before it began')
+}
+
+/** Key, peers and sessions of the predecessor. */
+function restore(device: Device, bytes: Uint8Array): DriverStatus {
+  const decoded = decodeState(bytes)
+  bytes.fill(0)
+  if (decoded.is === 'damaged') throw new DroverError('TUNNEL_UNAVAILABLE', 'the state is damaged')
+  if (decoded.is === 'unknown-version')
+    throw new DroverError('TUNNEL_UNAVAILABLE', `version ${decoded.version} of the state is unknown`)
+  device.import(decoded.state.device)
+  return decoded.state.driver
+}
+
+/** Says that the tunnel is ours. A predecessor that has died need not know. */
+function tell(libc: Libc, channel: number): void {
+  const frame = encodeFrame({ is: 'taken' })
+  const at = libc.arena.take(frame.length)
+  libc.arena.bytes.set(frame, at)
+  libc.write(channel, at, frame.length)
 }
 
 async function run(input: WorkerInput, port: MessagePort): Promise<void> {
   try {
-    const { loop, facts, report } = await compose(input, port)
-    report({ is: 'ready', facts })
+    const { loop, report } = await compose(input, port)
     report({ is: 'ended', why: loop.run() })
   } catch (thrown) {
     const why = thrown instanceof DroverError ? thrown.line : String((thrown as Error).stack)

@@ -55,20 +55,27 @@ export class CookieGuard {
   }
 }
 
+export interface CookieJarState {
+  readonly lastMac1: Uint8Array | undefined
+  readonly cookie: Uint8Array | undefined
+  readonly cookieAt: number
+}
+
 export class CookieJar {
-  readonly #mac1Key: Uint8Array
-  readonly #cookieKey: Uint8Array
+  readonly #publicKey: Uint8Array
+  /** Hashed when it is first needed: a tunnel with many peers must be there soon. */
+  #mac1Key: Uint8Array | undefined
   #lastMac1: Uint8Array | undefined
   #cookie: Uint8Array | undefined
   #cookieAt = 0
 
   constructor(publicKey: Uint8Array) {
-    this.#mac1Key = hash(utf8(LABEL_MAC1), publicKey)
-    this.#cookieKey = hash(utf8(LABEL_COOKIE), publicKey)
+    this.#publicKey = publicKey
   }
 
   /** Writes both macs into a message; mac2 only while there is a fresh cookie. */
   stamp(bytes: Uint8Array, now: number): void {
+    this.#mac1Key ??= hash(utf8(LABEL_MAC1), this.#publicKey)
     const mac1 = mac1Of(this.#mac1Key, bytes)
     bytes.set(mac1, bytes.length - 32)
     this.#lastMac1 = mac1
@@ -76,10 +83,21 @@ export class CookieJar {
     bytes.set(mac2Of(this.#cookie, bytes), bytes.length - 16)
   }
 
+  state(): CookieJarState {
+    return { lastMac1: this.#lastMac1, cookie: this.#cookie, cookieAt: this.#cookieAt }
+  }
+
+  restore(state: CookieJarState): void {
+    this.#lastMac1 = state.lastMac1
+    this.#cookie = state.cookie
+    this.#cookieAt = state.cookieAt
+  }
+
   /** Keeps the cookie of an authentic reply to the last message that was stamped; false for any other. */
   keep(crypto: Crypto, reply: CookieReply, now: number): boolean {
     if (this.#lastMac1 === undefined) return false
-    const cookie = crypto.openExtended(this.#cookieKey, reply.nonce, reply.sealedCookie, this.#lastMac1)
+    const key = hash(utf8(LABEL_COOKIE), this.#publicKey)
+    const cookie = crypto.openExtended(key, reply.nonce, reply.sealedCookie, this.#lastMac1)
     if (cookie === undefined) return false
     this.#cookie = cookie
     this.#cookieAt = now

@@ -13,6 +13,8 @@ import { MAX_JITTER } from './constants.ts'
 import type { Crypto } from './crypto.ts'
 import { type Drops, noDrops } from './drops.ts'
 import type { Endpoint } from './endpoint.ts'
+import { restoreTo, stateOf } from './export.ts'
+import type { DeviceState } from './handover.ts'
 import { Handshakes } from './handshakes.ts'
 import { claimedLength, versionOf } from './inner.ts'
 import { INITIATION_LENGTH, KEEPALIVE_LENGTH, readU32, TRANSPORT, TRANSPORT_HEADER } from './messages.ts'
@@ -101,7 +103,8 @@ export class Device {
   readonly #handshakes: Handshakes
   readonly #upkeep: Upkeep
   #recent: Session<Peer> | undefined
-  #last = Number.NEGATIVE_INFINITY
+  // A small integer like the clock: a field that once held a fraction or an infinity is boxed whenever it is passed on.
+  #last = 0
   #skew = 0
 
   constructor(deps: DeviceDeps, options: DeviceOptions) {
@@ -224,6 +227,19 @@ export class Device {
     this.#transmit.length = message.bytes.length
     this.#transmit.to = message.to
     return this.#transmit
+  }
+
+  /** All that lives in it, keys too. Once a device elsewhere has imported it, this one must not be used again. */
+  export(): DeviceState {
+    return { last: this.#last, skew: this.#skew, ...stateOf(this.#roster, this.#handshakes) }
+  }
+
+  /** Goes on where another device was exported; only for a device that was never configured. */
+  import(state: DeviceState): void {
+    this.#last = state.last
+    this.#skew = state.skew
+    const parts = { roster: this.#roster, handshakes: this.#handshakes, upkeep: this.#upkeep }
+    restoreTo({ ...parts, aead: this.#deps.aead, add: (publicKey) => this.#add(publicKey) }, state)
   }
 
   /** Forgets all keys and peers. */

@@ -22,38 +22,70 @@ export function sameEndpoint(one: Endpoint | undefined, other: Endpoint | undefi
   return true
 }
 
-/** Turns raw addresses into endpoints without making a new one for each datagram. */
-export class EndpointTable {
-  readonly #limit: number
-  readonly #v4 = new Map<number, Endpoint>()
-  readonly #v6 = new Map<string, Endpoint>()
+const ways = 4
 
+/**
+ * Turns raw addresses into endpoints without making a new one for each datagram, and without allocating for those
+ * it knows: a cache of `limit` endpoints in sets of four, in which the oldest of a set gives way.
+ */
+export class EndpointTable {
+  readonly #sets: number
+  readonly #known: (Endpoint | undefined)[]
+  /** Which of a set is replaced next. */
+  readonly #oldest: Uint8Array
+
+  /** `limit` is a power of two. */
   constructor(limit = 4096) {
-    this.#limit = limit
+    this.#sets = limit / ways
+    this.#known = new Array<Endpoint | undefined>(limit).fill(undefined)
+    this.#oldest = new Uint8Array(this.#sets)
   }
 
-  /** `address` as an unsigned 32-bit number, first octet highest. */
+  /** `address` as a 32-bit number, first octet highest; negative ones are boxed less often. */
   v4(address: number, port: number): Endpoint {
-    const key = address * 65536 + port
-    const known = this.#v4.get(key)
-    if (known !== undefined) return known
-    if (this.#v4.size >= this.#limit) this.#v4.clear()
-    const made = endpointV4(address, port)
-    this.#v4.set(key, made)
-    return made
+    const set = this.#setOf(mixed(address, port))
+    for (let at = set; at < set + ways; at++) {
+      const known = this.#known[at]
+      if (known?.family === 4 && known.port === port && isV4(known.bytes, address)) return known
+    }
+    return this.#keep(set, endpointV4(address, port))
   }
 
   /** `memory` holds the 16 bytes of the address at `offset`. */
   v6(memory: Uint8Array, offset: number, port: number, scope = 0): Endpoint {
-    const address = memory.subarray(offset, offset + 16)
-    const key = `${address.join()},${port},${scope}`
-    const known = this.#v6.get(key)
-    if (known !== undefined) return known
-    if (this.#v6.size >= this.#limit) this.#v6.clear()
-    const made = endpointV6(address, port, scope)
-    this.#v6.set(key, made)
+    let hash = mixed(port, scope)
+    for (let at = 0; at < 16; at++) hash = mixed(hash, memory[offset + at] ?? 0)
+    const set = this.#setOf(hash)
+    for (let at = set; at < set + ways; at++) {
+      const known = this.#known[at]
+      if (known === undefined || known.family !== 6 || known.port !== port || known.scope !== scope) continue
+      if (isV6(known.bytes, memory, offset)) return known
+    }
+    return this.#keep(set, endpointV6(memory.subarray(offset, offset + 16), port, scope))
+  }
+
+  #setOf(hash: number): number {
+    return ((hash ^ (hash >>> 15)) & (this.#sets - 1)) * ways
+  }
+
+  #keep(set: number, made: Endpoint): Endpoint {
+    const way = this.#oldest[set / ways] ?? 0
+    this.#oldest[set / ways] = (way + 1) % ways
+    this.#known[set + way] = made
     return made
   }
+}
+
+const mixed = (hash: number, value: number): number => Math.imul((hash ^ value) + 0x9e3779b9, 0x85ebca6b)
+
+function isV4(bytes: Uint8Array, address: number): boolean {
+  const word = ((bytes[0] ?? 0) << 24) | ((bytes[1] ?? 0) << 16) | ((bytes[2] ?? 0) << 8) | (bytes[3] ?? 0)
+  return word === (address | 0)
+}
+
+function isV6(bytes: Uint8Array, memory: Uint8Array, offset: number): boolean {
+  for (let at = 0; at < 16; at++) if (bytes[at] !== memory[offset + at]) return false
+  return true
 }
 
 export function endpointV4(address: number, port: number): Endpoint {
@@ -71,16 +103,26 @@ export function endpointV6(address: Uint8Array, port: number, scope: number): En
   return { family: 6, bytes, port, scope }
 }
 
-/** `192.0.2.1:51820` or `[2001:db8::1%3]:51820`; the zone only as a number. */
-export function parseEndpoint(text: string): Endpoint | undefined {
-  const parts = /^(?:\[([0-9a-fA-F:.]+)(?:%(\d{1,9}))?\]|([0-9.]+)):(\d{1,5})$/.exec(text)
+/** From what `Endpoint.bytes` holds: 6 or 18 bytes. */
+export function endpointOf(bytes: Uint8Array, scope: number): Endpoint {
+  const port = ((bytes.at(-2) ?? 0) << 8) | (bytes.at(-1) ?? 0)
+  return { family: bytes.length === 6 ? 4 : 6, bytes, port, scope }
+}
+
+/** The index of an interface, by its name. */
+export type ZoneOf = (name: string) => number | undefined
+
+/** `192.0.2.1:51820` or `[2001:db8::1%3]:51820`; a zone by name, as `wg` writes it, is what `zoneOf` says. */
+export function parseEndpoint(text: string, zoneOf: ZoneOf = () => undefined): Endpoint | undefined {
+  const parts = /^(?:\[([0-9a-fA-F:.]+)(?:%([^\s\]/]{1,15}))?\]|([0-9.]+)):(\d{1,5})$/.exec(text)
   if (parts === null) return undefined
   const [, v6, zone = '0', v4 = '', digits = ''] = parts
   const port = Number(digits)
   if (port > 65535) return undefined
   if (v6 !== undefined) {
     const bytes = ipv6Bytes(v6)
-    return bytes && endpointV6(bytes, port, Number(zone))
+    const scope = /^\d{1,9}$/.test(zone) ? Number(zone) : zoneOf(zone)
+    return bytes && scope !== undefined ? endpointV6(bytes, port, scope) : undefined
   }
   const address = parseIpv4(v4)
   return address === undefined ? undefined : endpointV4(address, port)

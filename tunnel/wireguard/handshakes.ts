@@ -18,6 +18,7 @@ import {
   consumeTimestamp,
   createInitiation,
   createResponse,
+  type Initiated,
   type KeyPair,
   type TransportKeys,
 } from './noise.ts'
@@ -62,6 +63,10 @@ export class Handshakes {
     this.#load = new LoadMeter(options.loadLimit)
   }
 
+  get tai64n(): Tai64n {
+    return this.#deps.tai64n
+  }
+
   get self(): KeyPair | undefined {
     return this.#self
   }
@@ -96,6 +101,12 @@ export class Handshakes {
     peer.initiated = made.state
     peer.jar.stamp(made.message, now)
     return made.message
+  }
+
+  /** Goes on with an initiation that another device sent. */
+  resume(peer: Peer, initiated: Initiated): void {
+    this.#initiated.set(initiated.index, peer)
+    peer.initiated = initiated
   }
 
   /** Forgets a handshake under way. */

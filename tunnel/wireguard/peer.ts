@@ -12,9 +12,15 @@ import type { PeerTimers } from './timers.ts'
 /** How many past sessions are kept. */
 const KEPT = 3
 
-interface Waiting {
+export interface Waiting {
   readonly bytes: Uint8Array
   readonly mark: number
+}
+
+interface PeerSessions {
+  readonly current: Session<Peer> | undefined
+  readonly next: Session<Peer> | undefined
+  readonly past: readonly Session<Peer>[]
 }
 
 export class Peer implements Partner {
@@ -63,6 +69,22 @@ export class Peer implements Partner {
     return this.#waiting.length
   }
 
+  get waitingPackets(): readonly Waiting[] {
+    return this.#waiting
+  }
+
+  /** Sessions that were current, newest first. */
+  get past(): readonly Session<Peer>[] {
+    return this.#past
+  }
+
+  /** Takes over the sessions of a peer in another process. */
+  adopt(sessions: PeerSessions): void {
+    this.current = sessions.current
+    this.next = sessions.next
+    this.#past = sessions.past
+  }
+
   /** Keeps a copy; false when the oldest had to go for it. */
   enqueue(bytes: Uint8Array, mark: number): boolean {
     const full = this.#waiting.length >= this.#queueLimit
@@ -81,7 +103,7 @@ export class Peer implements Partner {
 
   /** Takes in the session of a handshake we began; answers the sessions that end. */
   installInitiated(session: Session<Peer>): readonly Session<Peer>[] {
-    const ended = this.#retire(this.next, this.current)
+    const ended = this.#retire(session.createdAt, this.next, this.current)
     this.current = session
     this.next = undefined
     return ended
@@ -96,7 +118,7 @@ export class Peer implements Partner {
 
   /** The initiator has used `next`: so may we. */
   promote(): readonly Session<Peer>[] {
-    const ended = this.#retire(this.current)
+    const ended = this.#retire(this.next?.createdAt ?? 0, this.current)
     this.current = this.next
     this.next = undefined
     return ended
@@ -119,9 +141,10 @@ export class Peer implements Partner {
     return sessions.filter((each) => each !== undefined)
   }
 
-  #retire(...sessions: readonly (Session<Peer> | undefined)[]): readonly Session<Peer>[] {
+  /** Keeps what may still be received on; keys past their time are not kept for forward secrecy's sake. */
+  #retire(now: number, ...sessions: readonly (Session<Peer> | undefined)[]): readonly Session<Peer>[] {
     const all = [...sessions.filter((each) => each !== undefined), ...this.#past]
-    this.#past = all.slice(0, KEPT)
-    return all.slice(KEPT)
+    this.#past = all.filter((each) => each.mayReceive(now)).slice(0, KEPT)
+    return all.filter((each) => !this.#past.includes(each))
   }
 }

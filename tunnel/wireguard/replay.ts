@@ -9,6 +9,14 @@ const BLOCKS = 256
 /** How far behind the highest counter one may still be accepted. */
 export const REPLAY_WINDOW = (BLOCKS - 1) * 32
 
+export const WINDOW_BYTES = BLOCKS * 4
+
+export interface ReplayState {
+  readonly highest: number
+  /** The blocks as this machine stores words: a successor runs on the same one. */
+  readonly ring: Uint8Array
+}
+
 export class ReplayWindow {
   readonly #ring = new Uint32Array(BLOCKS)
   #highest = 0
@@ -16,8 +24,7 @@ export class ReplayWindow {
   /** True once for each counter that is not too old. Call only for what has been authenticated. */
   accept(counter: number): boolean {
     if (counter >= REJECT_AFTER_MESSAGES || this.#highest - counter > REPLAY_WINDOW) return false
-    // Bitwise operators take a number modulo 2^32, which is exact here and far cheaper than `%` on large numbers.
-    const block = Math.floor(counter / 32)
+    const block = blockOf(counter)
     if (counter > this.#highest) this.#advance(block, counter)
     const bit = 1 << (counter & 31)
     const slot = block & (BLOCKS - 1)
@@ -26,10 +33,22 @@ export class ReplayWindow {
     return (word & bit) === 0
   }
 
+  state(): ReplayState {
+    return { highest: this.#highest, ring: new Uint8Array(this.#ring.slice().buffer) }
+  }
+
+  restore({ highest, ring }: ReplayState): void {
+    this.#ring.set(new Uint32Array(ring.slice().buffer))
+    this.#highest = highest
+  }
+
   #advance(block: number, counter: number): void {
-    const current = Math.floor(this.#highest / 32)
+    const current = blockOf(this.#highest)
     const steps = Math.min(block - current, BLOCKS)
     for (let step = 1; step <= steps; step++) this.#ring[(current + step) & (BLOCKS - 1)] = 0
     this.#highest = counter
   }
 }
+
+/** In whole numbers as long as the counter is one of 31 bits: V8 would box a fraction to pass it on. */
+const blockOf = (counter: number): number => (counter < 2 ** 31 ? counter >>> 5 : Math.floor(counter / 32))

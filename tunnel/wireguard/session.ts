@@ -32,6 +32,8 @@ export class Session<Owner> {
   readonly createdAt: number
   readonly sendKey: AeadKey
   readonly receiveKey: AeadKey
+  /** As they were negotiated, for a successor; wiped on close. */
+  readonly keys: TransportKeys
   readonly window = new ReplayWindow()
   /** The counter of the next packet. */
   counter = 0
@@ -39,6 +41,7 @@ export class Session<Owner> {
   sendable = true
   closed = false
 
+  /** `keys` belong to the session from here on. */
   constructor(aead: Aead, keys: TransportKeys, facts: SessionFacts<Owner>) {
     this.owner = facts.owner
     this.localIndex = facts.localIndex
@@ -47,8 +50,7 @@ export class Session<Owner> {
     this.createdAt = facts.createdAt
     this.sendKey = aead.prepare(keys.send)
     this.receiveKey = aead.prepare(keys.receive)
-    keys.send.fill(0)
-    keys.receive.fill(0)
+    this.keys = keys
   }
 
   /** Seals with the next counter; the message begins a TRANSPORT_HEADER before `into`. */
@@ -101,5 +103,7 @@ export class Session<Owner> {
     this.closed = true
     this.sendKey.close()
     this.receiveKey.close()
+    this.keys.send.fill(0)
+    this.keys.receive.fill(0)
   }
 }

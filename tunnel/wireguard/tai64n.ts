@@ -14,7 +14,8 @@ const SECOND = 1_000_000_000n
 
 export class Tai64n {
   readonly #wall: () => Instant
-  #last = 0n
+  /** In nanoseconds of wall time. */
+  last = 0n
 
   constructor(wall: () => Instant) {
     this.#wall = wall
@@ -24,8 +25,8 @@ export class Tai64n {
   next(): Uint8Array {
     const nanos = BigInt(Math.max(0, Math.floor(this.#wall()))) * 1_000_000n
     const seen = whitened(nanos)
-    this.#last = seen > this.#last ? seen : whitened(this.#last + STEP)
-    return encode(this.#last)
+    this.last = seen > this.last ? seen : whitened(this.last + STEP)
+    return encode(this.last)
   }
 }
 

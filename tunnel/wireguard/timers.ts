@@ -16,6 +16,19 @@ const NEVER = Number.POSITIVE_INFINITY
  */
 export type TimerAction = 'retry' | 'give-up' | 'keepalive' | 'persistent' | 'silence' | 'erase'
 
+/** All of it; deadlines are on the scale of the device's clock. */
+export interface TimersState {
+  readonly spread: number
+  readonly attemptsFrom: number
+  readonly retryAt: number
+  readonly keepaliveAt: number
+  readonly keepaliveAgain: boolean
+  readonly silenceAt: number
+  readonly eraseAt: number
+  readonly persistentAt: number
+  readonly interval: number
+}
+
 export class PeerTimers {
   readonly #jitter: () => number
   #spread: number
@@ -102,6 +115,32 @@ export class PeerTimers {
         this.#persistentAt,
       )
     return action
+  }
+
+  state(): TimersState {
+    return {
+      spread: this.#spread,
+      attemptsFrom: this.#attemptsFrom,
+      retryAt: this.#retryAt,
+      keepaliveAt: this.#keepaliveAt,
+      keepaliveAgain: this.#keepaliveAgain,
+      silenceAt: this.#silenceAt,
+      eraseAt: this.#eraseAt,
+      persistentAt: this.#persistentAt,
+      interval: this.#interval,
+    }
+  }
+
+  restore(state: TimersState): void {
+    this.#spread = state.spread
+    this.#attemptsFrom = state.attemptsFrom
+    this.#retryAt = this.#at(state.retryAt)
+    this.#keepaliveAt = this.#at(state.keepaliveAt)
+    this.#keepaliveAgain = state.keepaliveAgain
+    this.#silenceAt = this.#at(state.silenceAt)
+    this.#eraseAt = this.#at(state.eraseAt)
+    this.#persistentAt = this.#at(state.persistentAt)
+    this.#interval = state.interval
   }
 
   #take(now: number): TimerAction | undefined {

@@ -1,21 +1,23 @@
 /**
  * WireGuard's cross-platform configuration protocol as a pure codec: bytes in, operations out; status in, text
  * out. It knows no socket; a driver feeds what it reads and writes back what `render…` returns. A set is taken as
- * a whole or, with the errno of its first fault, not at all.
+ * a whole or, with the errno of its first fault, not at all. One operation is ours alone: `replace=1` with the words
+ * of a command line, `argument=…` each, asks the process to give its tunnel to a successor.
  */
 import { fromHex, hex } from '../../model/bytes.ts'
 import { ipv6Bytes, parseIpv4 } from '../../model/ip.ts'
 import type { AllowedIpChange, DeviceChange, DeviceStatus, PeerChange, PeerStatus } from './change.ts'
 import { KEY_LENGTH } from './constants.ts'
-import { formatAddress, formatEndpoint, parseEndpoint } from './endpoint.ts'
+import { formatAddress, formatEndpoint, parseEndpoint, type ZoneOf } from './endpoint.ts'
 
 /** Linux errno values; answers carry them negated, as wireguard-go does. */
-export const errno = { io: 5, invalid: 22, protocol: 71, portInUse: 98 } as const
+export const errno = { io: 5, busy: 16, invalid: 22, protocol: 71, portInUse: 98 } as const
 
 /** `bad`: answer with its errno; `broken`: not this protocol at all, close the connection. */
 export type UapiOperation =
   | { readonly is: 'get' }
   | { readonly is: 'set'; readonly change: DeviceChange }
+  | { readonly is: 'replace'; readonly command: readonly string[] }
   | { readonly is: 'bad'; readonly errno: number }
   | { readonly is: 'broken' }
 
@@ -43,10 +45,16 @@ const MAX_OPERATION = 64 * 1024 * 1024
 /** One per connection. */
 export class UapiReader {
   #rest = ''
-  #state: 'idle' | 'get' | 'set' | 'broken' = 'idle'
+  #state: 'idle' | 'get' | 'set' | 'replace' | 'broken' = 'idle'
   #draft: Draft = { peers: [] }
+  #command: string[] = []
   #fault: number | undefined
   #length = 0
+  readonly #zoneOf: ZoneOf | undefined
+
+  constructor(zoneOf?: ZoneOf) {
+    this.#zoneOf = zoneOf
+  }
 
   /** Takes what was read, in pieces of any size; answers the operations that are complete, in order. */
   push(chunk: Uint8Array): readonly UapiOperation[] {
@@ -72,8 +80,10 @@ export class UapiReader {
       this.#length = 0
       return line === '' ? { is: 'get' } : { is: 'bad', errno: errno.invalid }
     }
+    if (this.#state === 'replace') return this.#takeArgument(line)
     if (line === 'get=1') this.#state = 'get'
     else if (line === 'set=1') this.#state = 'set'
+    else if (line === 'replace=1') this.#state = 'replace'
     else return this.#break()
     return undefined
   }
@@ -83,11 +93,26 @@ export class UapiReader {
     return { is: 'broken' }
   }
 
+  #takeArgument(line: string): UapiOperation | undefined {
+    if (line.startsWith('argument=')) {
+      this.#command.push(Buffer.from(line.slice('argument='.length), 'latin1').toString())
+      return undefined
+    }
+    const command = this.#command
+    this.#state = 'idle'
+    this.#length = 0
+    this.#command = []
+    return line === '' && command.length > 0
+      ? { is: 'replace', command }
+      : { is: 'bad', errno: errno.invalid }
+  }
+
   #takeSetting(line: string): undefined {
     if (this.#fault !== undefined) return
     const cut = line.indexOf('=')
     if (cut < 1) this.#fault = errno.protocol
-    else if (!applySetting(this.#draft, line.slice(0, cut), line.slice(cut + 1))) this.#fault = errno.invalid
+    else if (!applySetting(this.#draft, line.slice(0, cut), line.slice(cut + 1), this.#zoneOf))
+      this.#fault = errno.invalid
   }
 
   #finish(): UapiOperation {
@@ -110,6 +135,12 @@ function numberOf(text: string, limit: number): number | undefined {
 
 const onlyTrue = (text: string): true | undefined => (text === 'true' ? true : undefined)
 
+const yesOrNo = (text: string): boolean | undefined =>
+  text === 'true' || (text === 'false' ? false : undefined)
+
+/** Ours, beyond what others know: whether the peer understands marks in the reserved bytes. */
+export const marksKey = 'drover_marks'
+
 /** `10.0.0.0/8`; with `-` in front it is taken away. */
 function allowedIpOf(text: string): AllowedIpChange | undefined {
   const remove = text.startsWith('-')
@@ -130,11 +161,11 @@ function store<T>(value: T | undefined, into: (value: T) => void): boolean {
 }
 
 /** One `key=value` line; false where either is not known. */
-function applySetting(draft: Draft, key: string, value: string): boolean {
+function applySetting(draft: Draft, key: string, value: string, zoneOf: ZoneOf | undefined): boolean {
   if (key === 'public_key')
     return store(keyOf(value), (publicKey) => draft.peers.push({ publicKey, allowedIps: [] }))
   const peer = draft.peers.at(-1)
-  return peer === undefined ? applyToDevice(draft, key, value) : applyToPeer(peer, key, value)
+  return peer === undefined ? applyToDevice(draft, key, value) : applyToPeer(peer, key, value, zoneOf)
 }
 
 function applyToDevice(draft: Draft, key: string, value: string): boolean {
@@ -152,7 +183,7 @@ function applyToDevice(draft: Draft, key: string, value: string): boolean {
   }
 }
 
-function applyToPeer(peer: PeerDraft, key: string, value: string): boolean {
+function applyToPeer(peer: PeerDraft, key: string, value: string, zoneOf: ZoneOf | undefined): boolean {
   switch (key) {
     case 'update_only':
       return store(onlyTrue(value), (updateOnly) => Object.assign(peer, { updateOnly }))
@@ -161,7 +192,7 @@ function applyToPeer(peer: PeerDraft, key: string, value: string): boolean {
     case 'preshared_key':
       return store(keyOf(value), (presharedKey) => Object.assign(peer, { presharedKey }))
     case 'endpoint':
-      return store(parseEndpoint(value), (endpoint) => Object.assign(peer, { endpoint }))
+      return store(parseEndpoint(value, zoneOf), (endpoint) => Object.assign(peer, { endpoint }))
     case 'persistent_keepalive_interval':
       return store(numberOf(value, 0xffff), (seconds) =>
         Object.assign(peer, { persistentKeepalive: seconds }),
@@ -172,14 +203,20 @@ function applyToPeer(peer: PeerDraft, key: string, value: string): boolean {
       return store(allowedIpOf(value), (prefix) => peer.allowedIps.push(prefix))
     case 'protocol_version':
       return value === '1'
+    case marksKey:
+      return store(yesOrNo(value), (marks) => Object.assign(peer, { marks }))
     default:
       return false
   }
 }
 
-/** The whole answer to `get=1`, with its `errno=0`. */
-export function renderStatus(status: DeviceStatus, driver: DriverStatus): string {
-  const lines: string[] = []
+/** The whole answer to `get=1`, with its `errno=0`. `facts` are lines of ours; `wg` leaves unknown keys out. */
+export function renderStatus(
+  status: DeviceStatus,
+  driver: DriverStatus,
+  facts: readonly string[] = [],
+): string {
+  const lines = [...facts]
   if (status.privateKey !== undefined) lines.push(`private_key=${hex(status.privateKey)}`)
   if (driver.listenPort !== 0) lines.push(`listen_port=${driver.listenPort}`)
   if (driver.fwmark !== 0) lines.push(`fwmark=${driver.fwmark}`)
@@ -199,6 +236,7 @@ function peerLines(peer: PeerStatus): readonly string[] {
     `rx_bytes=${peer.receivedBytes}`,
     `persistent_keepalive_interval=${peer.persistentKeepalive}`,
     ...peer.allowedIps.map(({ address, bits }) => `allowed_ip=${formatAddress(address)}/${bits}`),
+    ...(peer.marks ? [`${marksKey}=true`] : []),
   ]
 }
 

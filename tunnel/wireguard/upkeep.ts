@@ -55,7 +55,7 @@ export class Upkeep {
   /** Sends an empty packet, now or as soon as there is a session. */
   keepAlive(peer: Peer, now: number): void {
     peer.keepaliveWanted = true
-    if (peer.current?.maySend(now) === true) this.#list(peer)
+    if (peer.current?.maySend(now) === true) this.list(peer)
     else this.initiate(peer, now)
   }
 
@@ -91,7 +91,7 @@ export class Upkeep {
   established(peer: Peer): void {
     peer.lastHandshake = this.#deps.wall()
     peer.timers.handshakeCompleted()
-    this.#list(peer)
+    this.list(peer)
   }
 
   /** The next peer that may have something to transmit; it stays first until `passOver`. */
@@ -151,7 +151,8 @@ export class Upkeep {
     }
   }
 
-  #list(peer: Peer): void {
+  /** Call after a peer got something to transmit that needs no new session. */
+  list(peer: Peer): void {
     if (peer.listed || (peer.waiting === 0 && !peer.keepaliveWanted)) return
     peer.listed = true
     this.#ready.push(peer)

@@ -6,6 +6,7 @@ import { EvpAead } from '../../../tunnel/userspace/evp.ts'
 import { PROOF_ROOM, proven } from '../../../tunnel/userspace/proven.ts'
 import { AEAD_AFTER, AEAD_BEFORE, type Aead, type AeadKey, KEY_ROOM } from '../../../tunnel/wireguard/aead.ts'
 import { loadSodium } from '../../../tunnel/wireguard/sodium.ts'
+import { aeadOracle, ORACLE_ROOM } from '../../compliance/aead-oracle.ts'
 import { SeededRandom } from '../../support/ports.ts'
 
 const arena = makeArena(1 << 20)
@@ -136,3 +137,6 @@ test('nothing outside of the arena is touched, and a closed key is closed', asyn
     t.throws(seal(one, 5, other), TypeError)
   }
 })
+
+for (const [name, aead] of Object.entries({ evp, composed }))
+  test(`${name} against the oracle`, async (t) => aeadOracle(t, aead, arena.bytes, arena.take(ORACLE_ROOM)))

@@ -6,6 +6,7 @@ import { test } from 'tap'
 import { hex, utf8 } from '../../../model/bytes.ts'
 import { equalSecrets, hash, kdf1, kdf2, kdf3 } from '../../../tunnel/wireguard/crypto.ts'
 import { aeadCompliance } from '../../compliance/aead.ts'
+import { aeadOracle, ORACLE_ROOM } from '../../compliance/aead-oracle.ts'
 import { bytes, fixture, primitives } from '../../support/wireguard.ts'
 
 const { crypto } = primitives
@@ -99,5 +100,7 @@ test('secrets are compared whole', async (t) => {
 })
 
 test('the portable AEAD', async (t) => {
-  aeadCompliance(t, primitives.aead, (length) => new Uint8Array(length), fixture.aead)
+  const memoryOf = (length: number): Uint8Array => new Uint8Array(length)
+  aeadCompliance(t, primitives.aead, memoryOf, fixture.aead)
+  aeadOracle(t, primitives.aead, new Uint8Array(ORACLE_ROOM), 0)
 })

@@ -1,6 +1,6 @@
 /**
  * The core against Debian's wireguard-go over loopback UDP in a namespace of its own: a handshake that we begin,
- * one that it begins (after it has forgotten us), and pings both ways. Needs root.
+ * one that it begins (after it has forgotten us), pings both ways, and an hour of rekeying by our clock. Needs root.
  */
 import { spawnSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
@@ -64,4 +64,20 @@ test('Debian’s wireguard-go as the peer', skip, async (t) => {
   t.match(pinged, /3 received/)
   t.match(said, /asked/)
   t.match(await uapi(name, ['get=1']), /last_handshake_time_sec=[1-9]/)
+
+  const handshakes = new Set<string>()
+  for (let round = 0; round < 30; round++) {
+    const [aged, answered] = [said.split('older').length, said.split('answered').length]
+    driver.stdin?.write('jump 121000')
+    await until('our clock', () => said.split('older').length > aged)
+    driver.stdin?.write('ping')
+    await until('an answer to the ping that rekeys', () => said.split('answered').length > answered)
+    driver.stdin?.write('ping')
+    await until('an answer on the new keys', () => said.split('answered').length > answered + 1)
+    handshakes.add(
+      /last_handshake_time_sec=\d+\nlast_handshake_time_nsec=\d+/.exec(await uapi(name, ['get=1']))?.[0] ??
+        '',
+    )
+  }
+  t.ok(handshakes.size >= 28, `${handshakes.size} handshakes`)
 })

@@ -6,7 +6,10 @@ import { test } from 'tap'
 import { hex } from '../../../model/bytes.ts'
 import { instant } from '../../../model/time.ts'
 import {
+  type Endpoint,
   EndpointTable,
+  endpointV4,
+  endpointV6,
   formatEndpoint,
   parseEndpoint,
   sameEndpoint,
@@ -123,7 +126,7 @@ test('endpoints', async (t) => {
     t.equal(parseEndpoint(text), undefined, text)
 })
 
-test('the table of endpoints interns, forgets, and stays small', async (t) => {
+test('the table of endpoints gives the same object for the same address, forgets, and stays right', async (t) => {
   const table = new EndpointTable(8)
   const one = table.v4(0xc0000201, 51820)
   t.equal(table.v4(0xc0000201, 51820), one)
@@ -135,6 +138,40 @@ test('the table of endpoints interns, forgets, and stays small', async (t) => {
   t.equal(table.v6(raw, 2, 5, 3), table.v6(raw, 3, 5, 3))
   t.equal(sameEndpoint(table.v6(raw, 2, 5, 3), table.v6(raw, 2, 5, 4)), false)
 })
+
+test('whatever was asked before, the table answers what was asked now', async (t) => {
+  const random = new SeededRandom(17)
+  const table = new EndpointTable(64)
+  const pick = (values: readonly number[]): number => values[random.below(values.length)] ?? 0
+  let bad = 0
+  let kept = 0
+  let last = table.v4(0, 0)
+  for (let round = fuzzRounds(20_000); round > 0; round--) {
+    const port = pick([0, 1, 51820, 65535])
+    const scope = pick([0, 0, 2, 0xffffffff])
+    const memory = Uint8Array.from({ length: 20 }, () => pick([0, 0, 0, 0, 0, 1, 255]))
+    const address = new DataView(memory.buffer).getUint32(2)
+    const v6 = random.below(2) === 0
+    const ask = (): Endpoint => (v6 ? table.v6(memory, 2, port, scope) : table.v4(address, port))
+    const found = ask()
+    const fresh = v6 ? endpointV6(memory.subarray(2), port, scope) : endpointV4(address, port)
+    if (!sameEndpoint(found, fresh) || found.port !== port || ask() !== found) bad++
+    if (found === last) kept++
+    last = found
+  }
+  t.equal(bad, 0)
+  t.ok(kept > 0)
+  const peers = Array.from({ length: 500 }, (_, at) => table500.v6(ip6(at), 0, 51820))
+  const again = peers.filter((peer, at) => table500.v6(ip6(at), 0, 51820) === peer)
+  t.ok(again.length >= 490, `${again.length} of 500 peers are known`)
+})
+
+const table500 = new EndpointTable()
+const ip6 = (last: number): Uint8Array =>
+  Uint8Array.from(
+    { length: 16 },
+    (_, at) => [0x20, 1, 0xd, 0xb8][at] ?? (at === 15 ? last : at === 14 ? last >> 8 : 0),
+  )
 
 test('timestamps grow whatever the wall clock does', async (t) => {
   const random = new SeededRandom(13)

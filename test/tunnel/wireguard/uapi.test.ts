@@ -101,6 +101,9 @@ test('faults are answered once, and the connection goes on', async (t) => {
     [`public_key=${key(2)}\npersistent_keepalive_interval=65536`, errno.invalid],
     [`public_key=${key(2)}\nprotocol_version=2`, errno.invalid],
     [`public_key=${key(2)}\nremove=1`, errno.invalid],
+    [`public_key=${key(2)}\ndrover_marks=1`, errno.invalid],
+    ['drover_marks=true', errno.invalid],
+    ['drover_aead=openssl', errno.invalid],
   ]
   for (const [lines, code] of faults) {
     const operations = new UapiReader().push(utf8(`set=1\n${lines}\nno_such_key=1\n\nget=1\n\n`))
@@ -111,6 +114,17 @@ test('faults are answered once, and the connection goes on', async (t) => {
     { is: 'get' },
   ])
   t.equal(renderErrno(errno.invalid), 'errno=-22\n\n')
+})
+
+test('an endpoint with a zone by name, as wg writes it', async (t) => {
+  const reader = new UapiReader((name) => (name === 'eth0' ? 7 : undefined))
+  const set = (zone: string) =>
+    reader.push(utf8(`set=1\npublic_key=${key(2)}\nendpoint=[fe80::1%${zone}]:51820\n\n`))[0]
+  for (const zone of ['eth0', '7']) {
+    const operation = set(zone)
+    t.match(operation?.is === 'set' && operation.change.peers[0]?.endpoint, { port: 51820, scope: 7 })
+  }
+  t.strictSame(set('eth1'), { is: 'bad', errno: errno.invalid })
 })
 
 test('what is not this protocol breaks the connection, for good', async (t) => {
@@ -153,6 +167,17 @@ errno=0
   )
 })
 
+test('marks are ours: set for a peer, told where they are', async (t) => {
+  const { device } = boxOf(1)
+  const marks = (value: string) => {
+    const [operation] = new UapiReader().push(utf8(`set=1\npublic_key=${key(2)}\ndrover_marks=${value}\n\n`))
+    if (operation?.is === 'set') device.configure(operation.change, millis(0))
+    return renderStatus(device.status(), { listenPort: 0, fwmark: 0 }, ['drover_aead=openssl'])
+  }
+  t.match(marks('true'), /^drover_aead=openssl\npublic_key=.*\n[\s\S]*\ndrover_marks=true\nerrno=0\n\n$/)
+  t.notMatch(marks('false'), 'drover_marks')
+})
+
 test('random lines never throw', async (t) => {
   const random = new SeededRandom(21)
   const words = wgSyncconf.split('\n')
@@ -168,4 +193,20 @@ test('random lines never throw', async (t) => {
     operations += new UapiReader().push(Buffer.from(`set=1\n${lines.join('\n')}\n\n`, 'latin1')).length
   }
   t.ok(operations > 0)
+})
+
+test('a command line that is to succeed, and what is none', async (t) => {
+  const reader = new UapiReader()
+  const words = ['/usr/bin/node', 'a b', 'größe', '']
+  const text = `replace=1\n${words.map((word) => `argument=${word}\n`).join('')}\n`
+  for (const step of [1, 7, text.length]) {
+    const operations = []
+    const bytes = utf8(text)
+    for (let at = 0; at < bytes.length; at += step)
+      operations.push(...reader.push(bytes.subarray(at, at + step)))
+    t.strictSame(operations, [{ is: 'replace', command: words }], `${step} bytes at a time`)
+  }
+  t.strictSame(reader.push(utf8('replace=1\n\n')), [{ is: 'bad', errno: errno.invalid }], 'no words')
+  t.strictSame(reader.push(utf8('replace=1\nlisten_port=1\n')), [{ is: 'bad', errno: errno.invalid }])
+  t.strictSame(reader.push(utf8('get=1\n\n')), [{ is: 'get' }], 'goes on')
 })

@@ -1,0 +1,130 @@
+/**
+ * The state of a device as bytes: every state comes back as it was, what is no state is refused whole, and two
+ * hosts do not notice when the device of one is replaced in the middle of anything.
+ */
+import { test } from 'tap'
+import { hex } from '../../../model/bytes.ts'
+import { seconds } from '../../../model/time.ts'
+import { decodeState, encodeState, type TunnelState } from '../../../tunnel/wireguard/handover.ts'
+import { decodeWhole, encodeWhole, list, u32 } from '../../../tunnel/wireguard/layout.ts'
+import { readCounter, readU32 } from '../../../tunnel/wireguard/messages.ts'
+import { SeededRandom } from '../../support/ports.ts'
+import { perfectLink } from '../../support/simulated-network.ts'
+import { boxOf, fuzzRounds, v6 } from '../../support/wireguard.ts'
+import type { WireguardHost } from '../../support/wireguard-host.ts'
+import { count, simulate, type World, worldOf } from '../../support/wireguard-world.ts'
+
+const driver = { listenPort: 51_820, fwmark: 0x42 }
+const stateOf = (host: WireguardHost): TunnelState => ({ driver, device: host.device.export() })
+
+/** A world in the middle of something, with peers of every kind. */
+function lived(seed: number): World {
+  const random = new SeededRandom(seed)
+  const link = { ...perfectLink, latency: 20, jitter: 10, loss: 0.1 }
+  const world = worldOf(seed, link)
+  const { a, b, network } = world
+  a.befriend(b, 2, { persistentKeepalive: random.below(30), presharedKey: new Uint8Array(32) })
+  a.configure({ peers: [{ publicKey: random.bytes(32), allowedIps: [v6(7, 64)], marks: true }] })
+  for (let step = random.below(60); step > 0; step--) {
+    if (random.below(2) === 0) a.say(1, 2, step)
+    if (random.below(2) === 0) b.say(2, 1, step)
+    network.run(random.below(10) === 0 ? seconds(100) : random.below(2000))
+  }
+  return world
+}
+
+test('every state comes back as it was', async (t) => {
+  for (let seed = 1; seed <= 60; seed++) {
+    const { a } = lived(seed)
+    const state = stateOf(a)
+    const bytes = encodeState(state)
+    const decoded = decodeState(bytes)
+    if (decoded.is !== 'state') throw new TypeError(`seed ${seed}: ${decoded.is}`)
+    const fresh = boxOf(seed + 1000).device
+    fresh.import(decoded.state.device)
+    const again = { driver: decoded.state.driver, device: fresh.export() }
+    if (hex(encodeState(again)) !== hex(bytes)) t.strictSame(again, state, `seed ${seed}`)
+    t.equal(fresh.size, a.device.size, `seed ${seed}`)
+  }
+})
+
+test('what is no state is refused whole', async (t) => {
+  const random = new SeededRandom(3)
+  const bytes = encodeState(stateOf(lived(5).a))
+  let read = 0
+  for (let round = fuzzRounds(20_000); round > 0; round--) {
+    const changed = random.below(8) === 0 ? random.bytes(random.below(300)) : bytes.slice()
+    for (let times = random.below(4); times > 0; times--)
+      changed[random.below(changed.length || 1)] = random.below(256)
+    const cut = random.below(2) === 0 ? changed : changed.subarray(0, random.below(changed.length + 1))
+    const decoded = decodeState(cut)
+    if (decoded.is !== 'state') continue
+    read++
+    if (hex(encodeState(decoded.state)) !== hex(cut)) t.fail('two encodings of one state')
+  }
+  t.ok(read > 100, 'some changes only change values')
+  for (let length = 0; length < bytes.length; length += 13)
+    if (decodeState(bytes.subarray(0, length)).is !== 'damaged') t.fail(`cut to ${length}`)
+  t.equal(decodeState(Uint8Array.of(...bytes, 0)).is, 'damaged', 'more follows')
+  const newer = bytes.slice()
+  newer[4] = 9
+  t.strictSame(decodeState(newer), { is: 'unknown-version', version: 9 })
+  t.throws(() => decodeWhole(list(u32), Uint8Array.of(255, 255, 255, 255)), RangeError, 'a length that lies')
+  t.equal(
+    encodeWhole(
+      list(u32),
+      Array.from({ length: 5000 }, (_, at) => at),
+    ).length,
+    20_004,
+  )
+})
+
+/** Session and counter of every transport message that a host sent. */
+const nonces = (host: WireguardHost): readonly string[] =>
+  host.sent.filter((one) => one[0] === 4).map((one) => `${readU32(one, 4)} ${readCounter(one, 0)}`)
+
+simulate(
+  'a device that is replaced in the middle loses nothing and uses no nonce twice',
+  (t, { network, a, b }, seed) => {
+    const random = new SeededRandom(seed)
+    for (const host of [a, b]) host.keepSent = true
+    let said = 0
+    for (let step = 0; step < 4000; step++) {
+      said++
+      a.say(1, 2, said)
+      b.say(2, 1, said)
+      network.run(random.below(200))
+      if (random.below(20) === 0) (random.below(2) === 0 ? a : b).succeed(seed * 10_000 + step)
+    }
+    network.run(seconds(1))
+    t.strictSame([a.received.length, b.received.length], [said, said], `seed ${seed}`)
+    for (const host of [a, b]) {
+      const used = nonces(host)
+      t.equal(new Set(used).size, used.length, `seed ${seed}: every nonce once`)
+      t.equal(host.device.drops.replayed, 0)
+      t.equal(host.device.drops.unauthenticated, 0)
+    }
+  },
+  { link: { ...perfectLink, latency: 30, jitter: 10 }, seeds: [1, 2, 3, 4] },
+)
+
+simulate('no handshake is needed, and one under way is finished by the successor', (t, { network, a, b }) => {
+  for (const host of [a, b]) host.keepSent = true
+  a.say(1, 2, 1)
+  a.succeed(7)
+  network.run(seconds(1))
+  t.strictSame(b.received, [1], 'the packet that waited is sent by the successor')
+  const { lastHandshake } = a.device.status().peers[0] ?? {}
+  a.succeed(8)
+  b.succeed(9)
+  a.say(1, 2, 2)
+  b.say(2, 1, 3)
+  network.run(seconds(30))
+  t.strictSame([a.received, b.received], [[3], [1, 2]])
+  t.equal(a.device.status().peers[0]?.lastHandshake, lastHandshake)
+  t.strictSame([count(a, 1), count(b, 1)], [1, 0], 'one handshake in all')
+  const replayed = a.sent.findLast((one) => one[0] === 4 && one.length > 32) ?? new Uint8Array(0)
+  b.succeed(10)
+  b.deliver(replayed, a.address)
+  t.equal(b.device.drops.replayed, 1, 'the replay window came along')
+})

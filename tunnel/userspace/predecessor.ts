@@ -1,0 +1,194 @@
+/**
+ * The side that gives a tunnel away: starts its successor as its own child, so that control group, namespaces,
+ * sandbox and variables stay, and descriptors are inherited; freezes; sends the state over the socket between the
+ * two; and is done for good once the successor has taken it. Until then whatever fails ends the successor, and
+ * only then packets flow here again.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import type { Duplex } from 'node:stream'
+import { DroverError, reasonOf } from '../../model/errors.ts'
+import { HANDOVER_VERSION } from '../wireguard/handover.ts'
+import { type Descriptors, encodeFrame, type Frame, FrameReader, inheritance } from './handover.ts'
+
+export interface HandoverDeps {
+  readonly descriptors: () => Promise<Descriptors>
+  /** Stops packets and answers the state. */
+  readonly freeze: () => Promise<Uint8Array>
+  readonly resume: () => void
+}
+
+export interface HandoverOptions {
+  /** The command line of the successor. */
+  readonly command: readonly string[]
+  readonly environment: Readonly<Record<string, string | undefined>>
+}
+
+export type HandoverOutcome =
+  | { readonly is: 'taken'; readonly pid: number }
+  | { readonly is: 'refused'; readonly why: string }
+
+const loadDeadline = 20_000
+/** Packets wait meanwhile. */
+const takeDeadline = 3000
+
+const refusal = (why: string): DroverError => new DroverError('TUNNEL_UNAVAILABLE', `the successor ${why}`)
+
+export class Handover {
+  readonly #deps: HandoverDeps
+  #child: SuccessorProcess | undefined
+  #busy = false
+
+  constructor(deps: HandoverDeps) {
+    this.#deps = deps
+  }
+
+  /** One at a time. Never rejects. */
+  async run(options: HandoverOptions): Promise<HandoverOutcome> {
+    if (this.#busy) return { is: 'refused', why: 'a successor is on its way already' }
+    this.#busy = true
+    try {
+      this.#child = new SuccessorProcess(options, await this.#deps.descriptors())
+      return await this.#give(this.#child)
+    } catch (thrown) {
+      return { is: 'refused', why: reasonOf(thrown) }
+    } finally {
+      this.#child?.letGo()
+      this.#child = undefined
+      this.#busy = false
+    }
+  }
+
+  /** Ends a successor that is on its way. */
+  close(): void {
+    this.#child?.kill()
+  }
+
+  async #give(child: SuccessorProcess): Promise<HandoverOutcome> {
+    let frozen = false
+    try {
+      await child.ready()
+      frozen = true
+      await child.send(await this.#deps.freeze())
+      await child.taken()
+      return { is: 'taken', pid: child.pid }
+    } catch (thrown) {
+      await child.end()
+      if (child.hasTaken) return { is: 'taken', pid: child.pid }
+      if (frozen) this.#deps.resume()
+      throw thrown
+    }
+  }
+}
+
+class SuccessorProcess {
+  hasTaken = false
+  readonly #child: ChildProcess
+  readonly #channel: Duplex
+  readonly #gone: Promise<void>
+  readonly #ready = Promise.withResolvers<void>()
+  readonly #taken = Promise.withResolvers<void>()
+
+  constructor({ command, environment }: HandoverOptions, { tun, uapi, udp4, udp6 }: Descriptors) {
+    const [program = '', ...words] = command
+    const stdio = [
+      'ignore',
+      'inherit',
+      'inherit',
+      'pipe',
+      tun,
+      uapi,
+      udp4,
+      udp6 < 0 ? 'ignore' : udp6,
+    ] as const
+    const succeeds = inheritance({ tun, uapi, udp4, udp6 })
+    const env = { ...environment, DROVER_TUNNEL_SUCCEEDS: succeeds }
+    this.#child = spawn(program, words, { detached: true, env, stdio: [...stdio] })
+    this.#channel = this.#child.stdio[3] as Duplex
+    const closed = new Promise<void>((resolve) => this.#channel.once('close', resolve))
+    const exited = new Promise<void>((resolve) => {
+      this.#child.once('exit', () => resolve())
+      this.#child.once('error', () => resolve())
+    })
+    this.#gone = Promise.all([closed, exited]).then(() => undefined)
+    // Whoever does not wait for these any more has ended it.
+    this.#ready.promise.catch(() => undefined)
+    this.#taken.promise.catch(() => undefined)
+    this.#listen()
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
+  ready(): Promise<void> {
+    return within(loadDeadline, this.#ready.promise, 'does not come up')
+  }
+
+  taken(): Promise<void> {
+    return within(takeDeadline, this.#taken.promise, 'does not take over')
+  }
+
+  /** Wipes what it sent. */
+  async send(state: Uint8Array): Promise<void> {
+    const bytes = encodeFrame({ is: 'state', state })
+    state.fill(0)
+    await new Promise((resolve) => this.#channel.write(bytes, resolve))
+    bytes.fill(0)
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL')
+  }
+
+  /** Returns when it is dead and all that it said was read. */
+  async end(): Promise<void> {
+    this.kill()
+    await this.#gone
+  }
+
+  letGo(): void {
+    this.#channel.destroy()
+    this.#child.unref()
+  }
+
+  #listen(): void {
+    const reader = new FrameReader()
+    const fail = (thrown: unknown): void => {
+      this.#ready.reject(thrown)
+      this.#taken.reject(thrown)
+    }
+    this.#channel.on('data', (chunk: Buffer) => {
+      try {
+        for (const frame of reader.push(chunk)) this.#take(frame, fail)
+      } catch (thrown) {
+        fail(thrown)
+      }
+    })
+    this.#channel.on('error', fail)
+    this.#channel.once('close', () => fail(refusal('has ended')))
+    this.#child.once('error', (thrown) => {
+      fail(thrown)
+      this.#channel.destroy()
+    })
+  }
+
+  #take(frame: Frame, fail: (thrown: unknown) => void): void {
+    if (frame.is === 'taken') {
+      this.hasTaken = true
+      this.#taken.resolve()
+    } else if (frame.is === 'ready' && frame.reads.includes(HANDOVER_VERSION)) this.#ready.resolve()
+    else if (frame.is === 'ready')
+      fail(refusal(`reads hand-over versions ${frame.reads.join(', ')}, not ${HANDOVER_VERSION}`))
+    else fail(refusal(frame.is === 'refused' ? `refuses: ${frame.why}` : 'says what only we say'))
+  }
+}
+
+async function within(deadline: number, promise: Promise<void>, otherwise: string): Promise<void> {
+  const late = Promise.withResolvers<never>()
+  const timer = setTimeout(() => late.reject(refusal(otherwise)), deadline)
+  try {
+    await Promise.race([promise, late.promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}
