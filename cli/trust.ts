@@ -65,8 +65,14 @@ export function caCommand(context: Context): Command {
     const { runCaImport } = await daemon()
     print(runCaImport(sourcesOf(restore, context), file))
   })
+  const issue = configured('issue', 'write key and certificate for a member of an etcd', context)
+  issue.argument('<folder>').requiredOption('--address <list>', 'its IP addresses, by commas')
+  issue.action(async (folder: string, { address }: { address: string }) => {
+    const { runCaIssue } = await daemon()
+    print(runCaIssue(sourcesOf(issue, context), folder, address.split(',')))
+  })
   const command = new Command('ca').description('the authority of the environment')
-  return command.addCommand(show).addCommand(backup).addCommand(restore)
+  return command.addCommand(show).addCommand(backup).addCommand(restore).addCommand(issue)
 }
 
 function caText({ authorities, certificate, removed }: CaView): string {

@@ -2,8 +2,10 @@
  * What `drover ca` shows and does: the authorities that this host believes, a backup of the key, and the key from
  * a backup, which lets this host do what only the CA can.
  */
-import { readFileSync, statSync } from 'node:fs'
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { DroverError, reasonOf } from '../model/errors.ts'
+import { isIpAddress } from '../model/ip.ts'
 import { authorityFile, exportAuthority, importAuthority, loadAuthority } from '../pki/authority.ts'
 import { loadIdentity } from '../pki/identity.ts'
 import type { Config } from './config/resolve.ts'
@@ -49,6 +51,24 @@ export function caView(config: Config): CaView {
 /** Writes a backup; says whether its key has a passphrase. */
 export function exportCa(config: Config, file: string): { readonly encrypted: boolean } {
   return exportAuthority(config.state, file)
+}
+
+/** Key, certificate and CA for a member of an etcd, as files in a folder. */
+export function issueServer(config: Config, folder: string, addresses: readonly string[]): void {
+  const wrong = addresses.find((address) => !isIpAddress(address))
+  if (wrong !== undefined || addresses.length === 0)
+    throw new DroverError('USAGE', `${wrong ?? 'nothing'} is no IP address: --address 192.0.2.1,127.0.0.1`)
+  const authority = loadAuthority(config.state, config.ca.passphrase)
+  if (authority === undefined) throw new DroverError('AUTHORITY_ELSEWHERE', authorityFile(config.state))
+  const { key, cert } = authority.issueServer(addresses, new SystemClock().now())
+  const files = { 'ca.pem': authority.certificate.pem, 'server.pem': cert, 'server-key.pem': key }
+  try {
+    mkdirSync(folder, { recursive: true })
+    for (const [name, text] of Object.entries(files))
+      writeFileSync(join(folder, name), text, { mode: 0o600, flag: 'wx' })
+  } catch (cause) {
+    throw new DroverError('USAGE', `${folder}: ${reasonOf(cause)}`, { cause })
+  }
 }
 
 /** Takes the key from a backup of this environment's CA. */

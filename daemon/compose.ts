@@ -13,7 +13,9 @@ import type { HostRecord } from '../model/records.ts'
 import type { Instant } from '../model/time.ts'
 import type { Attachment } from '../network/attachments.ts'
 import type { HostIdentity } from '../pki/identity.ts'
+import { ownTls } from '../pki/own-tls.ts'
 import { EnvelopeSealer } from '../pki/sealer.ts'
+import { readTrustFile } from '../pki/trust-file.ts'
 import { SqliteLedger } from '../store/ledger.ts'
 import { openStore } from '../store/open.ts'
 import type { Store } from '../store/store.ts'
@@ -76,8 +78,9 @@ export function storeOf(
   deps: Pick<System, 'clock'> & { readonly log: Log },
 ): Store {
   const { ca, cert, key, user, password } = config.store
+  const own = readTrustFile(config.state) === undefined ? undefined : () => ownTls(config.state)
   return openStore(
-    { url, path: join(config.state, 'store.db'), tls: { ca, cert, key }, user, password },
+    { url, path: join(config.state, 'store.db'), tls: { ca, cert, key }, own, user, password },
     deps,
   )
 }

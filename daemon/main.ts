@@ -11,7 +11,7 @@ import { parseToken } from '../pki/token.ts'
 import { isServed } from '../status/server.ts'
 import { copyStore } from '../store/move.ts'
 import { engineChoice } from '../tunnel/engine-choice.ts'
-import { type CaView, caView, exportCa, importCa } from './ca.ts'
+import { type CaView, caView, exportCa, importCa, issueServer } from './ca.ts'
 import { storeOf } from './compose.ts'
 import { type ConfigSources, loadConfig } from './config/load.ts'
 import { type Config, resolveConfig } from './config/resolve.ts'
@@ -144,6 +144,12 @@ export function runCaExport(sources: ConfigSources, file: string): string {
   return encrypted
     ? `${file} holds the CA; its key has its passphrase`
     : `${file} holds the CA and its key in clear: keep it where nobody else can read it`
+}
+
+/** A line for the operator. */
+export function runCaIssue(sources: ConfigSources, folder: string, addresses: readonly string[]): string {
+  issueServer(configOf(sources), folder, addresses)
+  return `${folder} holds ca.pem, server.pem and server-key.pem for ${addresses.join(', ')}, valid for a year`
 }
 
 /** A line for the operator. */

@@ -36,8 +36,8 @@ export function trustProblems(
   ]
 }
 
-/** Many are one attempt: the first few say what it is. */
-const shown = 5
+/** Many are one attempt: the first ones say what it is. */
+const shown = 20
 
 export function refusedProblems(refused: readonly Refused[]): readonly Problem[] {
   const remedy = 'find out who wrote it: whoever can write to the store changes nothing by it, but should not'

@@ -18,7 +18,7 @@ import {
   type Subject,
 } from './certificate.ts'
 import { type Damaged, readPrivate, writeOnce } from './private-file.ts'
-import { authorityLifetime, backdate, hostLifetime } from './trust.ts'
+import { authorityLifetime, backdate, hostLifetime, serverLifetime } from './trust.ts'
 
 export interface EnvironmentName {
   readonly name: string
@@ -32,6 +32,8 @@ export interface Authority {
   issueHost(host: string, signingKey: string, now: Instant): Certificate
   /** Key and certificate of a join endpoint at these addresses, both PEM. */
   issueJoin(addresses: readonly string[], now: Instant): { readonly key: string; readonly cert: string }
+  /** The same for a member of an etcd, for a year: nobody renews it by itself. */
+  issueServer(addresses: readonly string[], now: Instant): { readonly key: string; readonly cert: string }
   sign(text: string): string
 }
 
@@ -116,21 +118,20 @@ function authorityOf(text: string, path: string, passphrase: string | undefined)
   if (certificate === undefined) throw damaged(path, 'its certificate cannot be read')
   const key = keyOf(encoded, path, passphrase)
   if (!certificate.x509.checkPrivateKey(key)) throw damaged(path, 'its key is not that of its certificate')
-  const issue = (role: Role, subjectKey: KeyObject, now: Instant, addresses?: readonly string[]) =>
-    makeCertificate(subjectOf(environment, role, subjectKey, now, hostLifetime, addresses), {
-      certificate,
-      key,
-    })
+  const issue = (subject: Subject) => makeCertificate(subject, { certificate, key })
+  const server = (role: Role, addresses: readonly string[], now: Instant, lifetime: Millis) => {
+    const pair = generateKeyPairSync('ed25519')
+    const leaf = issue(subjectOf(environment, role, pair.publicKey, now, lifetime, addresses))
+    const exported = pair.privateKey.export({ format: 'pem', type: 'pkcs8' }).toString()
+    return { key: exported, cert: leaf.pem + certificate.pem }
+  }
   return {
     environment,
     certificate,
-    issueHost: (host, signingKey, now) => issue({ is: 'host', host }, ed25519Key(signingKey), now),
-    issueJoin: (addresses, now) => {
-      const pair = generateKeyPairSync('ed25519')
-      const leaf = issue({ is: 'join' }, pair.publicKey, now, addresses)
-      const exported = pair.privateKey.export({ format: 'pem', type: 'pkcs8' }).toString()
-      return { key: exported, cert: leaf.pem + certificate.pem }
-    },
+    issueHost: (host, signingKey, now) =>
+      issue(subjectOf(environment, { is: 'host', host }, ed25519Key(signingKey), now, hostLifetime)),
+    issueJoin: (addresses, now) => server({ is: 'join' }, addresses, now, hostLifetime),
+    issueServer: (addresses, now) => server({ is: 'server' }, addresses, now, serverLifetime),
     sign: (body) => sign('sha256', utf8(body), key).toString('base64'),
   }
 }

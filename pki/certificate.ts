@@ -15,6 +15,8 @@ export type Role =
   | { readonly is: 'host'; readonly host: string }
   /** Serves the join endpoint: no host may pass for it. */
   | { readonly is: 'join' }
+  /** A member of an etcd. */
+  | { readonly is: 'server' }
 
 export interface Certificate {
   readonly pem: string
@@ -165,7 +167,8 @@ const attributesOf = ({ environment, role, serial }: Subject): forge.pki.Certifi
 
 function commonName(role: Role, serial: Uint8Array): string {
   if (role.is === 'host') return role.host
-  return role.is === 'join' ? 'join' : `authority ${Buffer.from(serial).toString('hex').slice(0, 8)}`
+  if (role.is !== 'authority') return role.is
+  return `authority ${Buffer.from(serial).toString('hex').slice(0, 8)}`
 }
 
 function extensionsOf({ environment, role, addresses = [] }: Subject): object[] {
@@ -184,7 +187,7 @@ function extensionsOf({ environment, role, addresses = [] }: Subject): object[] 
   return [
     { name: 'basicConstraints', cA: false, critical: true },
     { name: 'keyUsage', digitalSignature: true, critical: true },
-    { name: 'extKeyUsage', serverAuth: role.is === 'join', clientAuth: role.is === 'host' },
+    { name: 'extKeyUsage', serverAuth: role.is !== 'host', clientAuth: role.is !== 'join' },
     // Of the issuer, whose key forge holds here.
     { name: 'authorityKeyIdentifier', keyIdentifier: true },
     names,

@@ -20,6 +20,8 @@ export interface HostIdentity {
   /** X25519 private key, base64 of 32 bytes: for the tunnel, and for nobody else. */
   readonly wireguardPrivate: string
   sign(bytes: Uint8Array): Uint8Array
+  /** The signing key as PEM, for TLS. */
+  tlsKey(): string
 }
 
 const fileName = 'identity.json'
@@ -68,6 +70,7 @@ function identityOf(text: string, path: string): HostIdentity {
     wireguardKey: publicOf(privateKey('302e020100300506032b656e04220420', scalar)),
     wireguardPrivate: base64(scalar),
     sign: (bytes) => sign(null, bytes, key),
+    tlsKey: () => key.export({ format: 'pem', type: 'pkcs8' }).toString(),
   }
 }
 

@@ -10,6 +10,7 @@ import { type Certificate, ed25519Of, isSignedBy, nameOf, type Role, readCertifi
 const days = (count: number): Millis => minutes(count * 24 * 60)
 
 export const hostLifetime = days(30)
+export const serverLifetime = days(365)
 export const authorityLifetime = days(10 * 365)
 /** Certificates begin in the past, so that a clock that is an hour wrong changes nothing. */
 export const backdate = minutes(120)

@@ -20,6 +20,7 @@ import { loadAuthority } from '../../pki/authority.ts'
 import { loadIdentity, loadOrCreateIdentity } from '../../pki/identity.ts'
 import { EnvelopeSealer } from '../../pki/sealer.ts'
 import { MemoryStore } from '../../store/memory.ts'
+import { etcdMissing, TestEtcd } from '../support/etcd.ts'
 import { freePort } from '../support/free-port.ts'
 import { MemoryLedger, MemoryLog, MemoryMeter } from '../support/ports.ts'
 
@@ -197,4 +198,23 @@ test('kill -9 in the middle of join', async (t) => {
     'replayed',
   )
   t.notOk(existsSync(join(twice, 'membership.json')))
+})
+
+const needsEtcd = etcdMissing() === undefined ? {} : { skip: etcdMissing() ?? '' }
+
+test('etcd with mutual TLS by the CA of the environment', needsEtcd, async (t) => {
+  const [state, folder] = [folderOf(t), folderOf(t)]
+  await drover(state, 'init', '--subnet', '10.77.0.0/16')
+  t.match(await drover(state, 'ca', 'issue', join(folder, 'x'), '--address', 'nowhere'), { code: 2 })
+  const issued = await drover(state, 'ca', 'issue', folder, '--address', '127.0.0.1')
+  t.equal(issued.code, 0, issued.said)
+  const files = { ca: 'ca.pem', cert: 'server.pem', key: 'server-key.pem' }
+  const [ca = '', cert = '', key = ''] = Object.values(files).map((name) => join(folder, name))
+  const etcd = await TestEtcd.start({ tls: { ca, cert, key } })
+  t.teardown(() => etcd.remove())
+  const moved = await drover(state, 'store', 'move', etcd.url)
+  t.equal(moved.code, 0, `${moved.said}: the host shows its own certificate`)
+  const stranger = folderOf(t)
+  await drover(stranger, 'init', '--subnet', '10.78.0.0/16')
+  t.match(await drover(stranger, 'store', 'move', etcd.url), { code: 2 }, 'no other CA comes in')
 })
