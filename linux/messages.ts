@@ -3,7 +3,14 @@
  * (struct layouts of LP64, little endian). Knows the two control messages of UDP's offloads; no socket.
  */
 import type { Libc } from './ffi.ts'
-import type { UdpAddress } from './udp.ts'
+
+/** An address on the wire: what `to` of a send must have. */
+export interface UdpAddress {
+  readonly family: 4 | 6
+  /** Address (4 or 16 bytes) and port (2 bytes), in network order. */
+  readonly bytes: Uint8Array
+  readonly scope: number
+}
 
 export const nameRoom = 32
 const controlRoom = 32

@@ -3,7 +3,7 @@
  * and is not forgotten yet. Sends nothing. A hint: where ICMP is filtered the kernel learns nothing.
  */
 import type { Libc } from './ffi.ts'
-import type { UdpAddress } from './udp.ts'
+import type { UdpAddress } from './messages.ts'
 
 export interface PathHints {
   /** Bytes of the largest IP packet; undefined where there is no route. */

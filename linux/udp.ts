@@ -4,16 +4,8 @@
  * way by itself where a route refuses it. Receiving never blocks; sending may, for a second at most.
  */
 import { errors, type Libc } from './ffi.ts'
-import { MessageTable, nameRoom, udpGro } from './messages.ts'
+import { MessageTable, nameRoom, type UdpAddress, udpGro } from './messages.ts'
 import type { Packets } from './tun.ts'
-
-/** An address on the wire: what `to` of a send must have. */
-export interface UdpAddress {
-  readonly family: 4 | 6
-  /** Address (4 or 16 bytes) and port (2 bytes), in network order. */
-  readonly bytes: Uint8Array
-  readonly scope: number
-}
 
 export interface UdpOptions {
   readonly family: 4 | 6

@@ -42,7 +42,8 @@ ip -n b link set wg1 up mtu 1420
 ip -n b route add 10.42.0.0/16 dev wg1 src ${peer}`
 
 const peerInUserspace = `set -e
-nsenter --net=/run/netns/b node cli/main.ts tunnel wg1${joined}`
+nsenter --net=/run/netns/b node cli/main.ts tunnel -f wg1 >/run/b/log 2>&1 &
+until wg show wg1 >/dev/null 2>&1; do kill -0 $! || { cat /run/b/log; exit 1; }; sleep 0.2; done${joined}`
 const peerInKernel = `set -e
 rm /var/run/wireguard/wg1.sock
 while ip -n b link show dev wg1 >/dev/null 2>&1; do sleep 0.1; done
@@ -164,6 +165,7 @@ async function goesOn(vm: Vm): Promise<void> {
 const startPing = (from: string): string => `
 nsenter --net=/run/netns/a tcpdump -i ea -nn -l icmp >/run/clear 2>/run/tcpdump & echo $! >/run/tcpdump.pid
 until grep -q 'listening on' /run/tcpdump; do sleep 0.1; done
+until nsenter --net=/run/netns/a ping -n -c 1 -W 5 -I ${from} ${peer} >/run/ping 2>&1; do sleep 0.3; done
 nsenter --net=/run/netns/a ping -n -i 0.2 -I ${from} ${peer} >/run/ping 2>&1 &`
 const endCapture = `
 kill -INT $(cat /run/tcpdump.pid)

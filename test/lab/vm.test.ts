@@ -89,8 +89,8 @@ test('the archive that the kernel starts from', (t) => {
   t.end()
 })
 
-test('the units on a real systemd', { ...needs, timeout: 600_000 }, async (t) => {
-  const vm = await vmFor(t, { systemd: true, seconds: 590 })
+test('the units on a real systemd', { ...needs, timeout: 900_000 }, async (t) => {
+  const vm = await vmFor(t, { systemd: true, seconds: 890 })
   t.match(await vm.must(install), /created the environment default/)
 
   await t.test('they are well-formed and hardened', async (t) => {

@@ -1,7 +1,8 @@
 import { test } from 'tap'
 import { Libc, makeArena } from '../../linux/ffi.ts'
+import type { UdpAddress } from '../../linux/messages.ts'
 import { Reactor } from '../../linux/reactor.ts'
-import { type UdpAddress, type UdpOptions, UdpSocket } from '../../linux/udp.ts'
+import { type UdpOptions, UdpSocket } from '../../linux/udp.ts'
 
 const libc = new Libc(makeArena(16 << 20))
 const reactor = new Reactor(libc)

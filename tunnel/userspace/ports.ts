@@ -1,7 +1,8 @@
 /**
  * The two UDP sockets of a tunnel as one: a port for both families, datagrams sorted to the family they are for.
  */
-import type { Outgoing, UdpAddress, UdpSocket } from '../../linux/udp.ts'
+import type { UdpAddress } from '../../linux/messages.ts'
+import type { Outgoing, UdpSocket } from '../../linux/udp.ts'
 
 const addressInUse = -98
 const attempts = 20
