@@ -1,62 +1,24 @@
 /**
  * The table of subcommands. What runs for long is started by dynamic import. Exit codes: 0 fine, 1 a problem was found, 2 usage or no daemon.
  */
-import { Command, Option } from 'commander'
+import { Command } from 'commander'
 import { DroverError, reasonOf } from '../model/errors.ts'
 import type { ContainerView, HostView, StatusView } from '../status/status.ts'
-import { AdminClient } from './client.ts'
+import { type Context, clientOf, configured, schema, sourcesOf } from './configured.ts'
 import { print, printJson } from './print.ts'
 import { containersText, hostsText, statusText } from './render.ts'
+import { caCommand, hostCommand, joinCommand, tokenCommand } from './trust.ts'
 
 const daemon = () => import('../daemon/main.ts')
-const schema = () => import('../daemon/config/schema.ts')
-
-type ConfigKeys = Awaited<ReturnType<typeof schema>>['configKeys']
-
-/** What the subcommands share: the keys that are flags, and the exit code that one of them sets. */
-interface Context {
-  readonly keys: ConfigKeys
-  code: number
-}
-
-const standardFile = '/etc/drover/drover.yaml'
-
-const camel = (flag: string): string =>
-  flag.slice(2).replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())
-
-/** A subcommand that takes the configuration. */
-function configured(name: string, description: string, { keys }: Context): Command {
-  const command = new Command(name).description(description).option('--config <file>', 'configuration file')
-  for (const { flag, doc } of keys) command.addOption(new Option(`${flag} <value>`, doc).hideHelp())
-  return command.addHelpText(
-    'after',
-    '\nEvery key of docs/configuration.md is also a flag, such as --tunnel-port 51821.',
-  )
-}
-
-/** Where the configuration of a subcommand comes from. */
-function sourcesOf(command: Command, { keys }: Context) {
-  const options = command.opts<Record<string, string>>()
-  const flags = keys.flatMap(({ key, flag }) => {
-    const value = options[camel(flag)]
-    return value === undefined ? [] : [[key, value] as const]
-  })
-  return { file: options.config, standardFile, variables: process.env, flags: new Map(flags) }
-}
-
-async function clientOf(command: Command, context: Context): Promise<AdminClient> {
-  const { configOf } = await daemon()
-  return new AdminClient(configOf(sourcesOf(command, context)).admin)
-}
 
 function initCommand(context: Context): Command {
   const command = configured(
     'init',
-    'make this machine a member: create the environment, or join the one in the store',
+    'create an environment with this machine as its first host: CA, identity, settings',
     context,
   )
     .option('--name <name>', 'name of the environment')
-    .option('--subnet <cidr>', 'address space of a new environment (10.42.0.0/16)')
+    .option('--subnet <cidr>', 'address space of the environment (10.42.0.0/16)')
     .option('--store <url>', 'embedded, or etcd://HOST:PORT,…')
   return command.action(async (options: { name?: string; subnet?: string; store?: string }) => {
     const { runInit } = await daemon()
@@ -144,6 +106,10 @@ async function run(argv: readonly string[]): Promise<number> {
     .version(version)
   const commands = [
     initCommand(context),
+    joinCommand(context),
+    tokenCommand(context),
+    hostCommand(context),
+    caCommand(context),
     daemonCommand(context),
     tunnelCommand(),
     shownCommand(statusShown, context),

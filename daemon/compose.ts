@@ -7,13 +7,15 @@ import { wishOf } from '../docker/labels.ts'
 import { Allocator } from '../ipam/allocator.ts'
 import type { Environment } from '../model/environment.ts'
 import { type Ipv4, parseIpv4 } from '../model/ip.ts'
-import { keysOf } from '../model/keys.ts'
-import type { Ledger, Log, Meter } from '../model/ports.ts'
+import { type Keys, keysOf } from '../model/keys.ts'
+import type { Ledger, Log, Meter, Sealer } from '../model/ports.ts'
 import type { HostRecord } from '../model/records.ts'
 import type { Instant } from '../model/time.ts'
 import type { Attachment } from '../network/attachments.ts'
 import type { HostIdentity } from '../pki/identity.ts'
+import { ownTls } from '../pki/own-tls.ts'
 import { EnvelopeSealer } from '../pki/sealer.ts'
+import { readTrustFile } from '../pki/trust-file.ts'
 import { SqliteLedger } from '../store/ledger.ts'
 import { openStore } from '../store/open.ts'
 import type { Store } from '../store/store.ts'
@@ -22,13 +24,20 @@ import { NetworkAttacher } from './attacher.ts'
 import type { Config } from './config/resolve.ts'
 import { Containers } from './containers.ts'
 import { Control } from './control.ts'
+import { Door } from './door.ts'
 import { Fold } from './fold.ts'
+import { Live } from './live.ts'
 import { bootId } from './machine.ts'
 import type { Membership } from './membership.ts'
 import { Observer } from './observer.ts'
 import { Publisher } from './publisher.ts'
+import { Removal } from './removal.ts'
+import { Renewal } from './renewal.ts'
+import { accessFor } from './store-access.ts'
 import type { System } from './system.ts'
 import type { Tasks } from './tasks.ts'
+import { Tokens } from './tokens.ts'
+import { holding, type TrustParts } from './trust-parts.ts'
 
 /** Where DNS and metadata answer containers (docs/architecture.md). */
 export const serversAddress: Ipv4 = parseIpv4('169.254.169.250') as Ipv4
@@ -47,6 +56,7 @@ export interface ControlParts {
   readonly tasks: Tasks
   readonly ledgers: Ledgers
   readonly identity: HostIdentity
+  readonly trust: TrustParts
   readonly config: Config
   readonly started: Instant
   /** Attachments that the kernel has now. */
@@ -68,8 +78,9 @@ export function storeOf(
   deps: Pick<System, 'clock'> & { readonly log: Log },
 ): Store {
   const { ca, cert, key, user, password } = config.store
+  const own = readTrustFile(config.state) === undefined ? undefined : () => ownTls(config.state)
   return openStore(
-    { url, path: join(config.state, 'store.db'), tls: { ca, cert, key }, user, password },
+    { url, path: join(config.state, 'store.db'), tls: { ca, cert, key }, own, user, password },
     deps,
   )
 }
@@ -82,8 +93,10 @@ export function composeControl(parts: ControlParts, membership: Membership, stor
   const keys = keysOf(membership.environment)
   const self = identity.id
   const sealer = new EnvelopeSealer({ identity, ledger: ledgers.journal })
+  const onChange = (): void => publisher.headChanged()
+  const live = new Live({ sealer, ledger: ledgers.journal, clock, onChange }, keys)
   const allocator = new Allocator(
-    { store, ledger: ledgers.journal, sealer, clock, log, meter },
+    { store, ledger: ledgers.journal, sealer: live, clock, log, meter },
     { keys, self, settings, bootId: bootId() },
   )
   const attacher = new NetworkAttacher(
@@ -101,23 +114,24 @@ export function composeControl(parts: ControlParts, membership: Membership, stor
     { addresses: allocator, attacher, wishOf, clock, log, meter, onChange: () => control.publish() },
     { environment: membership.environment, hostInode: attacher.inodeOf(process.pid) ?? 0 },
   )
-  const publisher = new Publisher(
-    { store, sealer, clock, log, meter, onRenewed: (sent, revision) => allocator.renewed(sent, revision) },
-    { keys, self, started: parts.started },
-  )
-  const observer = new Observer(
+  const publisher: Publisher = new Publisher(
     {
       store,
-      fold: new Fold({ log, meter }, { keys, self, settings }),
-      snapshots: membership.store === 'embedded' ? undefined : ledgers.snapshots,
+      sealer,
+      live,
+      raise: (counter) => sealer.raise(counter),
       clock,
       log,
       meter,
-      onUpdate: (update) => control.updated(update),
-      onEnvironment: (environment) => control.observed(environment),
+      onRenewed: (sent, revision) => allocator.renewed(sent, revision),
     },
-    keys,
+    { keys, self, signingKey: identity.signingKey, started: parts.started },
   )
+  const bound = { keys, store, sealer }
+  const observer = composeObserver(parts, membership, { ...bound, live }, () => control)
+  const door = composeDoor(parts, membership, bound)
+  const renewal = composeRenewal(parts, bound, () => control)
+  const removal = composeRemoval(parts, bound, () => control)
   const adoption = new Adoption(
     {
       adopt: (container, address) => allocator.adopt(container, address),
@@ -137,10 +151,111 @@ export function composeControl(parts: ControlParts, membership: Membership, stor
       clock,
       meter,
       tasks,
+      door,
+      renewal,
+      removal,
       hostRecord: () => parts.hostRecord(allocator.managed()),
       onEnvironment: parts.onEnvironment,
     },
     keys,
   )
   return control
+}
+
+/** What parts share that are bound to one store. */
+interface Bound {
+  readonly keys: Keys
+  readonly store: Store
+  readonly sealer: Sealer
+}
+
+function composeDoor(parts: ControlParts, membership: Membership, { keys, store, sealer }: Bound): Door {
+  const { system, log, meter, ledgers, identity, config, trust } = parts
+  const { clock, random } = system
+  const { signingKey } = identity
+  return new Door(
+    {
+      tokens: new Tokens({ store, ledger: ledgers.journal, sealer, clock, random }, { keys, signingKey }),
+      authority: () => holding(trust),
+      trust: () => trust.keeper.trust,
+      clock,
+      log,
+      meter,
+    },
+    {
+      settings: membership.settings,
+      address: config.host.address,
+      port: config.join.port,
+      store: accessFor(config, membership.store),
+    },
+  )
+}
+
+function composeRenewal(parts: ControlParts, { keys, store }: Bound, control: () => Control): Renewal {
+  const { system, log, meter, identity, trust } = parts
+  const { keeper, authority } = trust
+  return new Renewal(
+    {
+      store,
+      keeper,
+      authority,
+      clock: system.clock,
+      log,
+      meter,
+      hosts: () => control().certified(),
+      onRenewed: () => control().publish(),
+    },
+    { keys, identity },
+  )
+}
+
+function composeRemoval(parts: ControlParts, { keys, store }: Bound, control: () => Control): Removal {
+  const { system, log, meter, identity, trust } = parts
+  return new Removal(
+    {
+      store,
+      keeper: trust.keeper,
+      authority: () => holding(trust),
+      holds: trust.authority !== undefined,
+      environment: () => control().environment,
+      strangers: () => control().strangers,
+      clock: system.clock,
+      log,
+      meter,
+      onChange: () => control().trustChanged(),
+    },
+    { keys, self: identity.id },
+  )
+}
+
+function composeObserver(
+  { system, log, meter, ledgers, identity, trust }: ControlParts,
+  { settings, store: url }: Membership,
+  { keys, store, live }: Bound & { readonly live: Live },
+  control: () => Control,
+): Observer {
+  const { clock } = system
+  const fold = new Fold(
+    {
+      log,
+      meter,
+      trust: () => trust.keeper.trust,
+      now: () => clock.now(),
+      isLive: (key, counter) => live.isLive(key, counter),
+    },
+    { keys, self: identity.id, settings },
+  )
+  return new Observer(
+    {
+      store,
+      fold,
+      snapshots: url === 'embedded' ? undefined : ledgers.snapshots,
+      clock,
+      log,
+      meter,
+      onUpdate: (update) => control().updated(update),
+      onEnvironment: (environment) => control().observed(environment),
+    },
+    keys,
+  )
 }

@@ -9,13 +9,17 @@ import type { Ipv4 } from '../model/ip.ts'
 import type { Keys } from '../model/keys.ts'
 import { type Clock, type Meter, sleep } from '../model/ports.ts'
 import type { HostId, HostRecord } from '../model/records.ts'
-import { seconds } from '../model/time.ts'
+import { minutes, seconds } from '../model/time.ts'
 import type { Store, Update } from '../store/store.ts'
 import type { Adoption } from './adoption.ts'
 import type { Containers, Held } from './containers.ts'
+import type { Door } from './door.ts'
+import type { Refused } from './fold.ts'
 import type { Observer } from './observer.ts'
 import { ownRecords } from './own-records.ts'
 import type { Publisher } from './publisher.ts'
+import type { Removal } from './removal.ts'
+import type { Renewal } from './renewal.ts'
 import type { Tasks } from './tasks.ts'
 
 export interface ControlDeps {
@@ -28,6 +32,9 @@ export interface ControlDeps {
   readonly meter: Meter
   readonly containers: Containers
   readonly tasks: Tasks
+  readonly door: Door
+  readonly renewal: Renewal
+  readonly removal: Removal
   /** This host's record as it should be now. */
   readonly hostRecord: () => HostRecord
   readonly onEnvironment: (environment: Environment) => void
@@ -60,16 +67,52 @@ export class Control {
     return this.#deps.containers.held()
   }
 
+  get door(): Door {
+    return this.#deps.door
+  }
+
+  get removal(): Removal {
+    return this.#deps.removal
+  }
+
+  /** Why the store's entries do not count that do not. */
+  get refused(): readonly Refused[] {
+    return this.#deps.observer.refused
+  }
+
+  /** By their records. */
+  get strangers(): readonly HostRecord[] {
+    return this.#deps.observer.strangers.map(({ record }) => record)
+  }
+
+  /** Trust has changed: what counts is something else now. */
+  trustChanged(): void {
+    this.#deps.observer.again()
+  }
+
+  /** Hosts that the CA looks after: also those whose certificate has run out. */
+  certified(): readonly HostRecord[] {
+    const expired = this.#deps.observer.strangers.filter(({ code }) => code === 'CERTIFICATE_EXPIRED')
+    const members = [...(this.environment?.hosts.values() ?? [])]
+    return [...members.map(({ record }) => record), ...expired.map(({ record }) => record)]
+  }
+
   start(): void {
-    const { tasks, observer, publisher } = this.#deps
+    const { tasks, observer, publisher, door, renewal } = this.#deps
     tasks.run('observer', observer.start())
     tasks.run('alive key', publisher.keepAlive())
+    tasks.run('head', publisher.keepHead())
+    tasks.run('certificates', this.#lookAgain())
     tasks.run('address upkeep', this.#upkeep())
+    tasks.run('door', door.run())
+    tasks.run('renewal', renewal.run())
   }
 
   /** A raw update of the store. */
   updated(update: Update): void {
     this.#deps.publisher.observe(update)
+    this.#deps.renewal.observe(update)
+    this.#deps.removal.observe(update)
   }
 
   /** A new snapshot. */
@@ -123,10 +166,13 @@ export class Control {
 
   /** Stops everything but what is in the kernel. */
   async close(): Promise<void> {
-    const { observer, publisher, containers, allocator, store } = this.#deps
+    const { observer, publisher, containers, allocator, store, door, renewal, removal } = this.#deps
     this.#stop.abort()
     containers.close()
     observer.close()
+    renewal.close()
+    await door.close()
+    await removal.settled()
     await publisher.close()
     await allocator.settled()
     await store.close()
@@ -136,6 +182,14 @@ export class Control {
   async #firstBlock(): Promise<void> {
     await this.#deps.allocator.settled()
     if (this.#deps.allocator.managed() !== this.#managed) this.publish()
+  }
+
+  /** Certificates end without an event. */
+  async #lookAgain(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      await sleep(this.#deps.clock, minutes(1), this.#stop.signal).catch(() => undefined)
+      if (!this.#stop.signal.aborted) this.#deps.observer.again()
+    }
   }
 
   async #upkeep(): Promise<void> {

@@ -1,35 +1,31 @@
 /**
- * Store entries → Environment. Keeps what was decoded, so that one change costs one decoding, and never lets a
- * record count that is not signed by the host whose key it lies under. Garbage is counted and said once.
+ * Store entries → Environment. A record counts when a member of the environment has signed it for its key and
+ * the member's newest head lists it. What does not count changes nothing: what counted under that key goes on.
+ * Keeps what was decoded, so that one change costs one decoding. What is refused is counted, and said once.
  */
 import type { Environment, Host, Reachability } from '../model/environment.ts'
 import { hostIsPresent } from '../model/environment.ts'
-import type { Cidr, Ipv4 } from '../model/ip.ts'
 import { type KeyMeaning, type Keys, meaningOf } from '../model/keys.ts'
 import type { Log, Meter } from '../model/ports.ts'
 import {
-  type AliveRecord,
-  aliveSchema,
-  type Claim,
-  type ContainerId,
   type ContainerRecord,
-  claimSchema,
-  containerSchema,
-  type DeclaredService,
-  type Decoded,
   decodeRecord,
   type HostId,
   type HostRecord,
   hostSchema,
   type Settings,
-  serviceSchema,
 } from '../model/records.ts'
 import { type Envelope, hostIdOf, openEnvelope, verifyEnvelope } from '../pki/envelope.ts'
-import type { Entry, Update } from '../store/store.ts'
+import { type Head, openHead } from '../pki/head.ts'
+import type { Change, Entry, Update } from '../store/store.ts'
+import { Decodings } from './decodings.ts'
+import { Members, type MembersDeps, type Stranger, strangerText } from './members.ts'
 
-export interface FoldDeps {
+export interface FoldDeps extends MembersDeps {
   readonly log: Log
   readonly meter: Meter
+  /** Whether this host wants a record of its own to stand: it knows before its head says so. */
+  readonly isLive: (key: string, counter: number) => boolean
 }
 
 export interface FoldOptions {
@@ -44,182 +40,259 @@ export interface View {
   readonly reachability: ReadonlyMap<HostId, Reachability>
 }
 
-interface Decodings {
-  readonly hosts: Map<HostId, HostRecord>
-  readonly alive: Map<HostId, AliveRecord>
-  readonly blocks: Map<Cidr, Claim>
-  readonly pins: Map<Ipv4, Claim>
-  readonly containers: Map<ContainerId, ContainerRecord>
-  readonly services: Map<string, DeclaredService>
+/** An entry of the store that does not count. */
+export interface Refused {
+  readonly key: string
+  readonly why: string
 }
 
-const empty = (): Decodings => ({
-  hosts: new Map(),
-  alive: new Map(),
-  blocks: new Map(),
-  pins: new Map(),
-  containers: new Map(),
-  services: new Map(),
-})
+interface Signed {
+  readonly counter: number
+  readonly signer: HostId
+}
+
+interface Opened {
+  readonly entry: Entry
+  readonly meaning: KeyMeaning
+  readonly envelope: Envelope
+}
+
+/** Hosts first, then their heads, then what the heads list; blocks before the pins inside of them. */
+const order: readonly KeyMeaning['is'][] = ['host', 'head', 'alive', 'block', 'pin', 'container', 'service']
+const silent = new Set<KeyMeaning['is']>(['settings', 'removed', 'token', 'certificate'])
 
 export class Fold {
   readonly #deps: FoldDeps
   readonly #options: FoldOptions
-  #now = empty()
+  readonly #members: Members
+  #now: Decodings
   #revision = 0
-  /** Entries whose signer has no host record yet, by signer. */
-  #waiting = new Map<HostId, Map<string, Entry>>()
+  #accepted = new Map<string, Signed>()
+  /** Entries that wait for their signer or its head. */
+  #waiting = new Map<string, Opened>()
+  #refused = new Map<string, string>()
+  /** Signers that said something new since the last look at what waits. */
+  #met = new Set<HostId>()
+  readonly #heads = new Map<HostId, Head>()
+  /** The newest counter of a head that was seen, and of an alive key: older ones are old bytes. */
+  readonly #floors = new Map<string, number>()
 
   constructor(deps: FoldDeps, options: FoldOptions) {
     this.#deps = deps
     this.#options = options
+    this.#members = new Members(deps, options.self)
+    this.#now = new Decodings(options.settings)
+  }
+
+  /** By `head/<host>`: to be remembered, and given to the next fold before anything else. */
+  get floors(): ReadonlyMap<string, number> {
+    return this.#floors
+  }
+
+  recall(floors: Iterable<readonly [string, number]>): void {
+    for (const [key, counter] of floors) this.#floors.set(key, counter)
   }
 
   apply(update: Update): void {
     if (update.is === 'stale') return
     this.#revision = update.revision
-    if (update.is === 'snapshot') {
-      this.#now = empty()
-      this.#waiting = new Map()
-      for (const entry of update.entries) this.#put(entry)
-      return
+    if (update.is === 'snapshot') this.#restart(update.entries)
+    else {
+      // Of several changes of a key only the last one is still true; but what was deleted in between is gone.
+      const last = new Map<string, Change>()
+      for (const change of update.changes) {
+        if (change.is === 'delete') this.#forget(change.key)
+        last.set(change.is === 'put' ? change.entry.key : change.key, change)
+      }
+      this.#take([...last.values()].flatMap((change) => (change.is === 'put' ? [change.entry] : [])))
     }
-    for (const change of update.changes) {
-      if (change.is === 'put') this.#put(change.entry)
-      else this.#forget(change.key)
-    }
+  }
+
+  /** Whether what lies under a key now does not count. */
+  refuses(key: string): boolean {
+    return this.#waiting.has(key) || this.#refused.has(key)
+  }
+
+  /** What lies in the store and does not count. */
+  refused(): readonly Refused[] {
+    const waiting = [...this.#waiting.keys()].map((key) => ({
+      key,
+      why: 'not in the newest list of a member',
+    }))
+    const strangers = this.#members
+      .strangers()
+      .map((one) => ({ key: this.#options.keys.host(one.record.id), why: strangerText(one) }))
+    return [...[...this.#refused].map(([key, why]) => ({ key, why })), ...strangers, ...waiting]
+  }
+
+  /** Hosts whose certificate is not good. */
+  strangers(): readonly Stranger[] {
+    return this.#members.strangers()
   }
 
   /** The snapshot now. The maps are copies: later changes do not reach them. */
   environment(view: View): Environment {
-    const { blocks, pins, containers, services } = this.#now
+    const { hosts, blocks, pins, containers, services } = this.#now
+    const out = new Set([...hosts.keys()].filter((id) => this.#members.stranger(id) !== undefined))
+    const isIn = ({ host }: { readonly host: HostId }): boolean => !out.has(host)
     return {
       revision: this.#revision,
       settings: this.#options.settings,
       self: this.#options.self,
-      hosts: this.#hosts(view),
-      blocks: new Map(blocks),
-      pins: new Map(pins),
-      containers: new Map(containers),
+      hosts: this.#hosts(view, out),
+      blocks: new Map([...blocks].filter(([, claim]) => isIn(claim))),
+      pins: new Map([...pins].filter(([, claim]) => isIn(claim))),
+      containers: new Map(
+        [...containers].filter(([, one]) => isIn(one)).map(([id, one]) => [id, this.#covered(one)]),
+      ),
       services: new Map(services),
     }
   }
 
-  #hosts(view: View): Map<HostId, Host> {
+  /** A host speaks for addresses that it holds, and for no other. */
+  #covered(record: ContainerRecord): ContainerRecord {
+    const { address, host } = record
+    return address === null || this.#now.holds(host, address) ? record : { ...record, address: null }
+  }
+
+  #hosts(view: View, out: ReadonlySet<HostId>): Map<HostId, Host> {
     const { self } = this.#options
     const reachabilityOf = (id: HostId): Reachability => view.reachability.get(id) ?? 'unknown'
-    const peers = [...this.#now.hosts.keys()].filter((id) => id !== self)
+    const members = [...this.#now.hosts].filter(([id]) => !out.has(id))
+    const peers = members.map(([id]) => id).filter((id) => id !== self)
     const cutOff = !view.fresh && peers.every((id) => reachabilityOf(id) !== 'answers')
     return new Map(
-      [...this.#now.hosts].map(([id, record]) => {
+      members.map(([id, record]) => {
         const alive = this.#now.alive.get(id)
         const reachability = reachabilityOf(id)
         const present =
           id === self ||
           hostIsPresent({ alive: alive !== undefined, reachability }, { fresh: view.fresh, cutOff })
-        return [id, { record, alive, reachability, present }]
+        return [id, { record: this.#ownAddress(record), alive, reachability, present }]
       }),
     )
   }
 
-  #put(entry: Entry): void {
-    this.#forget(entry.key)
-    const meaning = meaningOf(this.#options.keys.prefix, entry.key)
-    if (meaning.is === 'settings') return
-    const why = meaning.is === 'unknown' ? 'unknown key' : this.#decode(entry, meaning)
-    if (why === undefined) return
-    this.#deps.meter.count('drover_records_rejected_total', 1, { why: meaning.is })
-    this.#deps.log.warn('record in the store ignored', { key: entry.key.slice(0, 200), why })
+  #ownAddress(record: HostRecord): HostRecord {
+    const { id, managed } = record
+    return managed === null || this.#now.holds(id, managed) ? record : { ...record, managed: null }
   }
 
-  /** Undefined when the record now counts, or waits for its signer. */
-  #decode(entry: Entry, meaning: KeyMeaning): string | undefined {
-    const opened = openEnvelope(entry.value)
-    if (opened.is === 'bad') return opened.why
-    const { body, key: signer } = opened.value
-    if (meaning.is === 'host') return this.#host(entry.key, meaning.host, opened.value)
-    if ('host' in meaning && meaning.host !== signer) return 'signed by another host'
-    const host = this.#now.hosts.get(signer)
-    if (host === undefined) {
-      const waiting = this.#waiting.get(signer) ?? new Map<string, Entry>()
-      this.#waiting.set(signer, waiting.set(entry.key, entry))
-      return undefined
+  /** What counted before and lies under garbage now goes on; what is gone is gone. */
+  #restart(entries: readonly Entry[]): void {
+    const [before, accepted] = [this.#now, this.#accepted]
+    this.#now = new Decodings(this.#options.settings)
+    this.#accepted = new Map()
+    this.#waiting = new Map()
+    this.#refused = new Map()
+    this.#take(entries)
+    for (const { key } of entries) {
+      const was = accepted.get(key)
+      if (was === undefined || this.#accepted.has(key) || !this.#isListed(key, was)) continue
+      this.#now.carry(meaningOf(this.#options.keys.prefix, key), before)
+      this.#accepted.set(key, was)
     }
-    if (!verifyEnvelope(opened.value, entry.key, host.signingKey)) return 'signature does not verify'
-    return this.#record(meaning, body, signer)
   }
 
-  #host(storeKey: string, id: HostId, envelope: Envelope): string | undefined {
+  #take(entries: readonly Entry[]): void {
+    const opened = entries.flatMap((entry) => this.#open(entry) ?? [])
+    for (const kind of order) for (const one of opened) if (one.meaning.is === kind) this.#put(one)
+    // What came before its signer or its head.
+    while (this.#met.size > 0) {
+      const met = this.#met
+      this.#met = new Set()
+      const due = [...this.#waiting.values()].filter(({ envelope }) => met.has(envelope.key))
+      for (const kind of order) for (const one of due) if (one.meaning.is === kind) this.#put(one)
+    }
+  }
+
+  #open(entry: Entry): Opened | undefined {
+    const meaning = meaningOf(this.#options.keys.prefix, entry.key)
+    this.#waiting.delete(entry.key)
+    this.#refused.delete(entry.key)
+    if (silent.has(meaning.is)) return undefined
+    if (meaning.is === 'unknown') return this.#refuse(entry.key, meaning, 'unknown key')
+    const opened = openEnvelope(entry.value)
+    if (opened.is === 'bad') return this.#refuse(entry.key, meaning, opened.why)
+    return { entry, meaning, envelope: opened.value }
+  }
+
+  #put(one: Opened): void {
+    const { entry, meaning, envelope } = one
+    this.#waiting.delete(entry.key)
+    const verdict = this.#judge(one)
+    if (verdict === 'waits') this.#waiting.set(entry.key, one)
+    else if (verdict !== undefined) this.#refuse(entry.key, meaning, verdict)
+    else this.#accepted.set(entry.key, { counter: envelope.counter, signer: envelope.key })
+  }
+
+  /** Undefined when the record now counts. */
+  #judge(one: Opened): string | undefined {
+    const { entry, meaning, envelope } = one
+    const { key: signer, body, counter } = envelope
+    if ('host' in meaning && meaning.host !== signer) return 'signed by another host'
+    if (meaning.is === 'host') {
+      const why = this.#meet(one, meaning.host)
+      if (why !== undefined) return why
+    }
+    const signingKey = this.#members.signingKeyOf(signer)
+    if (signingKey === undefined) return 'waits'
+    if (meaning.is !== 'host' && this.#members.stranger(signer) !== undefined) return 'waits'
+    if (meaning.is !== 'host' && !verifyEnvelope(envelope, entry.key, signingKey))
+      return 'signature does not verify'
+    if (meaning.is === 'head') return this.#putHead(signer, envelope)
+    if (meaning.is === 'alive') {
+      const why = this.#rise(`alive/${signer}`, counter)
+      if (why !== undefined) return why
+    } else if (!this.#isListed(entry.key, { counter, signer })) return 'waits'
+    return this.#now.put(meaning, body, signer)
+  }
+
+  /** A host's record says with which key it signs; its certificate says that it belongs here. */
+  #meet({ entry, envelope }: Opened, id: HostId): string | undefined {
     const decoded = decodeRecord(hostSchema, envelope.body)
     if (decoded.is === 'bad') return decoded.why
     const { signingKey } = decoded.value
     if (decoded.value.id !== id || hostIdOf(signingKey) !== id) return 'the host id is not that of its key'
-    if (!verifyEnvelope(envelope, storeKey, signingKey)) return 'signature does not verify'
-    this.#now.hosts.set(id, decoded.value)
-    const waiting = this.#waiting.get(id)
-    this.#waiting.delete(id)
-    for (const later of waiting?.values() ?? []) this.#put(later)
+    if (!verifyEnvelope(envelope, entry.key, signingKey)) return 'signature does not verify'
+    const members = this.#members
+    if (members.signingKeyOf(id) === undefined || members.stranger(id) !== undefined) this.#met.add(id)
+    const stranger = this.#members.offer(decoded.value)
+    return stranger === undefined ? undefined : strangerText(stranger)
+  }
+
+  #putHead(host: HostId, { body, counter }: Envelope): string | undefined {
+    const head = openHead(body, host)
+    if (head.is === 'bad') return head.why
+    const why = this.#rise(`head/${host}`, counter)
+    if (why !== undefined) return why
+    this.#heads.set(host, head.value)
+    this.#met.add(host)
     return undefined
   }
 
-  #record(meaning: KeyMeaning, body: string, signer: HostId): string | undefined {
-    switch (meaning.is) {
-      case 'alive':
-        return keep(decodeRecord(aliveSchema, body), (value) => this.#now.alive.set(meaning.host, value))
-      case 'block':
-        return keep(ownClaim(body, signer), (value) => this.#now.blocks.set(meaning.cidr, value))
-      case 'pin':
-        return keep(pinClaim(body, signer, this.#now.blocks), (value) =>
-          this.#now.pins.set(meaning.address, value),
-        )
-      case 'container':
-        return keep(decodeRecord(containerSchema, body), (value) => {
-          if (value.id === meaning.container && value.host === meaning.host)
-            this.#now.containers.set(value.id, value)
-        })
-      case 'service':
-        return keep(decodeRecord(serviceSchema, body), (value) =>
-          this.#now.services.set(`${meaning.stack}/${meaning.name}`, value),
-        )
-      default:
-        return 'unknown key'
-    }
+  #rise(what: string, counter: number): string | undefined {
+    if (counter < (this.#floors.get(what) ?? 0)) return 'older than what was seen before'
+    this.#floors.set(what, counter)
+    return undefined
+  }
+
+  #isListed(key: string, { signer, counter }: Signed): boolean {
+    if (signer === this.#options.self && this.#deps.isLive(key, counter)) return true
+    return this.#heads.get(signer)?.live.has(counter) === true
+  }
+
+  #refuse(key: string, meaning: KeyMeaning, why: string): undefined {
+    this.#refused.set(key, why)
+    this.#deps.meter.count('drover_records_rejected_total', 1, { why: meaning.is })
+    this.#deps.log.warn('record in the store ignored', { key: key.slice(0, 200), why })
   }
 
   #forget(key: string): void {
     const meaning = meaningOf(this.#options.keys.prefix, key)
-    for (const waiting of this.#waiting.values()) waiting.delete(key)
-    if (meaning.is === 'host') this.#now.hosts.delete(meaning.host)
-    if (meaning.is === 'alive') this.#now.alive.delete(meaning.host)
-    if (meaning.is === 'block') this.#now.blocks.delete(meaning.cidr)
-    if (meaning.is === 'pin') this.#now.pins.delete(meaning.address)
-    if (meaning.is === 'container') this.#forgetContainer(meaning.container, meaning.host)
-    if (meaning.is === 'service') this.#now.services.delete(`${meaning.stack}/${meaning.name}`)
+    this.#waiting.delete(key)
+    this.#refused.delete(key)
+    this.#accepted.delete(key)
+    this.#now.forget(meaning)
   }
-
-  /** Container ids are unique, so a record under another host's key must not remove this one's. */
-  #forgetContainer(id: ContainerId, host: HostId): void {
-    if (this.#now.containers.get(id)?.host === host) this.#now.containers.delete(id)
-  }
-}
-
-function keep<T>(decoded: Decoded<T>, set: (value: T) => void): string | undefined {
-  if (decoded.is === 'bad') return decoded.why
-  set(decoded.value)
-  return undefined
-}
-
-function ownClaim(body: string, signer: HostId): Decoded<Claim> {
-  const decoded = decodeRecord(claimSchema, body)
-  return decoded.is === 'ok' && decoded.value.host !== signer
-    ? { is: 'bad', why: 'claimed in the name of another host' }
-    : decoded
-}
-
-/** A pin inside another host's block is confirmed by that block's owner, who then signs it. */
-function pinClaim(body: string, signer: HostId, blocks: ReadonlyMap<Cidr, Claim>): Decoded<Claim> {
-  const decoded = decodeRecord(claimSchema, body)
-  if (decoded.is === 'bad' || decoded.value.host === signer) return decoded
-  const isOwner = [...blocks.values()].some(({ host }) => host === signer)
-  return isOwner ? decoded : { is: 'bad', why: 'claimed in the name of another host' }
 }

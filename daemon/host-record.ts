@@ -14,6 +14,8 @@ export interface HostFacts {
   readonly tunnel: Required<Pick<HostRecord, 'capabilities' | 'wireguardEngine'>>
   /** Version of the Docker engine; empty while there is none. */
   readonly engine: string
+  /** Of its signing key, PEM. */
+  readonly certificate: string
   /** When this host joined. */
   readonly createdAt: Instant
 }
@@ -24,6 +26,7 @@ export function hostRecordOf(identity: HostIdentity, config: Config, facts: Host
     name: config.host.name,
     hostname: facts.hostname,
     signingKey: identity.signingKey,
+    certificate: facts.certificate,
     wireguardKey: identity.wireguardKey,
     endpoint: { address: config.host.address, wireguard: config.tunnel.port },
     managed: facts.managed ?? null,

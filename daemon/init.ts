@@ -1,15 +1,15 @@
 /**
- * Makes this machine a member: creates the environment in the store, or adds the machine to the one that is
- * there. Everything is checked before anything is written; the membership file comes last, so that a kill in
- * the middle leaves a machine that is no member and may try again.
+ * Creates an environment: its settings in the store and its CA on this machine. Everything is checked before
+ * anything is written. Killed in the middle, it resumes: settings that this machine has signed, with the CA that
+ * it holds, are its own.
  */
 import { DroverError } from '../model/errors.ts'
 import { type Cidr, networkOf, overlaps, parseCidr } from '../model/ip.ts'
 import { keysOf } from '../model/keys.ts'
 import type { Clock, Random } from '../model/ports.ts'
 import { type Decoded, decodeRecord, type Settings, settingsSchema } from '../model/records.ts'
-import { uuidText } from '../model/uuid.ts'
-import type { Store } from '../store/store.ts'
+import { type Uuid, uuidText } from '../model/uuid.ts'
+import type { Entry, Store } from '../store/store.ts'
 import type { Membership } from './membership.ts'
 
 export interface InitDeps {
@@ -18,7 +18,11 @@ export interface InitDeps {
   readonly random: Random
   /** Signs with the key of this host. */
   readonly seal: (key: string, body: object) => Uint8Array
-  readonly open: (bytes: Uint8Array) => Decoded<{ readonly body: string }>
+  /** The body of what this host has signed. */
+  readonly openOwn: (entry: Entry) => Decoded<string>
+  /** The uuid for which this machine holds a CA. */
+  readonly authority: () => Uuid | undefined
+  readonly makeAuthority: (uuid: Uuid) => void
   /** Throws SUBNET_TAKEN where the machine already uses part of it. */
   readonly refuseOverlap: (subnet: Cidr) => Promise<void>
 }
@@ -30,29 +34,24 @@ export interface InitOptions {
   readonly subnet: string | undefined
 }
 
-export interface InitResult {
-  readonly membership: Membership
-  readonly created: boolean
-}
-
 /** RFC 6890: this network, loopback, link-local (our own service address is in it), multicast and above. */
 const reservedNetworks = ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3'] as Cidr[]
 
 const defaultSubnet = '10.42.0.0/16'
 
-export async function initEnvironment(deps: InitDeps, options: InitOptions): Promise<InitResult> {
-  const wanted = subnetOf(options.subnet ?? defaultSubnet)
-  const standing = await readSettings(deps, options.environment)
-  if (standing !== undefined && options.subnet !== undefined && standing.subnet !== wanted) {
+export async function initEnvironment(deps: InitDeps, options: InitOptions): Promise<Membership> {
+  const { environment, storeUrl, subnet } = options
+  const wanted = subnetOf(subnet ?? defaultSubnet)
+  const standing = await ownSettings(deps, environment)
+  if (standing !== undefined && subnet !== undefined && standing.subnet !== wanted) {
     throw new DroverError(
       'ENVIRONMENT_DIFFERS',
-      `${options.environment} has the subnet ${standing.subnet}, not ${wanted}`,
+      `${environment} has the subnet ${standing.subnet}, not ${wanted}`,
     )
   }
   await deps.refuseOverlap(standing?.subnet ?? wanted)
-  const settings = standing ?? (await createSettings(deps, options.environment, wanted))
-  const membership = { environment: options.environment, store: options.storeUrl, settings }
-  return { membership, created: standing === undefined }
+  const settings = standing ?? (await createSettings(deps, environment, wanted))
+  return { environment, store: storeUrl, settings }
 }
 
 function subnetOf(text: string): Cidr {
@@ -70,21 +69,25 @@ function subnetOf(text: string): Cidr {
   return cidr
 }
 
-async function readSettings({ store, open }: InitDeps, environment: string): Promise<Settings | undefined> {
-  const entry = await store.get(keysOf(environment).settings)
+/** What an attempt of this machine left; rejects where the environment is somebody else's. */
+async function ownSettings(deps: InitDeps, environment: string): Promise<Settings | undefined> {
+  const { settings: key } = keysOf(environment)
+  const entry = await deps.store.get(key)
   if (entry === undefined) return undefined
-  const opened = open(entry.value)
-  const decoded = opened.is === 'ok' ? decodeRecord(settingsSchema, opened.value.body) : opened
-  if (decoded.is === 'ok') return decoded.value
-  throw new DroverError('RECORD_INVALID', `${keysOf(environment).settings}: ${decoded.why}`)
+  const opened = deps.openOwn(entry)
+  const decoded = opened.is === 'ok' ? decodeRecord(settingsSchema, opened.value) : opened
+  if (decoded.is === 'ok' && decoded.value.uuid === deps.authority()) return decoded.value
+  throw new DroverError('ENVIRONMENT_TAKEN', environment)
 }
 
-/** Two first hosts at once: one creates, the other reads what the first wrote. */
+/** The CA comes first, so that nobody sees an environment without one. */
 async function createSettings(deps: InitDeps, environment: string, subnet: Cidr): Promise<Settings> {
   const key = keysOf(environment).settings
+  const uuid = deps.authority() ?? uuidText(deps.random.bytes(16))
+  deps.makeAuthority(uuid)
   const settings: Settings = {
     name: environment,
-    uuid: uuidText(deps.random.bytes(16)),
+    uuid,
     subnet,
     blockBits: Math.min(30, Math.max(26, networkOf(subnet).bits + 2)),
     domain: 'rancher.internal',
@@ -94,6 +97,6 @@ async function createSettings(deps: InitDeps, environment: string, subnet: Cidr)
     [{ key, is: 'absent' }],
     [{ is: 'put', key, value: deps.seal(key, settings) }],
   )
-  if (outcome.is === 'done') return settings
-  return (await readSettings(deps, environment)) ?? settings
+  if (outcome.is === 'refused') throw new DroverError('ENVIRONMENT_TAKEN', environment)
+  return settings
 }

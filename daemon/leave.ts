@@ -2,7 +2,7 @@
  * Undoes everything that Drover did to this machine: attachments, routes, rules, resolv.conf files, the tunnel,
  * this host's records in the store, and its files. Containers keep running, without their managed address.
  */
-import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { wishOf } from '../docker/labels.ts'
 import { reasonOf } from '../model/errors.ts'
@@ -33,13 +33,23 @@ export async function leave({ system, log, member }: LeaveDeps, config: Config):
   await system.applier.leave(member?.membership.settings.subnet)
   if (member !== undefined) {
     const prefix = keysOf(member.membership.environment).prefix
-    await withdraw(member.store, prefix, member.self).catch((error: unknown) => {
+    const alone = await withdraw(member.store, prefix, member.self).catch((error: unknown) => {
       log.warn('the records of this host could not be taken out of the store', { why: reasonOf(error) })
+      return member.membership.store === 'embedded'
     })
     await member.store.close()
+    if (!alone) keepAuthority(config.state, log)
   }
   for (const folder of [config.state, config.run]) removeOurs(folder)
   log.info('this machine has left', { environment: config.environment })
+}
+
+/** The environment lives on without this host, and needs its CA. */
+function keepAuthority(state: string, log: Log): void {
+  const [file, kept] = [join(state, 'authority.json'), join(state, 'left-authority.json')]
+  if (!existsSync(file)) return
+  renameSync(file, kept)
+  log.warn('this host held the key of the CA: keep it in a safe place, other hosts need it', { what: kept })
 }
 
 async function restoreResolvers({ engine }: System, log: Log, environment: string): Promise<void> {
@@ -59,7 +69,7 @@ async function restoreResolvers({ engine }: System, log: Log, environment: strin
 
 /** What Drover writes into its folders; SQLite keeps files beside its own. */
 const ours =
-  /^((identity|membership)\.json(\..*)?|(store|journal|snapshot)\.db(-.*)?|tunnel\.log|.*\.state(\.new)?|drover\.sock)$/
+  /^((identity|membership|trust|authority)\.json(\..*)?|store-ca\.pem|(store|journal|snapshot)\.db(-.*)?|tunnel\.log|.*\.state(\.new)?|drover\.sock)$/
 
 /** The folders are the operator's choice and may hold what is not ours: that stays, and the folder with it. */
 export function removeOurs(folder: string): void {
@@ -68,13 +78,18 @@ export function removeOurs(folder: string): void {
   if (readdirSync(folder).length === 0) rmdirSync(folder)
 }
 
-/** Deletes what this host has signed: its record, its containers', its claims. Settings stay for the others. */
-async function withdraw(store: Store, prefix: string, self: HostId): Promise<void> {
+/**
+ * Deletes what this host has signed: its record, its containers', its claims. Settings stay for the others; the
+ * last host takes everything along. Says whether it was the last.
+ */
+async function withdraw(store: Store, prefix: string, self: HostId): Promise<boolean> {
   const { entries } = await store.list(prefix)
+  const alone = entries.every(({ key }) => !key.startsWith(`${prefix}hosts/`) || key.endsWith(`/${self}`))
   const own = entries.filter(({ key, value }) => {
     const opened = openEnvelope(value)
-    return opened.is === 'ok' && opened.value.key === self && key !== `${prefix}settings`
+    return alone || (opened.is === 'ok' && opened.value.key === self && key !== `${prefix}settings`)
   })
   const writes: Write[] = own.map(({ key }) => ({ is: 'delete', key }))
   for (let at = 0; at < writes.length; at += 100) await store.transact([], writes.slice(at, at + 100))
+  return alone
 }

@@ -30,6 +30,8 @@ import { PathProber } from './path-prober.ts'
 import { Prober } from './prober.ts'
 import type { System } from './system.ts'
 import type { Tasks } from './tasks.ts'
+import { trustCommands, trustProblems } from './trust-admin.ts'
+import type { TrustParts } from './trust-parts.ts'
 import type { Tunnel } from './tunnel.ts'
 import { version } from './version.ts'
 
@@ -40,6 +42,7 @@ export interface LifecycleDeps {
   readonly tasks: Tasks
   readonly tunnel: Tunnel
   readonly identity: HostIdentity
+  readonly trust: TrustParts
 }
 
 interface Servers {
@@ -166,7 +169,7 @@ export class Lifecycle {
   }
 
   async #newControl(): Promise<void> {
-    const { system, log, meter, tasks, identity } = this.#deps
+    const { system, log, meter, tasks, identity, trust } = this.#deps
     const found = await system.applier.attached()
     const store = storeOf(this.#membership.store, this.#config, { clock: system.clock, log })
     this.#control = composeControl(
@@ -176,6 +179,7 @@ export class Lifecycle {
         meter,
         tasks,
         identity,
+        trust,
         found,
         ledgers: this.#ledgers,
         config: this.#config,
@@ -194,6 +198,7 @@ export class Lifecycle {
     const before = this.#control?.environment?.hosts.get(this.#deps.identity.id)?.record
     return hostRecordOf(this.#deps.identity, this.#config, {
       managed,
+      certificate: this.#deps.trust.keeper.certificate,
       tunnel: this.#tunnelFacts(before),
       hostname: this.#hostname,
       size: this.#size,
@@ -293,13 +298,23 @@ export class Lifecycle {
         status: view((environment) => statusOf(environment, this.#vitals())),
         ps: view(containersView),
         hosts: view((environment) => hostsView(environment, this.#vitals())),
+        tokens: () => this.#present.door.list(),
       },
       metrics: async () => {
         await this.#servers?.metadata.stats()
         return this.#deps.meter.text()
       },
-      moveStore: (url: string) => this.#moveStore(url),
+      commands: {
+        'store/move': ({ url }: Readonly<Record<string, unknown>>) => this.#moveStore(String(url ?? '')),
+        ...trustCommands(() => this.#present),
+      },
     }
+  }
+
+  get #present(): Control {
+    const control = this.#control
+    if (control === undefined) throw new DroverError('STORE_UNAVAILABLE', 'the daemon is still starting')
+    return control
   }
 
   #vitals(): Vitals {
@@ -327,6 +342,7 @@ export class Lifecycle {
       },
       peers: tunnel.peers(),
       lastSeen: this.#prober.lastSeen,
+      problems: trustProblems(this.#deps.trust, this.#control, system.clock),
       pathMtus: this.#pathProber.mtus,
     }
   }

@@ -1,22 +1,21 @@
 /**
- * What the subcommands `init`, `daemon` and `store move` do. First everything is parsed, checked and built; only
+ * What the subcommands `init`, `join`, `ca`, `daemon` and `store move` do. First everything is parsed, checked and built; only
  * below the line `effects` can the machine change.
  */
 
 import { DroverError } from '../model/errors.ts'
-import type { Cidr } from '../model/ip.ts'
 import { keysOf } from '../model/keys.ts'
 import type { Log } from '../model/ports.ts'
-import { occupiedOf, overlapOf, overlapText } from '../network/overlap.ts'
-import { openEnvelope, sealRecord } from '../pki/envelope.ts'
-import { type HostIdentity, loadIdentity, loadOrCreateIdentity } from '../pki/identity.ts'
+import { loadIdentity, loadOrCreateIdentity } from '../pki/identity.ts'
+import { parseToken } from '../pki/token.ts'
 import { isServed } from '../status/server.ts'
 import { copyStore } from '../store/move.ts'
 import { engineChoice } from '../tunnel/engine-choice.ts'
+import { type CaView, caView, exportCa, importCa, issueServer } from './ca.ts'
 import { storeOf } from './compose.ts'
 import { type ConfigSources, loadConfig } from './config/load.ts'
 import { type Config, resolveConfig } from './config/resolve.ts'
-import { initEnvironment } from './init.ts'
+import { createEnvironment, enterEnvironment, type Machine, storeAnswers } from './enter.ts'
 import { leave } from './leave.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { createLog } from './log.ts'
@@ -24,8 +23,10 @@ import { machineFacts } from './machine.ts'
 import { type Membership, readMembership, writeMembership } from './membership.ts'
 import { PrometheusMeter } from './meter.ts'
 import { serviceManager } from './service-manager.ts'
+import { withAccess } from './store-access.ts'
 import { type System, systemOf } from './system.ts'
 import { Tasks } from './tasks.ts'
+import { trustParts } from './trust-parts.ts'
 import { composeTunnel } from './tunnel-engines.ts'
 import { version } from './version.ts'
 
@@ -52,20 +53,41 @@ export const configOf = (sources: ConfigSources): Config => resolveConfig(loadCo
 
 /** A line for the operator. */
 export async function runInit(sources: ConfigSources, flags: InitFlags): Promise<string> {
-  const named =
-    flags.name === undefined
-      ? sources
-      : { ...sources, flags: new Map(sources.flags).set('environment', flags.name) }
-  const config = configOf(named)
-  const log = logOf(config)
-  const system = systemOf({ log, meter: new PrometheusMeter() }, config, process.env)
-  const { membership, created } = await become(config, system, log, flags)
+  const machine = machineOf(inEnvironment(sources, flags.name))
+  const { environment, settings, store } = await createEnvironment(machine, flags)
+  const { tunnel, join } = machine.config
+  const others =
+    store === 'embedded'
+      ? 'for more hosts: `drover store move etcd://HOST:2379`, then `drover token create`'
+      : `for more hosts: \`drover token create\` here once the daemon runs, and open TCP ${join.port} on this host for them`
+  return [
+    `created the environment ${environment} (${settings.subnet}) in ${store}; this host holds the key of its CA`,
+    `next: open UDP ${tunnel.port} to the other hosts, and start the daemon (systemctl start drover, or npm start)`,
+    others,
+  ].join('\n')
+}
+
+/** A line for the operator. */
+export async function runJoin(sources: ConfigSources, text: string): Promise<string> {
+  const token = parseToken(text.trim())
+  const machine = machineOf(inEnvironment(sources, token.environment))
+  const membership = await enterEnvironment(machine, token)
+  const away = await storeAnswers(machine, membership)
   const { environment, settings, store } = membership
-  const did = created ? 'created the environment' : 'joined the environment'
-  return (
-    `${did} ${environment} (${settings.subnet}) in ${store}\n` +
-    `next: open UDP ${config.tunnel.port} to the other hosts, and start the daemon (systemctl start drover, or npm start)`
-  )
+  return [
+    `joined the environment ${environment} (${settings.subnet}) in ${store}; the certificate renews itself`,
+    ...(away === undefined ? [] : [`the store does not answer yet: ${away}`]),
+    `next: open UDP ${machine.config.tunnel.port} to the other hosts, and start the daemon (systemctl start drover, or npm start)`,
+  ].join('\n')
+}
+
+const inEnvironment = (sources: ConfigSources, name: string | undefined): ConfigSources =>
+  name === undefined ? sources : { ...sources, flags: new Map(sources.flags).set('environment', name) }
+
+function machineOf(sources: ConfigSources): Machine {
+  const config = configOf(sources)
+  const log = logOf(config)
+  return { config, log, system: systemOf({ log, meter: new PrometheusMeter() }, config, process.env) }
 }
 
 /** Resolves with the exit code when the daemon ends. */
@@ -96,8 +118,9 @@ export async function runDaemon(sources: ConfigSources, flags: DaemonFlags): Pro
   // effects
   if (flags.leave) return leaving(config, system, log, member)
   const choice = engineChoice(config.tunnel.engine, () => system.wireguard.available())
-  const membership = member ?? (await become(config, system, log, flags)).membership
+  const membership = member ?? (await createEnvironment({ config, system, log }, flags))
   const identity = loadOrCreateIdentity(config.state)
+  const trust = trustParts(config, identity, { clock: system.clock, log })
   const tasks = new Tasks(log, () => process.exit(70))
   const tunnel = composeTunnel({ log, meter, clock: system.clock, system }, config, {
     identity,
@@ -105,11 +128,34 @@ export async function runDaemon(sources: ConfigSources, flags: DaemonFlags): Pro
     external: flags.tunnelProcess === 'external',
   })
   const lifecycle = new Lifecycle(
-    { system, log, meter, tasks, tunnel, identity },
-    config,
+    { system, log, meter, tasks, tunnel, identity, trust },
+    withAccess(config, membership),
     withStore(membership, config),
   )
   return runUntilSignal(lifecycle, log, config, membership)
+}
+
+/** What `drover ca show` shows. */
+export const runCaShow = (sources: ConfigSources): CaView => caView(configOf(sources))
+
+/** A line for the operator. */
+export function runCaExport(sources: ConfigSources, file: string): string {
+  const { encrypted } = exportCa(configOf(sources), file)
+  return encrypted
+    ? `${file} holds the CA; its key has its passphrase`
+    : `${file} holds the CA and its key in clear: keep it where nobody else can read it`
+}
+
+/** A line for the operator. */
+export function runCaIssue(sources: ConfigSources, folder: string, addresses: readonly string[]): string {
+  issueServer(configOf(sources), folder, addresses)
+  return `${folder} holds ca.pem, server.pem and server-key.pem for ${addresses.join(', ')}, valid for a year`
+}
+
+/** A line for the operator. */
+export function runCaImport(sources: ConfigSources, file: string): string {
+  const { fingerprint } = importCa(configOf(sources), file)
+  return `this host holds the key of the CA ${fingerprint} now\nnext: restart the daemon (systemctl restart drover)`
 }
 
 /** A line for the operator; the daemon does it when it runs, so that nothing changes under it. */
@@ -120,7 +166,7 @@ export async function runStoreMove(
 ): Promise<string> {
   const config = configOf(sources)
   const done = (keys: number): string =>
-    `moved ${keys} records to ${url}; other hosts join with: drover init --store ${url}`
+    `moved ${keys} records to ${url}; \`drover token create\` lets other hosts in`
   try {
     const { keys } = await daemon.post<{ readonly keys: number }>('/v1/store/move', { url })
     return done(keys)
@@ -157,7 +203,8 @@ async function checked(
   member: Membership | undefined,
   deps: Parameters<typeof storeOf>[2],
 ): Promise<number> {
-  if (member !== undefined) loadIdentity(config.state)
+  const identity = member === undefined ? undefined : loadIdentity(config.state)
+  if (identity !== undefined) trustParts(config, identity, deps)
   const url = (member === undefined ? config.store.url : withStore(member, config).store) ?? 'embedded'
   // An etcd is not asked before the first request: this reads its address and certificates.
   if (url !== 'embedded') await storeOf(url, config, deps).close()
@@ -167,54 +214,6 @@ async function checked(
       : `${member.environment} in ${withStore(member, config).store}`
   process.stdout.write(`the configuration is valid; ${where}\n`)
   return 0
-}
-
-async function become(
-  config: Config,
-  system: System,
-  log: Log,
-  flags: InitFlags,
-): Promise<{ membership: Membership; created: boolean }> {
-  const standing = readMembership(config.state)
-  if (standing !== undefined)
-    throw new DroverError('ENVIRONMENT_EXISTS', `${standing.environment} in ${standing.store}`)
-  const storeUrl = flags.store ?? config.store.url ?? 'embedded'
-  const identity: HostIdentity = loadOrCreateIdentity(config.state)
-  const store = storeOf(storeUrl, config, { clock: system.clock, log })
-  try {
-    const result = await initEnvironment(
-      {
-        store,
-        clock: system.clock,
-        random: system.random,
-        seal: (key, body) => sealRecord(identity, key, body, 0),
-        open: openEnvelope,
-        refuseOverlap: (subnet) => refuseOverlap(subnet, system),
-      },
-      { environment: config.environment, storeUrl, subnet: flags.subnet },
-    )
-    writeMembership(config.state, result.membership)
-    return result
-  } finally {
-    await store.close()
-  }
-}
-
-async function refuseOverlap(subnet: Cidr, { ip, engine }: System): Promise<void> {
-  const [links, routes, networks] = await Promise.all([
-    ip.links(),
-    ip.routes(),
-    engine.networks().catch(() => []),
-  ])
-  const overlap = overlapOf(
-    subnet,
-    occupiedOf(
-      links,
-      routes,
-      networks.map((frame) => ({ ...frame, endpoints: [] })),
-    ),
-  )
-  if (overlap !== undefined) throw new DroverError('SUBNET_TAKEN', overlapText(subnet, overlap))
 }
 
 async function leaving(
@@ -231,7 +230,10 @@ async function leaving(
       : {
           membership,
           self: identity.id,
-          store: storeOf(withStore(membership, config).store, config, { clock: system.clock, log }),
+          store: storeOf(withStore(membership, config).store, withAccess(config, membership), {
+            clock: system.clock,
+            log,
+          }),
         }
   await leave({ system, log, member }, config)
   return 0

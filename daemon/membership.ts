@@ -1,5 +1,5 @@
 /**
- * What `drover init` decided for this machine: which environment, where its store is, what all hosts agree on.
+ * What `drover init` or `drover join` decided for this machine: which environment, where its store is, what all hosts agree on.
  * One JSON file in the state folder, replaced atomically; nothing else in the folder says that the machine is a
  * member.
  */
@@ -13,6 +13,15 @@ export interface Membership {
   /** `embedded` or `etcd://…`. */
   readonly store: string
   readonly settings: Settings
+  /** How to come in there, where the configuration does not say; from the host that let this one in. */
+  readonly access?: StoreAccess
+}
+
+export interface StoreAccess {
+  readonly user: string | null
+  readonly password: string | null
+  /** Path of a PEM file. */
+  readonly ca: string | null
 }
 
 const fileOf = (state: string): string => join(state, 'membership.json')
@@ -27,14 +36,15 @@ export function readMembership(state: string): Membership | undefined {
     throw new DroverError('STATE_UNUSABLE', `${fileOf(state)}: ${reasonOf(cause)}`, { cause })
   }
   try {
-    const { environment, store, settings } = JSON.parse(text) as {
+    const { environment, store, settings, access } = JSON.parse(text) as {
       environment: string
       store: string
       settings: unknown
+      access?: StoreAccess
     }
     const decoded = decodeRecord(settingsSchema, JSON.stringify(settings))
     if (typeof environment === 'string' && typeof store === 'string' && decoded.is === 'ok') {
-      return { environment, store, settings: decoded.value }
+      return { environment, store, settings: decoded.value, ...(access === undefined ? {} : { access }) }
     }
   } catch {
     // Falls through to the one error for a file that is not what we wrote.

@@ -13,6 +13,11 @@ export const metricTable = {
     help: 'Records in the store that did not verify.',
     labels: ['why'],
   },
+  drover_joins_total: {
+    kind: 'counter',
+    help: 'Requests at the join endpoint: admitted, refused.',
+    labels: ['result'],
+  },
   drover_environment_revision: { kind: 'gauge', help: 'Store revision of the snapshot in use.', labels: [] },
   drover_store_connected: { kind: 'gauge', help: '1 while the watch of the store is fresh.', labels: [] },
   drover_engine_connected: { kind: 'gauge', help: '1 while the Docker engine answers.', labels: [] },

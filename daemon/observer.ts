@@ -10,7 +10,8 @@ import type { Clock, Ledger, Log, Meter, Timer } from '../model/ports.ts'
 import type { HostId } from '../model/records.ts'
 import { seconds } from '../model/time.ts'
 import type { Entry, Store, Update } from '../store/store.ts'
-import type { Fold } from './fold.ts'
+import type { Fold, Refused } from './fold.ts'
+import type { Stranger } from './members.ts'
 
 export interface ObserverDeps {
   readonly store: Store
@@ -27,12 +28,16 @@ export interface ObserverDeps {
 
 /** Writing the last snapshot to disk may lag this far behind. */
 const saveDelay = seconds(1)
+/** Of the newest counters that were seen: old bytes do not count after a restart either. */
+const floorPrefix = 'floor/'
 
 export class Observer {
   readonly #deps: ObserverDeps
   readonly #keys: Keys
   readonly #stop = new AbortController()
   readonly #unsaved = new Map<string, string | undefined>()
+  /** Entries of the store that do not count, or not yet. */
+  readonly #doubtful = new Map<string, Uint8Array>()
   #saveTimer: Timer | undefined
   #fresh = false
   #seen = false
@@ -50,6 +55,19 @@ export class Observer {
 
   get fresh(): boolean {
     return this.#fresh
+  }
+
+  get refused(): readonly Refused[] {
+    return this.#deps.fold.refused()
+  }
+
+  get strangers(): readonly Stranger[] {
+    return this.#deps.fold.strangers()
+  }
+
+  /** Time has passed or trust has changed: what counts may be something else. */
+  again(): void {
+    if (this.#seen) this.#emit()
   }
 
   /** Loads what the disk remembers, then follows the store until `close`. */
@@ -104,7 +122,10 @@ export class Observer {
 
   #recall(): void {
     const entries: Entry[] = []
-    for (const [key, text] of this.#deps.snapshots?.entries() ?? []) {
+    const known = [...(this.#deps.snapshots?.entries() ?? [])]
+    const floors = known.filter(([key]) => key.startsWith(floorPrefix))
+    this.#deps.fold.recall(floors.map(([key, text]) => [key.slice(floorPrefix.length), Number(text)]))
+    for (const [key, text] of known.filter(([key]) => !key.startsWith(floorPrefix))) {
       const value = fromBase64(text)
       if (value !== undefined) entries.push({ key, value, revision: 0 })
     }
@@ -121,21 +142,36 @@ export class Observer {
     if (update.is === 'snapshot') {
       const alive = new Set(update.entries.map(({ key }) => key))
       for (const key of this.#deps.snapshots.entries().keys())
-        if (!alive.has(key)) this.#unsaved.set(key, undefined)
-      for (const { key, value } of update.entries) this.#unsaved.set(key, base64(value))
+        if (!alive.has(key) && !key.startsWith(floorPrefix)) this.#unsaved.set(key, undefined)
+      this.#doubtful.clear()
+      for (const { key, value } of update.entries) this.#doubtful.set(key, value)
     } else {
       for (const change of update.changes) {
-        if (change.is === 'put') this.#unsaved.set(change.entry.key, base64(change.entry.value))
-        else this.#unsaved.set(change.key, undefined)
+        const { key, value } = change.is === 'put' ? change.entry : { key: change.key, value: undefined }
+        this.#doubtful.delete(key)
+        if (value === undefined) this.#unsaved.set(key, undefined)
+        else this.#doubtful.set(key, value)
       }
     }
+    this.#settle()
     this.#saveTimer ??= this.#deps.clock.after(saveDelay, () => this.#save())
+  }
+
+  /** What does not count never takes the place of what did. */
+  #settle(): void {
+    for (const [key, value] of this.#doubtful) {
+      if (this.#deps.fold.refuses(key)) continue
+      this.#doubtful.delete(key)
+      this.#unsaved.set(key, base64(value))
+    }
   }
 
   #save(): void {
     this.#saveTimer?.cancel()
     this.#saveTimer = undefined
     if (this.#unsaved.size === 0) return
+    for (const [what, counter] of this.#deps.fold.floors)
+      this.#unsaved.set(floorPrefix + what, String(counter))
     const known = this.#deps.snapshots?.entries() ?? new Map<string, string>()
     const changes = new Map([...this.#unsaved].filter(([key, value]) => known.get(key) !== value))
     this.#unsaved.clear()

@@ -1,18 +1,25 @@
 /**
  * Keeps this host's own keys in the store equal to what it wants to say. Level-triggered: it knows what stands
- * there (from the watch) and what should, and writes the difference; a failed write is simply tried again.
+ * there (from the watch) and what should, and writes the difference; a failed write is simply tried again. The
+ * host's head is written with every change, in the same transaction, and anew every minute.
  */
-import { utf8Text } from '../model/bytes.ts'
 import { reasonOf } from '../model/errors.ts'
 import type { Keys } from '../model/keys.ts'
 import { type Clock, type Log, type Meter, type Sealer, sleep } from '../model/ports.ts'
 import { encodeRecord, type HostId } from '../model/records.ts'
-import { type Instant, type Millis, millis, seconds } from '../model/time.ts'
-import type { Lease, Store, Update, Write } from '../store/store.ts'
+import { type Instant, type Millis, millis, minutes, seconds } from '../model/time.ts'
+import { openEnvelope, openOwnRecord } from '../pki/envelope.ts'
+import { openHead } from '../pki/head.ts'
+import type { Entry, Lease, Store, Update, Write } from '../store/store.ts'
+import type { Live } from './live.ts'
 
 export interface PublisherDeps {
   readonly store: Store
+  /** For what no head lists. */
   readonly sealer: Sealer
+  readonly live: Live
+  /** This host has signed with this counter before, whatever its ledger says. */
+  readonly raise: (counter: number) => void
   readonly clock: Clock
   readonly log: Log
   readonly meter: Meter
@@ -29,6 +36,8 @@ export interface Sent {
 export interface PublisherOptions {
   readonly keys: Keys
   readonly self: HostId
+  /** Of this host: whose head may be taken up after a restart. */
+  readonly signingKey: string
   readonly started: Instant
 }
 
@@ -38,13 +47,23 @@ const renewEvery = seconds(3)
 const retryAfter = millis(500)
 /** etcd refuses more than 128 operations in a transaction. */
 const batch = 100
+/** A head says at least this often that it is the newest one. */
+const headEvery = minutes(1)
+
+interface Standing {
+  readonly body: string
+  readonly counter: number
+}
 
 export class Publisher {
   readonly #deps: PublisherDeps
   readonly #options: PublisherOptions
   readonly #stop = new AbortController()
-  /** Bodies that stand in the store under our keys, as far as we know. */
-  #standing = new Map<string, string>()
+  /** What stands in the store under our keys, as far as we know. */
+  #standing = new Map<string, Standing>()
+  /** Counter of the head that this process has signed last; undefined before the first. */
+  #head: number | undefined
+  #headDue = true
   #wanted: ReadonlyMap<string, object> | undefined
   #running: Promise<void> | undefined
   #again = false
@@ -59,9 +78,11 @@ export class Publisher {
   /** What the watch says stands under our own keys. */
   observe(update: Update): void {
     if (update.is === 'stale') return
+    this.#deps.live.observe(update)
     if (update.is === 'snapshot') {
       this.#standing = new Map()
       for (const { key, value } of update.entries) this.#stands(key, value)
+      this.#adopt(update.entries)
     } else {
       for (const change of update.changes) {
         if (change.is === 'put') this.#stands(change.entry.key, change.entry.value)
@@ -75,6 +96,20 @@ export class Publisher {
   publish(wanted: ReadonlyMap<string, object>): void {
     this.#wanted = wanted
     this.#kick()
+  }
+
+  /** The head no longer says what lives. */
+  headChanged(): void {
+    this.#headDue = true
+    if (this.#wanted !== undefined) this.#kick()
+  }
+
+  /** Signs the head anew every minute until `close`. */
+  async keepHead(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      await sleep(this.#deps.clock, headEvery, this.#stop.signal).catch(() => undefined)
+      this.headChanged()
+    }
   }
 
   /** Renews the alive key until `close`. */
@@ -101,13 +136,24 @@ export class Publisher {
   }
 
   #stands(key: string, value: Uint8Array): void {
-    if (!this.#owns(key)) return
-    const envelope = utf8Text(value) ?? ''
-    try {
-      this.#standing.set(key, String((JSON.parse(envelope) as { body?: unknown }).body))
-    } catch {
-      this.#standing.set(key, '')
-    }
+    const { keys, self } = this.#options
+    const opened = openEnvelope(value)
+    const { body, counter } = opened.is === 'ok' ? opened.value : { body: '', counter: -1 }
+    if (key === keys.head(self)) this.#headDue ||= counter !== this.#head
+    else if (this.#owns(key)) this.#standing.set(key, { body, counter })
+  }
+
+  /** After a restart: what this host's own head lists need not be written again. */
+  #adopt(entries: readonly Entry[]): void {
+    const { keys, self, signingKey } = this.#options
+    if (this.#head !== undefined) return
+    const entry = entries.find(({ key }) => key === keys.head(self))
+    const body = entry === undefined ? undefined : openOwnRecord(entry.value, entry.key, signingKey)
+    const head = body?.is === 'ok' ? openHead(body.value, self) : undefined
+    if (entry === undefined || head?.is !== 'ok') return
+    this.#deps.raise(counterOf(entry.value))
+    for (const [key, { counter }] of this.#standing)
+      if (head.value.live.has(counter)) this.#deps.live.adopt(key, counter)
   }
 
   #owns(key: string): boolean {
@@ -153,23 +199,55 @@ export class Publisher {
 
   /** Writes the whole difference; says whether there was one. */
   async #writeOnce(): Promise<boolean> {
-    const bodies = new Map(
-      [...(this.#wanted ?? [])].map(([key, record]) => [key, { record, text: encodeRecord(record) }]),
-    )
-    const puts = [...bodies].filter(([key, { text }]) => this.#standing.get(key) !== text)
-    const deletes = [...this.#standing.keys()].filter((key) => !bodies.has(key))
-    const writes: Write[] = [
-      ...puts.map(([key, { record }]) => ({
-        is: 'put' as const,
-        key,
-        value: this.#deps.sealer.seal(key, record),
-      })),
-      ...deletes.map((key) => ({ is: 'delete' as const, key })),
-    ]
-    for (let at = 0; at < writes.length; at += batch)
-      await this.#deps.store.transact([], writes.slice(at, at + batch))
-    for (const [key, { text }] of puts) this.#standing.set(key, text)
-    for (const key of deletes) this.#standing.delete(key)
-    return writes.length > 0
+    const changes = this.#changes()
+    for (let at = 0; at < changes.length; at += batch) await this.#send(changes.slice(at, at + batch))
+    if (this.#headDue) await this.#send([])
+    return changes.length > 0
   }
+
+  #changes(): readonly Change[] {
+    const { live } = this.#deps
+    const wanted = this.#wanted ?? new Map<string, object>()
+    const puts = [...wanted].flatMap(([key, record]): Change[] => {
+      const [body, standing] = [encodeRecord(record), this.#standing.get(key)]
+      const stands = standing?.body === body && live.isLive(key, standing.counter)
+      return stands ? [] : [{ is: 'put', key, record, body }]
+    })
+    const deletes = [...this.#standing.keys()].filter((key) => !wanted.has(key))
+    return [...puts, ...deletes.map((key): Change => ({ is: 'delete', key }))]
+  }
+
+  /** Changes and the head that goes with them: at every revision both agree. */
+  async #send(changes: readonly Change[]): Promise<void> {
+    const { live, sealer, store } = this.#deps
+    const { keys, self } = this.#options
+    const writes = changes.map((change): Write => {
+      const { key } = change
+      if (change.is === 'put') return { is: 'put', key, value: live.sealRecord(key, change.record) }
+      live.forget(key)
+      return { is: 'delete', key }
+    })
+    this.#headDue = false
+    const value = sealer.seal(keys.head(self), live.head(self))
+    this.#head = counterOf(value)
+    try {
+      await store.transact([], [...writes, { is: 'put', key: keys.head(self), value }])
+    } catch (error) {
+      this.#headDue = true
+      throw error
+    }
+    for (const change of changes) {
+      if (change.is === 'delete') this.#standing.delete(change.key)
+      else this.#standing.set(change.key, { body: change.body, counter: live.counter(change.key) })
+    }
+  }
+}
+
+type Change =
+  | { readonly is: 'put'; readonly key: string; readonly record: object; readonly body: string }
+  | { readonly is: 'delete'; readonly key: string }
+
+function counterOf(value: Uint8Array): number {
+  const opened = openEnvelope(value)
+  return opened.is === 'ok' ? opened.value.counter : -1
 }

@@ -6,7 +6,7 @@
 import { DroverError, reasonOf } from '../model/errors.ts'
 import { type Cidr, formatIpv4, type Ipv4 } from '../model/ip.ts'
 import type { Keys } from '../model/keys.ts'
-import type { Clock, Ledger, Log, Meter, Sealer } from '../model/ports.ts'
+import type { ClaimSealer, Clock, Ledger, Log, Meter } from '../model/ports.ts'
 import type { ContainerId, HostId, Settings } from '../model/records.ts'
 import { later, type Millis, minutes, seconds } from '../model/time.ts'
 import type { Store } from '../store/store.ts'
@@ -22,7 +22,7 @@ import { Upkeep } from './upkeep.ts'
 export interface AllocatorDeps {
   readonly store: Store
   readonly ledger: Ledger
-  readonly sealer: Sealer
+  readonly sealer: ClaimSealer
   readonly clock: Clock
   readonly log: Log
   readonly meter: Meter

@@ -6,7 +6,7 @@
 import { utf8Text } from '../model/bytes.ts'
 import type { Cidr, Ipv4 } from '../model/ip.ts'
 import type { Keys } from '../model/keys.ts'
-import type { Sealer } from '../model/ports.ts'
+import type { ClaimSealer } from '../model/ports.ts'
 import { type Claim, type ContainerId, claimSchema, decodeRecord, type HostId } from '../model/records.ts'
 import type { Outcome, Store } from '../store/store.ts'
 import { noPinInside } from './exclusion.ts'
@@ -46,12 +46,12 @@ export function claimOf(value: Uint8Array): Claim | undefined {
 
 export class Claims {
   readonly #store: Store
-  readonly #sealer: Sealer
+  readonly #sealer: ClaimSealer
   readonly #keys: Keys
   readonly #self: HostId
 
   constructor(
-    deps: { readonly store: Store; readonly sealer: Sealer },
+    deps: { readonly store: Store; readonly sealer: ClaimSealer },
     options: { readonly keys: Keys; readonly self: HostId },
   ) {
     this.#store = deps.store
@@ -157,8 +157,11 @@ export class Claims {
     return { claim: entry && claimOf(entry.value), revision: entry?.revision, at }
   }
 
-  #put(key: string, claim: Claim, conditions: Parameters<Store['transact']>[0]): Promise<Outcome> {
-    return this.#store.transact(conditions, [{ is: 'put', key, value: this.#sealer.seal(key, claim) }])
+  async #put(key: string, claim: Claim, conditions: Parameters<Store['transact']>[0]): Promise<Outcome> {
+    const value = this.#sealer.seal(key, claim)
+    const outcome = await this.#store.transact(conditions, [{ is: 'put', key, value }])
+    if (outcome.is === 'refused') this.#sealer.unseal(key)
+    return outcome
   }
 }
 

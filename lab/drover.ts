@@ -1,5 +1,5 @@
 /**
- * Drover on a lab host: its configuration, how it becomes a member (`drover init`), and its daemon, which starts
+ * Drover on a lab host: its configuration, how it becomes a member (`drover init` or `drover join`), and its daemon, which starts
  * the tunnel process itself. All of it as on a real host, on the Node that the lockfile brought.
  */
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
@@ -46,8 +46,19 @@ export function writeConfig(host: HostPlace, backend: BackendChoice): void {
   chmodSync(command, 0o755)
 }
 
-export const becomeMember = (host: HostPlace, store: string): Promise<string> =>
+/** The first host of the environment. */
+export const createEnvironment = (host: HostPlace, store: string): Promise<string> =>
   must(drover(host, 'init', '--store', store), { namespace: host.namespace })
+
+/** A line for `joinEnvironment`, by the daemon of the first host. */
+export async function createToken(host: HostPlace, uses: number): Promise<string> {
+  const argv = drover(host, 'token', 'create', '--uses', String(uses), '--json')
+  const made = JSON.parse(await must(argv, { namespace: host.namespace })) as { readonly token: string }
+  return made.token
+}
+
+export const joinEnvironment = (host: HostPlace, token: string): Promise<string> =>
+  must(drover(host, 'join', token), { namespace: host.namespace })
 
 /** Starts the daemon and returns its pid at once; `daemonAnswers` waits for it. */
 export const startDaemon = (host: HostPlace): number =>

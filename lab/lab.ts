@@ -7,7 +7,16 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DroverError } from '../model/errors.ts'
 import { end } from './command.ts'
-import { becomeMember, daemonAnswers, managedAddress, startDaemon, tunnelPid, writeConfig } from './drover.ts'
+import {
+  createEnvironment,
+  createToken,
+  daemonAnswers,
+  joinEnvironment,
+  managedAddress,
+  startDaemon,
+  tunnelPid,
+  writeConfig,
+} from './drover.ts'
 import { dockerHost, fillEngine, startEngine } from './engine.ts'
 import { etcdAnswers, etcdEndpoints, etcdUrl, startMember } from './etcd.ts'
 import { LabHost } from './host.ts'
@@ -136,14 +145,10 @@ export class Lab {
     this.#save()
   }
 
-  /** `drover init` on a machine, and its daemon, up to the point where it answers and has an address. */
-  async join(number: number, store: string): Promise<void> {
-    await this.member(number, store)
+  /** `drover join` on a machine, and its daemon, up to the point where it answers and has an address. */
+  async join(number: number): Promise<void> {
+    await joinEnvironment(this.host(number).place, await createToken(this.host(1).place, 1))
     await this.startDaemon(number)
-  }
-
-  async member(number: number, store: string): Promise<void> {
-    await becomeMember(this.host(number).place, store)
   }
 
   async startDaemon(number: number): Promise<void> {
@@ -176,10 +181,17 @@ export class Lab {
       ...numbers.map((number) => this.startEngine(number)),
     ])
     say('starting Drover …')
-    // The first creates the environment, the others are added to it.
-    await this.member(1, url)
-    await Promise.all(numbers.slice(1).map((number) => this.member(number, url)))
-    await Promise.all(numbers.map((number) => this.startDaemon(number)))
+    await createEnvironment(this.host(1).place, url)
+    await this.startDaemon(1)
+    const others = numbers.slice(1)
+    if (others.length === 0) return
+    const token = await createToken(this.host(1).place, others.length)
+    await Promise.all(
+      others.map(async (number) => {
+        await joinEnvironment(this.host(number).place, token)
+        await this.startDaemon(number)
+      }),
+    )
   }
 
   #save(): void {

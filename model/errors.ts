@@ -33,7 +33,7 @@ export const errorTable = {
   ENVIRONMENT_DIFFERS: {
     culprit: 'operator',
     says: 'the environment in the store is not what was asked for',
-    remedy: 'leave --subnet out to join it as it is, or choose another name with --name',
+    remedy: 'leave --subnet out, or choose another name with --name',
   },
   SUBNET_TAKEN: {
     culprit: 'operator',
@@ -60,7 +60,7 @@ export const errorTable = {
   ENVIRONMENT_MISSING: {
     culprit: 'operator',
     says: 'this machine has not joined an environment',
-    remedy: 'run `drover init` first',
+    remedy: 'run `drover init` on the first host, `drover join TOKEN` on every other',
   },
   ENVIRONMENT_EXISTS: {
     culprit: 'operator',
@@ -127,6 +127,89 @@ export const errorTable = {
     culprit: 'operator',
     says: 'the identity of this host cannot be read',
     remedy: 'restore the file named here from a backup, or move it away to enter as a new host',
+  },
+  ENVIRONMENT_TAKEN: {
+    culprit: 'operator',
+    says: 'the store already holds an environment of this name',
+    remedy:
+      'let this machine in with `drover join TOKEN` (`drover token create` on the first host prints one), or choose another --name',
+  },
+  TOKEN_INVALID: {
+    culprit: 'operator',
+    says: 'the token is not valid',
+    remedy: 'paste the whole line that `drover token create` printed',
+  },
+  TOKEN_REFUSED: {
+    culprit: 'operator',
+    says: 'the token was refused',
+    remedy: 'make a new one on the first host: `drover token create`',
+  },
+  JOIN_UNREACHABLE: {
+    culprit: 'operator',
+    says: 'the host that made the token does not let this one in',
+    remedy: 'open the TCP port named here towards it; it listens only while a token is valid',
+  },
+  JOIN_UNPROVEN: {
+    culprit: 'operator',
+    says: 'whoever answers is not the host that made the token',
+    remedy: 'nothing was sent to it; find out who holds the address named here',
+  },
+  AUTHORITY_DAMAGED: {
+    culprit: 'operator',
+    says: 'the key file of the CA cannot be read',
+    remedy: 'restore it with `drover ca import FILE` from a backup that `drover ca export` made',
+  },
+  AUTHORITY_LOCKED: {
+    culprit: 'operator',
+    says: 'the key of the CA is locked',
+    remedy: 'give its passphrase in DROVER_CA_PASSPHRASE or `ca.passphrase`',
+  },
+  AUTHORITY_ELSEWHERE: {
+    culprit: 'operator',
+    says: 'this host does not hold the key of the CA',
+    remedy: 'run the command on the host that ran `drover init`, or first `drover ca import FILE` here',
+  },
+  CERTIFICATE_MISSING: {
+    culprit: 'operator',
+    says: 'this host has no certificate',
+    remedy:
+      'run `drover daemon --leave`, then `drover init` on the first host or `drover join TOKEN` on another',
+  },
+  CERTIFICATE_EXPIRED: {
+    culprit: 'operator',
+    says: 'the certificate has expired',
+    remedy:
+      "check the clock; if it is right, start the CA's host, or enter again: `drover daemon --leave`, `drover join TOKEN`",
+  },
+  CERTIFICATE_NOT_YET_VALID: {
+    culprit: 'operator',
+    says: 'the certificate is not valid yet',
+    remedy: "set the clocks of this host and of the CA's host (`timedatectl`)",
+  },
+  CERTIFICATE_SELF_SIGNED: {
+    culprit: 'operator',
+    says: 'the certificate is signed by itself',
+    remedy: 'enter with a certificate of this environment: `drover join TOKEN`',
+  },
+  CERTIFICATE_WRONG_CA: {
+    culprit: 'operator',
+    says: "the certificate is not of this environment's CA",
+    remedy: 'enter with a certificate of this environment: `drover join TOKEN`',
+  },
+  CERTIFICATE_WRONG_NAME: {
+    culprit: 'operator',
+    says: 'the certificate is for somebody else',
+    remedy: 'restore identity.json and trust.json of the same host, or enter again: `drover join TOKEN`',
+  },
+  CERTIFICATE_REVOKED: {
+    culprit: 'operator',
+    says: 'the certificate is revoked',
+    remedy: 'to let the machine in again: `drover daemon --leave` there, then `drover join TOKEN`',
+  },
+  CERTIFICATE_DAMAGED: {
+    culprit: 'operator',
+    says: 'the certificate cannot be read',
+    remedy: 'restore trust.json from a backup, or enter again: `drover daemon --leave`, `drover join TOKEN`',
   },
   RECORD_INVALID: {
     culprit: 'peer',

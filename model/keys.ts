@@ -11,11 +11,19 @@ export interface Keys {
   readonly settings: string
   host(id: HostId): string
   alive(id: HostId): string
+  head(id: HostId): string
   block(cidr: Cidr): string
   pin(address: Ipv4): string
   containersOf(host: HostId): string
   container(host: HostId, id: ContainerId): string
   service(stack: string, name: string): string
+  /** The list of removed hosts. */
+  readonly removed: string
+  readonly tokens: string
+  token(id: string): string
+  readonly certificates: string
+  /** The next certificate of a host, where it picks it up. */
+  certificate(host: HostId): string
 }
 
 export function keysOf(environment: string): Keys {
@@ -25,11 +33,17 @@ export function keysOf(environment: string): Keys {
     settings: `${prefix}settings`,
     host: (id) => `${prefix}hosts/${id}`,
     alive: (id) => `${prefix}alive/${id}`,
+    head: (id) => `${prefix}heads/${id}`,
     block: (cidr) => `${prefix}blocks/${cidr}`,
     pin: (address) => `${prefix}addresses/${formatIpv4(address)}`,
     containersOf: (host) => `${prefix}containers/${host}/`,
     container: (host, id) => `${prefix}containers/${host}/${id}`,
     service: (stack, name) => `${prefix}services/${encodeURIComponent(stack)}/${encodeURIComponent(name)}`,
+    removed: `${prefix}removed`,
+    tokens: `${prefix}tokens/`,
+    token: (id) => `${prefix}tokens/${id}`,
+    certificates: `${prefix}certificates/`,
+    certificate: (host) => `${prefix}certificates/${host}`,
   }
 }
 
@@ -37,20 +51,34 @@ export type KeyMeaning =
   | { readonly is: 'settings' }
   | { readonly is: 'host'; readonly host: HostId }
   | { readonly is: 'alive'; readonly host: HostId }
+  | { readonly is: 'head'; readonly host: HostId }
   | { readonly is: 'block'; readonly cidr: Cidr }
   | { readonly is: 'pin'; readonly address: Ipv4 }
   | { readonly is: 'container'; readonly host: HostId; readonly container: ContainerId }
   | { readonly is: 'service'; readonly stack: string; readonly name: string }
+  | { readonly is: 'removed' }
+  | { readonly is: 'token' }
+  | { readonly is: 'certificate'; readonly host: HostId }
   | { readonly is: 'unknown' }
+
+const hostKinds = new Map([
+  ['hosts', 'host'],
+  ['alive', 'alive'],
+  ['heads', 'head'],
+  ['certificates', 'certificate'],
+] as const)
 
 /** What a key stands for; `unknown` for whatever somebody else put under our prefix. */
 export function meaningOf(prefix: string, key: string): KeyMeaning {
   const [kind = '', ...rest] = key.slice(prefix.length).split('/')
   const tail = rest.join('/')
   if (kind === 'settings' && rest.length === 0) return { is: 'settings' }
-  if (kind === 'hosts' || kind === 'alive') {
+  if (kind === 'removed' && rest.length === 0) return { is: 'removed' }
+  if (kind === 'tokens' && rest.length === 1) return { is: 'token' }
+  const perHost = hostKinds.get(kind as 'hosts')
+  if (perHost !== undefined) {
     const host = hostIdField.safeParse(tail)
-    return host.success ? { is: kind === 'hosts' ? 'host' : 'alive', host: host.data } : { is: 'unknown' }
+    return host.success ? { is: perHost, host: host.data } : { is: 'unknown' }
   }
   if (kind === 'blocks') {
     const cidr = parseCidr(tail)

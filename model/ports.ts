@@ -63,6 +63,12 @@ export interface Sealer {
   seal(key: string, body: object): Uint8Array
 }
 
+/** A sealer that keeps account of the claims of this host. */
+export interface ClaimSealer extends Sealer {
+  /** What was sealed last for the key did not get into the store. */
+  unseal(key: string): void
+}
+
 /** Durable facts of one host, read at start and written with fsync before they are acted on. */
 export interface Ledger {
   entries(): ReadonlyMap<string, string>

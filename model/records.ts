@@ -72,6 +72,8 @@ export const hostSchema = z.object({
   hostname: textField,
   /** Ed25519 public key, base64 of 32 bytes (RFC 8032). */
   signingKey: keyField,
+  /** X.509 of the signing key by the environment's CA, PEM. */
+  certificate: z.string().max(8192),
   /** X25519 public key of the WireGuard backend, base64 of 32 bytes. */
   wireguardKey: keyField,
   /** Where other hosts reach this one on the underlay. */
@@ -185,6 +187,17 @@ export type Claim = Readonly<z.output<typeof claimSchema>>
 
 export const aliveSchema = z.object({ host: hostIdField, since: instantField })
 export type AliveRecord = Readonly<z.output<typeof aliveSchema>>
+
+/** Which records of a host live: the counters of their envelopes, as ascending differences in base 36. */
+export const headSchema = z.object({
+  host: hostIdField,
+  time: instantField,
+  live: z
+    .string()
+    .max(1_000_000)
+    .regex(/^([0-9a-z]{1,11}( [0-9a-z]{1,11})*)?$/),
+})
+export type HeadRecord = Readonly<z.output<typeof headSchema>>
 
 /** Who holds what of the subnet: the contended part of the environment. */
 export interface Holding {

@@ -15,3 +15,12 @@ export const minutes = (value: number): Millis => (value * 60_000) as Millis
 export const instant = (value: number): Instant => value as Instant
 
 export const later = (from: Instant, by: Millis): Instant => (from + by) as Instant
+
+const units = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+
+/** `90s`, `30m`, `1h` or `7d`; undefined for anything else. */
+export function parseDuration(text: string): Millis | undefined {
+  const [, count, unit] = /^(\d{1,6})([smhd])$/.exec(text) ?? []
+  if (count === undefined || Number(count) === 0) return undefined
+  return (Number(count) * units[unit as keyof typeof units]) as Millis
+}

@@ -3,7 +3,7 @@
  * that who may write to the store cannot speak for a host. The signature covers the key in the store, the
  * counter and the body. Whether a counter is newer than the last one is for the reader to judge.
  */
-import { createHash, createPublicKey, verify } from 'node:crypto'
+import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto'
 import { base64, fromBase64, utf8, utf8Text } from '../model/bytes.ts'
 import { type Decoded, encodeRecord, type HostId, hostIdField } from '../model/records.ts'
 import { uuidText } from '../model/uuid.ts'
@@ -54,12 +54,29 @@ export function verifyEnvelope(envelope: Envelope, storeKey: string, signingKey:
   const raw = fromBase64(signingKey, 32)
   const signature = fromBase64(envelope.signature, 64)
   if (raw === undefined || signature === undefined || hostIdOf(signingKey) !== envelope.key) return false
-  const key = createPublicKey({ key: Buffer.concat([spkiPrefix, raw]), format: 'der', type: 'spki' })
-  return verify(null, signedBytes(storeKey, envelope.counter, envelope.body), key, signature)
+  return verify(null, signedBytes(storeKey, envelope.counter, envelope.body), publicKeyOf(raw), signature)
+}
+
+/** The body of a record that a given key has signed. */
+export function openOwnRecord(bytes: Uint8Array, storeKey: string, signingKey: string): Decoded<string> {
+  const opened = openEnvelope(bytes)
+  if (opened.is === 'bad') return opened
+  return verifyEnvelope(opened.value, storeKey, signingKey)
+    ? { is: 'ok', value: opened.value.body }
+    : { is: 'bad', why: 'signed by somebody else' }
+}
+
+/** Whether an Ed25519 key has signed these bytes. */
+export function verifyText(text: Uint8Array, signature: Uint8Array, signingKey: string): boolean {
+  const raw = fromBase64(signingKey, 32)
+  return raw !== undefined && signature.length === 64 && verify(null, text, publicKeyOf(raw), signature)
 }
 
 /** SubjectPublicKeyInfo of Ed25519 up to the 32 bytes of the key (RFC 8410 section 4). */
 const spkiPrefix = Buffer.from('302a300506032b6570032100', 'hex')
+
+const publicKeyOf = (raw: Uint8Array): KeyObject =>
+  createPublicKey({ key: Buffer.concat([spkiPrefix, raw]), format: 'der', type: 'spki' })
 
 /** Unambiguous: neither the first line nor a counter has a line break, and the key's length goes before it. */
 const signedBytes = (storeKey: string, counter: number, body: string): Uint8Array =>
@@ -68,7 +85,7 @@ const signedBytes = (storeKey: string, counter: number, body: string): Uint8Arra
 const textOf = ({ body, counter, key, signature }: Envelope): string =>
   JSON.stringify({ body, counter, key, signature })
 
-const bad = (why: string): Decoded<Envelope> => ({ is: 'bad', why })
+const bad = (why: string): { readonly is: 'bad'; readonly why: string } => ({ is: 'bad', why })
 
 function parse(text: string): Envelope | undefined {
   let json: unknown

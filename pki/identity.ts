@@ -4,22 +4,12 @@
  * together agree on one.
  */
 import { createPrivateKey, createPublicKey, type KeyObject, randomBytes, sign } from 'node:crypto'
-import {
-  closeSync,
-  fsyncSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
 import { join } from 'node:path'
 import { base64, fromBase64 } from '../model/bytes.ts'
-import { DroverError, reasonOf } from '../model/errors.ts'
+import { DroverError } from '../model/errors.ts'
 import type { HostId } from '../model/records.ts'
 import { hostIdOf } from './envelope.ts'
+import { type Damaged, readPrivate, writeOnce } from './private-file.ts'
 
 export interface HostIdentity {
   readonly id: HostId
@@ -30,6 +20,8 @@ export interface HostIdentity {
   /** X25519 private key, base64 of 32 bytes: for the tunnel, and for nobody else. */
   readonly wireguardPrivate: string
   sign(bytes: Uint8Array): Uint8Array
+  /** The signing key as PEM, for TLS. */
+  tlsKey(): string
 }
 
 const fileName = 'identity.json'
@@ -41,14 +33,14 @@ export function loadOrCreateIdentity(folder: string): HostIdentity {
 /** Undefined when there is none. */
 export function loadIdentity(folder: string): HostIdentity | undefined {
   const path = join(folder, fileName)
-  const text = guarded(path, () => readIfPresent(path))
+  const text = readPrivate(path, damaged)
   return text === undefined ? undefined : identityOf(text, path)
 }
 
 function createIdentity(folder: string): HostIdentity {
   const path = join(folder, fileName)
   const text = JSON.stringify({ signing: base64(randomBytes(32)), wireguard: base64(randomScalar()) })
-  guarded(path, () => writeOnce(folder, path, `${text}\n`))
+  writeOnce(path, `${text}\n`, damaged)
   const identity = loadIdentity(folder)
   if (identity === undefined) throw damaged(path, 'it was removed while it was made')
   return identity
@@ -62,67 +54,7 @@ function randomScalar(): Uint8Array {
   return scalar
 }
 
-/** A link appears with its whole content or not at all, and never in the place of another. */
-function writeOnce(folder: string, path: string, text: string): void {
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const draft = `${path}.${base64(randomBytes(6)).replaceAll('/', '_')}.new`
-  try {
-    const handle = openSync(draft, 'wx', 0o600)
-    writeFileSync(handle, text)
-    fsyncSync(handle)
-    closeSync(handle)
-    linkUnlessPresent(draft, path)
-    syncFolder(folder)
-  } finally {
-    rmSync(draft, { force: true })
-  }
-  removeDrafts(folder)
-}
-
-function linkUnlessPresent(draft: string, path: string): void {
-  try {
-    linkSync(draft, path)
-  } catch (thrown) {
-    if (!hasCode(thrown, 'EEXIST')) throw thrown
-  }
-}
-
-/** What killed processes left; an identity exists by now, so nobody needs a draft. */
-function removeDrafts(folder: string): void {
-  for (const name of readdirSync(folder)) {
-    if (name.startsWith(`${fileName}.`) && name.endsWith('.new')) rmSync(join(folder, name), { force: true })
-  }
-}
-
-function syncFolder(folder: string): void {
-  const handle = openSync(folder, 'r')
-  fsyncSync(handle)
-  closeSync(handle)
-}
-
-function readIfPresent(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (thrown) {
-    if (hasCode(thrown, 'ENOENT')) return undefined
-    throw thrown
-  }
-}
-
-const hasCode = (thrown: unknown, code: string): boolean =>
-  thrown instanceof Error && 'code' in thrown && thrown.code === code
-
-function guarded<T>(path: string, work: () => T): T {
-  try {
-    return work()
-  } catch (thrown) {
-    const closed = ['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'ENOTDIR'].some((code) => hasCode(thrown, code))
-    if (closed) throw new DroverError('STATE_UNUSABLE', `${path}: ${reasonOf(thrown)}`, { cause: thrown })
-    throw damaged(path, reasonOf(thrown), thrown)
-  }
-}
-
-const damaged = (path: string, why: string, cause?: unknown): DroverError =>
+const damaged: Damaged = (path, why, cause) =>
   new DroverError('IDENTITY_DAMAGED', `${path}: ${why}`, { fields: { path }, cause })
 
 function identityOf(text: string, path: string): HostIdentity {
@@ -138,6 +70,7 @@ function identityOf(text: string, path: string): HostIdentity {
     wireguardKey: publicOf(privateKey('302e020100300506032b656e04220420', scalar)),
     wireguardPrivate: base64(scalar),
     sign: (bytes) => sign(null, bytes, key),
+    tlsKey: () => key.export({ format: 'pem', type: 'pkcs8' }).toString(),
   }
 }
 

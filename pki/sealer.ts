@@ -37,6 +37,13 @@ export class EnvelopeSealer implements Sealer {
     return sealRecord(this.#deps.identity, key, body, counter)
   }
 
+  /** Goes on after a number that this host is known to have used: its ledger may be lost. */
+  raise(counter: number): void {
+    if (counter < this.#next) return
+    this.#next = counter + 1
+    this.#reserved = counter
+  }
+
   #reserveMore(): void {
     const reserved = this.#reserved + reserve
     this.#deps.ledger.write(new Map([[ledgerKey, String(reserved)]]))

@@ -1,5 +1,5 @@
 /**
- * The admin API on a unix socket that only root can open: the status value as JSON, metrics, and the one action
+ * The admin API on a unix socket that only root can open: the status value as JSON, metrics, and the commands
  * that a running daemon must take part in. It promises that an error is a JSON object with one line for people.
  */
 import { chmodSync, mkdirSync, rmSync } from 'node:fs'
@@ -10,9 +10,10 @@ import { DroverError, reasonOf } from '../model/errors.ts'
 
 export interface AdminActions {
   /** What a path under /v1/ shows now; undefined where nothing is known yet. */
-  readonly views: Readonly<Record<'status' | 'ps' | 'hosts', () => unknown>>
+  readonly views: Readonly<Record<string, () => unknown>>
+  /** What is done by a POST to a path under /v1/. */
+  readonly commands: Readonly<Record<string, (wish: Readonly<Record<string, unknown>>) => Promise<object>>>
   metrics(): Promise<string>
-  moveStore(url: string): Promise<{ readonly keys: number }>
 }
 
 export interface AdminServer {
@@ -22,8 +23,8 @@ export interface AdminServer {
 export async function startAdmin(actions: AdminActions, socket: string): Promise<AdminServer> {
   const server = fastify({ forceCloseConnections: true })
   for (const [name, view] of Object.entries(actions.views)) {
-    server.get(`/v1/${name}`, (_request, reply) => {
-      const value = view()
+    server.get(`/v1/${name}`, async (_request, reply) => {
+      const value = await view()
       return value === undefined
         ? reply.code(503).send({ error: 'the daemon is still starting' })
         : reply.send(value)
@@ -32,9 +33,10 @@ export async function startAdmin(actions: AdminActions, socket: string): Promise
   server.get('/metrics', (_request, reply) =>
     actions.metrics().then((text) => reply.type('text/plain; version=0.0.4').send(text)),
   )
-  server.post('/v1/store/move', (request) =>
-    actions.moveStore(String((request.body as { url?: unknown } | null)?.url ?? '')),
-  )
+  for (const [name, command] of Object.entries(actions.commands))
+    server.post(`/v1/${name}`, (request) =>
+      command((request.body ?? {}) as Readonly<Record<string, unknown>>),
+    )
   server.setErrorHandler((error, _request, reply) => {
     const line = error instanceof DroverError ? error.line : reasonOf(error)
     return reply

@@ -57,6 +57,8 @@ export interface Vitals {
   readonly servers: { readonly dns: string; readonly metadata: string }
   readonly peers: readonly PeerState[]
   readonly lastSeen: ReadonlyMap<HostId, number>
+  /** What the parts of the daemon know to be wrong. */
+  readonly problems: readonly Problem[]
   /** What the paths to the peers carry inside of the tunnel, as far as it is known. */
   readonly pathMtus: ReadonlyMap<HostId, number>
   readonly now: number
@@ -146,7 +148,12 @@ export function statusOf(environment: Environment, vitals: Vitals): StatusView {
     servers: vitals.servers,
     containers: [...environment.containers.values()].filter(({ host }) => host === environment.self).length,
     peers: vitals.peers.map((peer) => peerView(environment, peer, vitals)),
-    problems: [...vitalProblems(vitals), ...narrowPaths(environment, vitals), ...problemsOf(environment)],
+    problems: [
+      ...vitalProblems(vitals),
+      ...vitals.problems,
+      ...narrowPaths(environment, vitals),
+      ...problemsOf(environment),
+    ],
   }
 }
 

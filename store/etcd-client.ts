@@ -26,9 +26,16 @@ import { DroverError, type ErrorCode, reasonOf } from '../model/errors.ts'
 
 export type { ICompare, IEvent, IKeyValue, IRequestOp, IWatchResponse } from 'etcd3'
 
+/** PEM. Without `ca` the public authorities count. */
+export interface EtcdTls {
+  readonly ca?: Uint8Array
+  readonly cert?: Uint8Array
+  readonly key?: Uint8Array
+}
+
 export interface EtcdAccess {
-  /** Without `ca` the public authorities count. */
-  readonly tls?: { readonly ca?: Uint8Array; readonly cert?: Uint8Array; readonly key?: Uint8Array }
+  /** A function is asked at each new connection: certificates are renewed. */
+  readonly tls?: EtcdTls | (() => EtcdTls)
   readonly user?: string
   readonly password?: string
 }
@@ -155,12 +162,13 @@ export class EtcdClient {
 
   /** etcd3 can neither verify a certificate for an IP address on this Node nor bound its log-in. */
   #transport(): ChannelOptions {
+    const { tls } = this.#access
     return {
       callInvocationTransformer: ((call) => {
         if (this.#token !== undefined) call.metadata.set('token', this.#token)
         return call
       }) satisfies ClientOptions['callInvocationTransformer'],
-      ...(this.#access.tls !== undefined && secureTransport(this.endpoint, this.#access.tls)),
+      ...(tls !== undefined && secureTransport(this.endpoint, typeof tls === 'function' ? tls() : tls)),
     }
   }
 
@@ -214,10 +222,8 @@ function grpcOptions(generation: number): NonNullable<IOptions['grpcOptions']> {
   }
 }
 
-type Tls = NonNullable<EtcdAccess['tls']>
-
 /** Node refuses an IP address as TLS server name: then none of the certificate's names but the address counts. */
-function secureTransport(endpoint: string, { ca, key, cert }: Tls): ChannelOptions {
+function secureTransport(endpoint: string, { ca, key, cert }: EtcdTls): ChannelOptions {
   const host = endpoint.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1')
   const secure = credentials.createSsl(bufferOf(ca), bufferOf(key), bufferOf(cert), {
     checkServerIdentity: (_, presented) => checkServerIdentity(host, presented),

@@ -7,7 +7,7 @@ import { DroverError, reasonOf } from '../model/errors.ts'
 import type { Clock, Log } from '../model/ports.ts'
 import { EmbeddedStore } from './embedded.ts'
 import { EtcdStore } from './etcd.ts'
-import type { EtcdAccess } from './etcd-client.ts'
+import type { EtcdAccess, EtcdTls } from './etcd-client.ts'
 import type { Store } from './store.ts'
 
 export interface StoreOptions {
@@ -21,6 +21,8 @@ export interface StoreOptions {
     readonly cert?: string | undefined
     readonly key?: string | undefined
   }
+  /** What counts towards `etcds://` where `tls` names no CA. */
+  readonly own?: (() => EtcdTls) | undefined
   readonly user?: string | undefined
   readonly password?: string | undefined
 }
@@ -50,21 +52,20 @@ function endpointOf(text: string): string {
   return `${host}:${port}`
 }
 
-function accessOf({ tls = {}, user, password }: StoreOptions, wantsTls: boolean): EtcdAccess {
+function accessOf({ tls = {}, own, user, password }: StoreOptions, wantsTls: boolean): EtcdAccess {
   const { ca, cert, key } = tls
   if ((cert === undefined) !== (key === undefined))
     throw new DroverError('CONFIG_INVALID', 'store.cert and store.key go together')
   if (cert !== undefined && ca === undefined)
     throw new DroverError('CONFIG_INVALID', 'store.cert needs store.ca beside it')
   const secure = wantsTls || ca !== undefined
+  const named = {
+    ...(ca !== undefined && { ca: pemOf(ca) }),
+    ...(cert !== undefined && { cert: pemOf(cert) }),
+    ...(key !== undefined && { key: pemOf(key) }),
+  }
   return {
-    ...(secure && {
-      tls: {
-        ...(ca !== undefined && { ca: pemOf(ca) }),
-        ...(cert !== undefined && { cert: pemOf(cert) }),
-        ...(key !== undefined && { key: pemOf(key) }),
-      },
-    }),
+    ...(secure && { tls: ca === undefined && own !== undefined ? own : named }),
     ...(user !== undefined && { user }),
     ...(password !== undefined && { password }),
   }

@@ -111,6 +111,8 @@ function checked(origins: ReadonlyMap<string, Origin>): ConfigInput {
     tunnel: {},
     dns: {},
     metadata: {},
+    join: {},
+    ca: {},
     log: {},
   }
   for (const [key, { value }] of origins) {

@@ -102,6 +102,16 @@ export const configSchema = z.object({
       .default(10080)
       .describe('Port of the metadata server on 169.254.169.250; packets to port 80 are sent to it.'),
   }),
+  join: z.object({
+    port: port
+      .default(51819)
+      .describe('TCP port at which this host lets others in; open only while a token is valid.'),
+  }),
+  ca: z.object({
+    passphrase: text('a passphrase')
+      .optional()
+      .describe("Passphrase of the CA's key, on the host that holds it."),
+  }),
   log: z.object({
     level: z
       .enum(['debug', 'info', 'warn', 'error', 'silent'])

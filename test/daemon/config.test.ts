@@ -113,7 +113,17 @@ test('files that cannot be read', (t) => {
 test('what is left out is derived so that two environments do not meet', (t) => {
   const machine = { hostname: 'box', address: '192.0.2.9' }
   const first = resolveConfig(
-    configSchema.parse({ host: {}, store: {}, docker: {}, tunnel: {}, dns: {}, metadata: {}, log: {} }),
+    configSchema.parse({
+      host: {},
+      store: {},
+      docker: {},
+      tunnel: {},
+      dns: {},
+      metadata: {},
+      join: {},
+      ca: {},
+      log: {},
+    }),
     machine,
   )
   const second = resolveConfig(

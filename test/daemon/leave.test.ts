@@ -10,6 +10,9 @@ import { removeOurs } from '../../daemon/leave.ts'
 const made = [
   'identity.json',
   'membership.json',
+  'trust.json',
+  'authority.json',
+  'store-ca.pem',
   'store.db',
   'journal.db',
   'journal.db-wal',

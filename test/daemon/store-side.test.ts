@@ -4,14 +4,18 @@
  */
 import { test } from 'tap'
 import { Fold } from '../../daemon/fold.ts'
+import { Live } from '../../daemon/live.ts'
 import { Observer } from '../../daemon/observer.ts'
 import { Publisher } from '../../daemon/publisher.ts'
 import type { Environment } from '../../model/environment.ts'
+import type { Cidr } from '../../model/ip.ts'
 import { keysOf } from '../../model/keys.ts'
 import type { Ledger } from '../../model/ports.ts'
 import { instant, seconds } from '../../model/time.ts'
+import { openEnvelope } from '../../pki/envelope.ts'
 import { loadOrCreateIdentity } from '../../pki/identity.ts'
 import { EnvelopeSealer } from '../../pki/sealer.ts'
+import type { Trust } from '../../pki/trust.ts'
 import { MemoryStore } from '../../store/memory.ts'
 import type { Store } from '../../store/store.ts'
 import { FakeClock, MemoryLedger, MemoryLog, MemoryMeter } from '../support/ports.ts'
@@ -26,15 +30,36 @@ function daemonOn(store: Store, clock: FakeClock, folder: string, snapshots: Led
   const self = identity.id
   const seen: Environment[] = []
   const renewals: number[] = []
-  const sealer = new EnvelopeSealer({ identity, ledger: new MemoryLedger() })
-  const publisher = new Publisher(
-    { store, sealer, clock, log, meter, onRenewed: (_sent, revision) => void renewals.push(revision) },
-    { keys, self, started: instant(1) },
+  const ledger = new MemoryLedger()
+  const sealer = new EnvelopeSealer({ identity, ledger })
+  const live: Live = new Live({ sealer, ledger, clock, onChange: () => publisher.headChanged() }, keys)
+  const { trust, signingKey } = { trust: noTrust, signingKey: identity.signingKey }
+  const publisher: Publisher = new Publisher(
+    {
+      store,
+      sealer,
+      live,
+      raise: (counter) => sealer.raise(counter),
+      clock,
+      log,
+      meter,
+      onRenewed: (_sent, revision) => void renewals.push(revision),
+    },
+    { keys, self, signingKey, started: instant(1) },
   )
   const observer = new Observer(
     {
       store,
-      fold: new Fold({ log, meter }, { keys, self, settings }),
+      fold: new Fold(
+        {
+          log,
+          meter,
+          trust: () => trust,
+          now: () => clock.now(),
+          isLive: (key, counter) => live.isLive(key, counter),
+        },
+        { keys, self, settings },
+      ),
       snapshots,
       clock,
       log,
@@ -52,6 +77,8 @@ function daemonOn(store: Store, clock: FakeClock, folder: string, snapshots: Led
   ])
   return { self, observer, publisher, seen, renewals, wanted, web, host }
 }
+
+const noTrust: Trust = { environment: settings.uuid, authorities: [], revoked: new Set() }
 
 const settle = async (): Promise<void> => {
   for (let turn = 0; turn < 200; turn++) await Promise.resolve()
@@ -133,4 +160,121 @@ test('without the store the last snapshot stays, also for the next daemon', asyn
   store.mend()
   await store.close()
   await Promise.all([following, again])
+})
+
+const counterAt = async (store: MemoryStore, key: string): Promise<number> => {
+  const opened = openEnvelope((await store.get(key))?.value ?? new Uint8Array())
+  return opened.is === 'ok' ? opened.value.counter : -1
+}
+
+test('a restart takes up what its head lists, and its numbers go on although the ledger is lost', async (t) => {
+  const clock = new FakeClock()
+  const store = new MemoryStore({ clock })
+  const folder = t.testdir()
+  const first = daemonOn(store, clock, folder, new MemoryLedger())
+  const following = first.observer.start()
+  await settle()
+  first.publisher.publish(first.wanted)
+  await settle()
+  const [webKey, headKey] = [keys.container(first.self, first.web.id), keys.head(first.self)]
+  const [written, head] = [(await store.get(webKey))?.revision, await counterAt(store, headKey)]
+  first.observer.close()
+  await first.publisher.close()
+
+  const second = daemonOn(store, clock, folder, new MemoryLedger())
+  const again = second.observer.start()
+  await settle()
+  t.equal(second.seen.at(-1)?.containers.get(second.web.id)?.name, 'web', 'its own records count at once')
+  second.publisher.publish(second.wanted)
+  await settle()
+  t.equal((await store.get(webKey))?.revision, written, 'nothing is written twice')
+  t.ok((await counterAt(store, headKey)) > head)
+  second.observer.close()
+  await second.publisher.close()
+  await store.close()
+  await Promise.all([following, again])
+})
+
+test('old bytes in the store do not reach the disk either', async (t) => {
+  const clock = new FakeClock()
+  const store = new MemoryStore({ clock })
+  const folder = t.testdir()
+  const snapshots = new MemoryLedger()
+  const first = daemonOn(store, clock, folder, snapshots)
+  const following = first.observer.start()
+  await settle()
+  first.publisher.publish(first.wanted)
+  await settle()
+  const [webKey, headKey] = [keys.container(first.self, first.web.id), keys.head(first.self)]
+  const old = await Promise.all([webKey, headKey].map((key) => store.get(key)))
+  first.publisher.publish(new Map(first.wanted).set(webKey, { ...first.web, name: 'renamed' }))
+  await settle()
+  await first.publisher.close()
+  const writes = old.flatMap((entry) =>
+    entry === undefined ? [] : [{ is: 'put' as const, key: entry.key, value: entry.value }],
+  )
+  await store.transact([], writes)
+  await settle()
+  t.equal(first.seen.at(-1)?.containers.get(first.web.id)?.name, 'renamed')
+  first.observer.close()
+  const second = daemonOn(store, clock, folder, snapshots)
+  const again = second.observer.start()
+  await settle()
+  t.equal(second.seen.at(-1)?.containers.get(first.web.id)?.name, 'renamed', 'after a restart')
+  second.observer.close()
+  await store.close()
+  await Promise.all([following, again])
+})
+
+test('the head is signed anew every minute, and when somebody puts an old one back', async (t) => {
+  const clock = new FakeClock()
+  const store = new MemoryStore({ clock })
+  const { observer, publisher, wanted, self } = daemonOn(store, clock, t.testdir(), new MemoryLedger())
+  const following = observer.start()
+  const signing = publisher.keepHead()
+  publisher.publish(wanted)
+  await settle()
+  const old = (await store.get(keys.head(self)))?.value ?? new Uint8Array()
+  const first = await counterAt(store, keys.head(self))
+  clock.advance(seconds(60))
+  await settle()
+  const second = await counterAt(store, keys.head(self))
+  t.ok(second > first)
+  await store.transact([], [{ is: 'put', key: keys.head(self), value: old }])
+  await settle()
+  t.ok((await counterAt(store, keys.head(self))) > second)
+  observer.close()
+  await publisher.close()
+  clock.advance(seconds(60))
+  await store.close()
+  await Promise.all([following, signing])
+})
+
+test('a claim counts from when it is sealed until it is given back, also across a restart', (t) => {
+  const clock = new FakeClock()
+  const ledger = new MemoryLedger()
+  const identity = loadOrCreateIdentity(t.testdir())
+  let changes = 0
+  const liveOn = () => {
+    const sealer = new EnvelopeSealer({ identity, ledger })
+    return new Live({ sealer, ledger, clock, onChange: () => void changes++ }, keys)
+  }
+  const block = keys.block('10.42.0.0/26' as Cidr)
+  const first = liveOn()
+  first.seal(block, { host: identity.id })
+  const counter = first.counter(block)
+  t.ok(first.isLive(block, counter))
+  t.notOk(first.isLive(block, counter - 1), 'nothing older')
+  t.ok(liveOn().isLive(block, counter), 'killed before the store has it')
+  first.observe({ is: 'snapshot', revision: 1, entries: [] })
+  t.ok(first.isLive(block, counter), 'it is on its way')
+  first.unseal(block)
+  t.notOk(liveOn().isLive(block, counter), 'the store refused it')
+  first.seal(block, { host: identity.id })
+  clock.advance(seconds(31))
+  first.observe({ is: 'events', revision: 2, changes: [{ is: 'delete', key: block, revision: 2 }] })
+  t.equal(first.counter(block), -1, 'given back')
+  t.equal(liveOn().counter(block), -1)
+  t.equal(changes, 4)
+  t.end()
 })

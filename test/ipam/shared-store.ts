@@ -7,7 +7,7 @@ import { utf8 } from '../../model/bytes.ts'
 import { DroverError } from '../../model/errors.ts'
 import type { Cidr, Ipv4 } from '../../model/ip.ts'
 import { keysOf, meaningOf } from '../../model/keys.ts'
-import type { Sealer } from '../../model/ports.ts'
+import type { ClaimSealer } from '../../model/ports.ts'
 import type { Claim, HostId } from '../../model/records.ts'
 import type { Condition, Entry, Lease, Listing, Outcome, Store, Update, Write } from '../../store/store.ts'
 import type { SeededRandom } from '../support/ports.ts'
@@ -17,8 +17,9 @@ const leaseLength = 9000
 const deadline = 3000 // after which a caller gives up
 
 /** Envelopes without a signature. */
-export const plainSealer: Sealer = {
+export const plainSealer: ClaimSealer = {
   seal: (_key, body) => utf8(JSON.stringify({ body: JSON.stringify(body) })),
+  unseal: () => undefined,
 }
 
 export type Note = (situation: string) => void

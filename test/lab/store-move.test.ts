@@ -39,7 +39,7 @@ test('drover store move', labNeeds(), async (t) => {
 
   const number = await lab.addMachine()
   await lab.startEngine(number)
-  await lab.join(number, url)
+  await lab.join(number)
   const h2 = lab.host(number)
   await h2.managed({ name: 'web2', stack: 'shop', service: 'web' })
   const web2 = await addressOf(h2, 'web2')

@@ -39,6 +39,7 @@ const vitals: Vitals = {
       sent: 2,
     },
   ],
+  problems: [],
   lastSeen: new Map([[hostId('h2'), Date.UTC(2026, 0, 2)]]),
   pathMtus: new Map([[hostId('h2'), 1232]]),
   now: Date.UTC(2026, 0, 3),

@@ -40,6 +40,7 @@ export function hostRecordOf(n: number, given: Partial<HostRecord> = {}): HostRe
     name: `host${n}`,
     hostname: `host${n}`,
     signingKey: Buffer.alloc(32, n).toString('base64'),
+    certificate: '',
     wireguardKey: Buffer.alloc(32, n).toString('base64'),
     endpoint: { address: `192.0.2.${n}`, wireguard: 51820 },
     managed: ip(`10.42.${n}.1`),

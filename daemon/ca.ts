@@ -1,0 +1,116 @@
+/**
+ * What `drover ca` shows and does: the authorities that this host believes, a backup of the key, and the key from
+ * a backup, which lets this host do what only the CA can.
+ */
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DroverError, reasonOf } from '../model/errors.ts'
+import { isIpAddress } from '../model/ip.ts'
+import { authorityFile, exportAuthority, importAuthority, loadAuthority } from '../pki/authority.ts'
+import { loadIdentity } from '../pki/identity.ts'
+import type { Config } from './config/resolve.ts'
+import { SystemClock } from './ports.ts'
+import { TrustKeeper } from './trust-keeper.ts'
+
+export interface AuthorityView {
+  readonly environment: string
+  readonly fingerprint: string
+  readonly until: string
+  /** Whether this host holds the key. */
+  readonly held: boolean
+  /** Why a key that is here cannot be used; null when it can, or is elsewhere. */
+  readonly problem: string | null
+}
+
+export interface CaView {
+  readonly authorities: readonly AuthorityView[]
+  readonly certificate: { readonly until: string | null; readonly problem: string | null }
+  readonly removed: readonly string[]
+}
+
+export function caView(config: Config): CaView {
+  const keeper = keeperOf(config)
+  const held = heldBy(config)
+  const own = keeper.own(new SystemClock().now())
+  return {
+    authorities: keeper.trust.authorities.map(({ fingerprint, notAfter }) => ({
+      environment: keeper.trust.environment,
+      fingerprint,
+      until: new Date(notAfter).toISOString(),
+      held: held.is === 'locked' || held.fingerprint === fingerprint,
+      problem: held.is === 'locked' ? held.why : null,
+    })),
+    certificate: {
+      until: own.is === 'good' ? new Date(own.certificate.notAfter).toISOString() : null,
+      problem: own.is === 'bad' ? own.why : null,
+    },
+    removed: [...keeper.trust.revoked].sort(),
+  }
+}
+
+/** Writes a backup; says whether its key has a passphrase. */
+export function exportCa(config: Config, file: string): { readonly encrypted: boolean } {
+  return exportAuthority(config.state, file)
+}
+
+/** Key, certificate and CA for a member of an etcd, as files in a folder. */
+export function issueServer(config: Config, folder: string, addresses: readonly string[]): void {
+  const wrong = addresses.find((address) => !isIpAddress(address))
+  if (wrong !== undefined || addresses.length === 0)
+    throw new DroverError('USAGE', `${wrong ?? 'nothing'} is no IP address: --address 192.0.2.1,127.0.0.1`)
+  const authority = loadAuthority(config.state, config.ca.passphrase)
+  if (authority === undefined) throw new DroverError('AUTHORITY_ELSEWHERE', authorityFile(config.state))
+  const { key, cert } = authority.issueServer(addresses, new SystemClock().now())
+  const files = { 'ca.pem': authority.certificate.pem, 'server.pem': cert, 'server-key.pem': key }
+  try {
+    mkdirSync(folder, { recursive: true })
+    for (const [name, text] of Object.entries(files))
+      writeFileSync(join(folder, name), text, { mode: 0o600, flag: 'wx' })
+  } catch (cause) {
+    throw new DroverError('USAGE', `${folder}: ${reasonOf(cause)}`, { cause })
+  }
+}
+
+/** Takes the key from a backup of this environment's CA. */
+export function importCa(config: Config, file: string): { readonly fingerprint: string } {
+  const keeper = keeperOf(config)
+  if (statSync(authorityFile(config.state), { throwIfNoEntry: false }) !== undefined)
+    throw new DroverError('USAGE', `${authorityFile(config.state)} is there already`)
+  const { certificate } = importAuthority(config.state, textOf(file), {
+    passphrase: config.ca.passphrase,
+    accepts: ({ environment, certificate: { fingerprint } }) =>
+      environment.uuid === keeper.trust.environment &&
+      keeper.trust.authorities.some((authority) => authority.fingerprint === fingerprint),
+  })
+  return { fingerprint: certificate.fingerprint }
+}
+
+type Held =
+  | { readonly is: 'open' | 'elsewhere'; readonly fingerprint: string | undefined }
+  | { readonly is: 'locked'; readonly why: string }
+
+function heldBy(config: Config): Held {
+  try {
+    const authority = loadAuthority(config.state, config.ca.passphrase)
+    return {
+      is: authority === undefined ? 'elsewhere' : 'open',
+      fingerprint: authority?.certificate.fingerprint,
+    }
+  } catch (error) {
+    return { is: 'locked', why: error instanceof DroverError ? error.line : reasonOf(error) }
+  }
+}
+
+function keeperOf(config: Config): TrustKeeper {
+  const identity = loadIdentity(config.state)
+  if (identity === undefined) throw new DroverError('ENVIRONMENT_MISSING', config.state)
+  return TrustKeeper.open(config.state, identity, new SystemClock().now())
+}
+
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (cause) {
+    throw new DroverError('USAGE', `${file}: ${reasonOf(cause)}`, { cause })
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * What of this host counts: the number of the newest envelope that it wants to stand under each key. Claims are
+ * remembered on disk before they are sent, since only this host knows which of them it has given back.
+ */
+import type { Keys } from '../model/keys.ts'
+import { meaningOf } from '../model/keys.ts'
+import type { ClaimSealer, Clock, Ledger, Sealer } from '../model/ports.ts'
+import type { HeadRecord } from '../model/records.ts'
+import { seconds } from '../model/time.ts'
+import { openEnvelope } from '../pki/envelope.ts'
+import { headRecordOf } from '../pki/head.ts'
+import type { Update } from '../store/store.ts'
+
+export interface LiveDeps {
+  /** Signs, and numbers what it signs. */
+  readonly sealer: Sealer
+  readonly ledger: Ledger
+  readonly clock: Clock
+  /** The head should be signed anew. */
+  readonly onChange: () => void
+}
+
+const prefix = 'live/'
+/** A claim that is on its way may not stand in a view yet. */
+const underWay = seconds(30)
+
+export class Live implements ClaimSealer {
+  readonly #deps: LiveDeps
+  readonly #keys: Keys
+  readonly #counters = new Map<string, number>()
+  readonly #sealedAt = new Map<string, number>()
+
+  constructor(deps: LiveDeps, keys: Keys) {
+    this.#deps = deps
+    this.#keys = keys
+    for (const [key, text] of deps.ledger.entries())
+      if (key.startsWith(prefix)) this.#counters.set(key.slice(prefix.length), Number(text))
+  }
+
+  /** Signs a claim, which counts from now on. */
+  seal(key: string, body: object): Uint8Array {
+    const bytes = this.sealRecord(key, body)
+    this.#deps.ledger.write(new Map([[prefix + key, String(this.#counters.get(key))]]))
+    this.#sealedAt.set(key, this.#deps.clock.boot())
+    this.#deps.onChange()
+    return bytes
+  }
+
+  /** What was sealed last for the key did not get into the store. */
+  unseal(key: string): void {
+    if (!this.#counters.delete(key)) return
+    this.#deps.ledger.write(new Map([[prefix + key, undefined]]))
+    this.#deps.onChange()
+  }
+
+  /** Signs a record that the publisher writes together with the head. */
+  sealRecord(key: string, body: object): Uint8Array {
+    const bytes = this.#deps.sealer.seal(key, body)
+    this.#counters.set(key, numberOf(bytes))
+    return bytes
+  }
+
+  /** A record that the publisher takes back together with writing the head. */
+  forget(key: string): void {
+    this.#counters.delete(key)
+  }
+
+  /** Of what is wanted under a key; -1 for nothing. */
+  counter(key: string): number {
+    return this.#counters.get(key) ?? -1
+  }
+
+  isLive(key: string, counter: number): boolean {
+    return this.#counters.get(key) === counter
+  }
+
+  /** What stands in the store from before this process, by a head that is this host's own. */
+  adopt(key: string, counter: number): void {
+    if (!this.#counters.has(key)) this.#counters.set(key, counter)
+  }
+
+  head(host: HeadRecord['host']): HeadRecord {
+    return headRecordOf(host, this.#counters.values(), this.#deps.clock.now())
+  }
+
+  /** Claims that somebody took out of the store do not come back. */
+  observe(update: Update): void {
+    if (update.is === 'stale') return
+    if (update.is === 'snapshot') {
+      const standing = new Set(update.entries.map(({ key }) => key))
+      for (const key of this.#counters.keys()) if (!standing.has(key)) this.#gone(key)
+      return
+    }
+    for (const change of update.changes) if (change.is === 'delete') this.#gone(change.key)
+  }
+
+  #gone(key: string): void {
+    const meaning = meaningOf(this.#keys.prefix, key)
+    if (meaning.is !== 'block' && meaning.is !== 'pin') return
+    const sealedAt = this.#sealedAt.get(key) ?? Number.NEGATIVE_INFINITY
+    if (this.#deps.clock.boot() - sealedAt >= underWay) this.unseal(key)
+  }
+}
+
+/** Of an envelope that was just made. */
+function numberOf(bytes: Uint8Array): number {
+  const opened = openEnvelope(bytes)
+  return opened.is === 'ok' ? opened.value.counter : 0
+}

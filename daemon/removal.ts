@@ -1,0 +1,159 @@
+/**
+ * Removes hosts. The host that holds the CA signs the list of those that were removed; every host takes the newest
+ * one that it sees, keeps it on disk, and no longer counts what they say, whatever they write into the store.
+ */
+import type { Environment } from '../model/environment.ts'
+import { DroverError, reasonOf } from '../model/errors.ts'
+import type { Keys } from '../model/keys.ts'
+import type { Clock, Log, Meter } from '../model/ports.ts'
+import type { HostId, HostRecord } from '../model/records.ts'
+import type { Authority } from '../pki/authority.ts'
+import { openEnvelope } from '../pki/envelope.ts'
+import { openRemoved, type RemovedList, sealRemoved } from '../pki/removed.ts'
+import type { Store, Update, Write } from '../store/store.ts'
+import type { TrustKeeper } from './trust-keeper.ts'
+
+export interface RemovalDeps {
+  readonly store: Store
+  readonly keeper: TrustKeeper
+  /** Throws where this host does not hold the key of the CA, or cannot open it. */
+  readonly authority: () => Authority
+  readonly holds: boolean
+  readonly environment: () => Environment | undefined
+  /** Hosts that are no members, by their records. */
+  readonly strangers: () => readonly HostRecord[]
+  readonly clock: Clock
+  readonly log: Log
+  readonly meter: Meter
+  /** Somebody was removed. */
+  readonly onChange: () => void
+}
+
+export interface RemovalOptions {
+  readonly keys: Keys
+  readonly self: HostId
+}
+
+export interface RemovedHost {
+  readonly id: HostId
+  readonly name: string
+  readonly records: number
+}
+
+const batch = 100
+
+export class Removal {
+  readonly #deps: RemovalDeps
+  readonly #options: RemovalOptions
+  #writing: Promise<void> = Promise.resolve()
+
+  constructor(deps: RemovalDeps, options: RemovalOptions) {
+    this.#deps = deps
+    this.#options = options
+  }
+
+  /** What the watch says of the list. Where it is not the newest, the host that holds the CA puts it back. */
+  observe(update: Update): void {
+    if (update.is === 'stale') return
+    const { removed } = this.#options.keys
+    const value = valueAt(removed, update)
+    if (value === 'unchanged') return
+    const opened = value === undefined ? undefined : openRemoved(value, this.#deps.keeper.trust)
+    if (opened?.is === 'bad') this.#refuse(opened.why)
+    if (opened?.is === 'ok' && this.#take(opened.value)) this.#deps.onChange()
+    const standing = opened?.is === 'ok' ? opened.value.hosts : []
+    // Also where two hosts that hold the CA have removed one each.
+    if (standing.length < this.#deps.keeper.trust.revoked.size && this.#deps.holds) this.#publishSoon()
+  }
+
+  /** By name or id; on disk here and in the store when it returns. */
+  async remove(which: string): Promise<RemovedHost> {
+    const { keeper, authority } = this.#deps
+    const ca = authority()
+    const { id, name } = this.#find(which)
+    const { environment, revoked } = keeper.trust
+    this.#take({ environment, number: keeper.listed + 1, hosts: [...revoked, id] })
+    this.#deps.onChange()
+    await this.#publish(ca)
+    const records = await this.#takeOut(id)
+    this.#deps.log.info('a host was removed', { host: id })
+    return { id, name, records }
+  }
+
+  /** Resolves when nothing is being written. */
+  settled(): Promise<void> {
+    return this.#writing
+  }
+
+  #find(which: string): HostRecord {
+    const { environment, strangers } = this.#deps
+    const members = [...(environment()?.hosts.values() ?? [])].map(({ record }) => record)
+    const found = [...members, ...strangers()].filter(({ id, name }) => id === which || name === which)
+    const ids = new Set(found.map(({ id }) => id))
+    const [record] = found
+    if (record === undefined)
+      throw new DroverError('USAGE', `there is no host ${which}; see \`drover hosts\``)
+    if (ids.size > 1)
+      throw new DroverError('USAGE', `several hosts are called ${which}: ${[...ids].join(', ')}`)
+    if (record.id === this.#options.self)
+      throw new DroverError('USAGE', 'this host holds the CA; it leaves with `drover daemon --leave`')
+    return record
+  }
+
+  #take(list: RemovedList): boolean {
+    try {
+      return this.#deps.keeper.remove(list)
+    } catch (error) {
+      this.#deps.meter.count('drover_failures_total', 1, { what: 'removal' })
+      this.#deps.log.warn('the list of removed hosts could not be kept', { why: reasonOf(error) })
+      return false
+    }
+  }
+
+  async #publish(ca: Authority): Promise<void> {
+    const { store, keeper } = this.#deps
+    const { environment, revoked } = keeper.trust
+    const value = sealRemoved({ environment, number: keeper.listed, hosts: [...revoked] }, ca)
+    await store.transact([], [{ is: 'put', key: this.#options.keys.removed, value }])
+  }
+
+  #publishSoon(): void {
+    this.#writing = this.#writing
+      .then(() => this.#publish(this.#deps.authority()))
+      .catch((error: unknown) =>
+        this.#deps.log.debug('the list of removed hosts waits', { why: reasonOf(error) }),
+      )
+  }
+
+  /** Takes the host's records and claims out of the store, so that its addresses are free again. */
+  async #takeOut(id: HostId): Promise<number> {
+    const { store } = this.#deps
+    const { keys } = this.#options
+    const { entries } = await store.list(keys.prefix)
+    const own = entries.filter(({ key, value }) => {
+      const opened = openEnvelope(value)
+      return key !== keys.settings && opened.is === 'ok' && opened.value.key === id
+    })
+    const writes = [...own.map(({ key }) => key), keys.certificate(id)].map(
+      (key): Write => ({ is: 'delete', key }),
+    )
+    for (let at = 0; at < writes.length; at += batch) await store.transact([], writes.slice(at, at + batch))
+    return own.length
+  }
+
+  #refuse(why: string): void {
+    this.#deps.meter.count('drover_records_rejected_total', 1, { why: 'removed' })
+    this.#deps.log.warn('record in the store ignored', { key: this.#options.keys.removed, why })
+  }
+}
+
+/** What stands at a key after an update; `unchanged` when the update says nothing of it. */
+function valueAt(
+  key: string,
+  update: Exclude<Update, { is: 'stale' }>,
+): Uint8Array | undefined | 'unchanged' {
+  if (update.is === 'snapshot') return update.entries.find((entry) => entry.key === key)?.value
+  const change = update.changes.findLast((one) => (one.is === 'put' ? one.entry.key : one.key) === key)
+  if (change === undefined) return 'unchanged'
+  return change.is === 'put' ? change.entry.value : undefined
+}

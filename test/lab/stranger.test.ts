@@ -1,0 +1,192 @@
+/**
+ * Somebody who can write to etcd, but has no certificate, on two real hosts: no host is put in, no name or address
+ * led elsewhere, no old bytes brought back; and each attempt shows in `drover status`.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Test, test } from 'tap'
+import { until } from '../../lab/command.ts'
+import type { LabHost } from '../../lab/host.ts'
+import type { Lab } from '../../lab/lab.ts'
+import { utf8Text } from '../../model/bytes.ts'
+import { keysOf } from '../../model/keys.ts'
+import type { ContainerId, HostId } from '../../model/records.ts'
+import { instant } from '../../model/time.ts'
+import type { Uuid } from '../../model/uuid.ts'
+import { loadOrCreateAuthority } from '../../pki/authority.ts'
+import { sealRecord } from '../../pki/envelope.ts'
+import { headRecordOf } from '../../pki/head.ts'
+import { loadOrCreateIdentity } from '../../pki/identity.ts'
+import type { StatusView } from '../../status/status.ts'
+import { addressOf, labFor, labNeeds, reaches, resolve, resolvesTo, webServer } from '../support/lab.ts'
+import { container, hostRecord, ip } from '../support/records.ts'
+
+const web = 'web.shop.rancher.internal'
+const keys = keysOf('default')
+
+/** etcd as anybody who reaches it sees it: the lab's has neither passwords nor TLS. */
+class Etcd {
+  readonly #host: LabHost
+  readonly #endpoints: string
+
+  constructor(lab: Lab) {
+    this.#host = lab.host(1)
+    this.#endpoints = lab.record.store.endpoints.join(',')
+  }
+
+  async get(key: string): Promise<string> {
+    return (await this.#run('get', '--print-value-only', key)).trimEnd()
+  }
+
+  async keys(prefix: string): Promise<readonly string[]> {
+    const text = await this.#run('get', '--prefix', '--keys-only', prefix)
+    return text.split('\n').filter((line) => line !== '')
+  }
+
+  async put(key: string, value: string): Promise<void> {
+    await this.#run('put', key, value)
+  }
+
+  #run(...argv: readonly string[]): Promise<string> {
+    return this.#host.must(['env', 'ETCDCTL_API=3', 'etcdctl', `--endpoints=${this.#endpoints}`, ...argv])
+  }
+}
+
+/** A machine with keys and a CA of its own. */
+function strangerOf(t: Test) {
+  const folder = mkdtempSync(join(tmpdir(), 'dt-stranger-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  const identity = loadOrCreateIdentity(folder)
+  const now = instant(Date.now())
+  const environment = { name: 'default', uuid: '00000000-0000-5000-8000-00000000e001' as Uuid }
+  const ca = loadOrCreateAuthority(folder, { environment, passphrase: undefined, now })
+  const { id, signingKey } = identity
+  const certificate = ca.issueHost(id, signingKey, now).pem
+  let counter = 0
+  const live: number[] = []
+  const says = (key: string, body: object): string => {
+    counter++
+    live.push(counter)
+    return utf8Text(sealRecord(identity, key, body, counter)) ?? ''
+  }
+  return {
+    id,
+    says,
+    host: () =>
+      hostRecord('evil', {
+        id,
+        signingKey,
+        certificate,
+        endpoint: { address: '192.168.77.66', wireguard: 51820 },
+      }),
+    head: () => utf8Text(sealRecord(identity, keys.head(id), headRecordOf(id, live, now), counter + 1)) ?? '',
+  }
+}
+
+const problemsOf = async (host: LabHost): Promise<string> =>
+  ((await host.drover('status')) as StatusView).problems.map(({ what }) => what).join('\n')
+
+/** Both hosts say what they refuse. */
+const seen = (lab: Lab, key: string): Promise<unknown> =>
+  Promise.all(
+    lab.hosts.map((host) =>
+      until(`${host.entry.name} to say that ${key} does not count`, async () =>
+        (await problemsOf(host)).includes(key) ? true : undefined,
+      ),
+    ),
+  )
+
+test('a stranger who can write to etcd', labNeeds(), async (t) => {
+  const lab = await labFor(t, { what: 'stranger', hosts: 2, store: 'etcd' })
+  const [h1, h2] = [lab.host(1), lab.host(2)]
+  const [webId] = await Promise.all([
+    h1.managed({ name: 'web1', stack: 'shop', service: 'web' }, webServer('web1')),
+    h2.managed({ name: 'client', stack: 'shop', service: 'client' }),
+  ])
+  const web1 = await addressOf(h1, 'web1')
+  await resolvesTo(h2, 'client', web, [web1])
+  const etcd = new Etcd(lab)
+  const names = (await h2.drover('hosts')) as readonly { readonly id: string; readonly name: string }[]
+  const h1Id = names.find(({ name }) => name === 'h1')?.id as HostId
+  const webKey = keys.container(h1Id, webId as ContainerId)
+  const allIsWell = async (t: Test): Promise<void> => {
+    t.same(await resolve(h2, 'client', web), [web1])
+    t.ok(await reaches(h2, 'client', web1))
+    const hosts = (await h2.drover('hosts')) as readonly { readonly name: string }[]
+    t.same(hosts.map(({ name }) => name).sort(), ['h1', 'h2'])
+    const { peers } = (await h2.drover('status')) as StatusView
+    t.same(
+      peers.map(({ host, endpoint }) => `${host} ${endpoint}`),
+      ['h1 192.168.77.1:51820'],
+    )
+  }
+  t.equal(await problemsOf(h2), '', 'nothing is wrong before')
+
+  await t.test('puts in a host, with a block and a container that takes the name', async (t) => {
+    const evil = strangerOf(t)
+    const rogue = container('rogue', {
+      host: evil.id,
+      stack: 'shop',
+      service: 'web',
+      address: ip('10.42.9.9'),
+    })
+    const records: readonly [string, object][] = [
+      [keys.host(evil.id), evil.host()],
+      [`${keys.prefix}blocks/10.42.9.0/26`, { host: evil.id, epoch: 99 }],
+      [keys.container(evil.id, rogue.id), rogue],
+      [keys.alive(evil.id), { host: evil.id, since: 1 }],
+    ]
+    for (const [key, body] of records) await etcd.put(key, evil.says(key, body))
+    await etcd.put(keys.head(evil.id), evil.head())
+    await seen(lab, keys.host(evil.id))
+    await allIsWell(t)
+  })
+
+  await t.test('writes over a container, a block and a list of a host', async (t) => {
+    const evil = strangerOf(t)
+    const forged = container('web1', { id: webId as ContainerId, host: h1Id, address: ip('10.42.9.9') })
+    const [block = ''] = (await etcd.keys(`${keys.prefix}blocks/`)).filter((key) => key.includes('10.42.0.0'))
+    const head = keys.head(h1Id)
+    const before = await Promise.all([webKey, head].map((key) => etcd.get(key)))
+    await etcd.put(block, evil.says(block, { host: evil.id, epoch: 99 }))
+    await seen(lab, block)
+    await etcd.put(webKey, evil.says(webKey, forged))
+    await etcd.put(head, evil.says(head, headRecordOf(h1Id, [], instant(1))))
+    await until('h1 to say again what is true', async () => {
+      const now = await Promise.all([webKey, head].map((key) => etcd.get(key)))
+      return now.every((text, at) => text.includes(h1Id) && text !== before[at]) ? true : undefined
+    })
+    await allIsWell(t)
+  })
+
+  await t.test('brings old bytes back', async (t) => {
+    const old = await etcd.get(webKey)
+    const oldHead = await etcd.get(keys.head(h1Id))
+    await h1.managed({ name: 'web2', stack: 'shop', service: 'web' })
+    const web2 = await addressOf(h1, 'web2')
+    await resolvesTo(h2, 'client', web, [web1, web2])
+    const web2Id = (await h1.docker('inspect', '-f', '{{.Id}}', 'web2')).trim() as ContainerId
+    const web2Key = keys.container(h1Id, web2Id)
+    const removed = await etcd.get(web2Key)
+    await h1.docker('rm', '-f', 'web2')
+    await resolvesTo(h2, 'client', web, [web1])
+    // While h1 is away nobody takes the bytes out again.
+    await h1.kill('daemon')
+    await etcd.put(web2Key, removed)
+    await etcd.put(webKey, old)
+    await etcd.put(keys.head(h1Id), oldHead)
+    await until('h2 to refuse it', async () =>
+      (await problemsOf(h2)).includes(keys.head(h1Id)) ? true : undefined,
+    )
+    t.match(await problemsOf(h2), web2Key)
+    t.same(await resolve(h2, 'client', web), [web1])
+    await h2.restart('daemon')
+    await resolvesTo(h2, 'client', web, [web1])
+    await h1.start('daemon')
+    await until('h1 to take them out', async () =>
+      (await etcd.get(web2Key)) === '' && (await etcd.get(keys.head(h1Id))) !== oldHead ? true : undefined,
+    )
+    await allIsWell(t)
+  })
+})
