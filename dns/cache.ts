@@ -5,6 +5,7 @@
  */
 
 import type { Millis } from '../model/time.ts'
+import type { Kept } from './compiled.ts'
 import { flags, type Reply, type ResourceRecord, rcodes, readSection, types, u32 } from './message.ts'
 import type { Body } from './writer.ts'
 
@@ -56,6 +57,13 @@ export function bodyAt({ reply, ...stored }: Stored, now: Millis, authentic: boo
     rotating: 0,
   }
 }
+
+/** What a compiled answer must know of a stored one: until when, since when, and where its times to live stand. */
+export const keptOf = ({ reply, end, at, lifetime }: Stored): Kept => ({
+  until: at + lifetime * 1000,
+  since: at,
+  ttls: [...reply.answers, ...reply.authority].map(({ ttl, ttlAt }) => [ttlAt - end, ttl] as const),
+})
 
 /** The records of the answer with the TTLs that are left. */
 export function answersAt(stored: Stored, now: Millis): readonly ResourceRecord[] {

@@ -34,17 +34,29 @@ export function changesOf(before: Zone | undefined, after: Zone): ZoneChanges {
   }
 }
 
-/** A new zone; the old one stays as it is. */
-export function changed(before: Zone | undefined, changes: ZoneChanges): Zone {
-  const { revision, domain, subnet } = changes
-  return {
-    revision,
-    domain,
-    subnet,
-    names: patched(before?.names, changes.names),
-    views: patched(before?.views, changes.views),
-    askers: patched(before?.askers, changes.askers),
-    pointers: patched(before?.pointers, changes.pointers),
+/** A copy of a zone that is kept up to date: applying costs as much as the change is big. */
+export class ZoneCopy {
+  readonly #names = new Map<Name, Target>()
+  readonly #views = new Map<string, View>()
+  readonly #askers = new Map<Ipv4, Asker>()
+  readonly #pointers = new Map<Ipv4, Name>()
+
+  /** The zone after the changes; the one before is no more. */
+  apply(changes: ZoneChanges): Zone {
+    patch(this.#names, changes.names)
+    patch(this.#views, changes.views)
+    patch(this.#askers, changes.askers)
+    patch(this.#pointers, changes.pointers)
+    const { revision, domain, subnet } = changes
+    return {
+      revision,
+      domain,
+      subnet,
+      names: this.#names,
+      views: this.#views,
+      askers: this.#askers,
+      pointers: this.#pointers,
+    }
   }
 }
 
@@ -61,15 +73,9 @@ function mapChanges<Key, Value>(
   return { set, gone: [...before.keys()].filter((key) => !after.has(key)) }
 }
 
-function patched<Key, Value>(
-  before: ReadonlyMap<Key, Value> = new Map(),
-  { set, gone }: MapChanges<Key, Value>,
-): ReadonlyMap<Key, Value> {
-  if (set.length === 0 && gone.length === 0) return before
-  const after = new Map(before)
-  for (const key of gone) after.delete(key)
-  for (const [key, value] of set) after.set(key, value)
-  return after
+function patch<Key, Value>(map: Map<Key, Value>, { set, gone }: MapChanges<Key, Value>): void {
+  for (const key of gone) map.delete(key)
+  for (const [key, value] of set) map.set(key, value)
 }
 
 const sameView = (one: View, other: View): boolean => sameList(one.search, other.search)

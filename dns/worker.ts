@@ -3,9 +3,13 @@
  * whatever the daemon's own thread is busy with.
  */
 import { parentPort, workerData } from 'node:worker_threads'
+import { Libc, makeArena } from '../linux/ffi.ts'
+import { ReplySocket } from '../linux/replies.ts'
 import { reasonOf } from '../model/errors.ts'
 import { formatIpv4 } from '../model/ip.ts'
-import { changed } from './changes.ts'
+import { Batches } from './batches.ts'
+import { ZoneCopy } from './changes.ts'
+import { CompiledAnswers } from './compiled.ts'
 import { EngineNames } from './engine-names.ts'
 import { SocketExchange } from './exchange.ts'
 import { Forwarder } from './forwarder.ts'
@@ -19,6 +23,11 @@ import { Upstreams } from './upstreams.ts'
 
 const cacheLimits = { entries: 20_000, bytes: 32 << 20 }
 const concurrency = 1000
+const megabyte = 1 << 20
+/** Only what is used of it takes memory. */
+const compiledMemory = 64 * megabyte
+const compiledEntries = 250_000
+const batch = { slots: 64, room: 4096, buffer: 4 * megabyte }
 
 class DnsThread {
   readonly #options: WorkerOptions
@@ -26,6 +35,8 @@ class DnsThread {
   readonly #upstreams = new Upstreams()
   readonly #forwarder: Forwarder
   readonly #resolver: Resolver
+  readonly #batches: Batches
+  readonly #copy = new ZoneCopy()
   #zone: Zone | undefined
   #server: DnsServer | undefined
   #host: HostUpstreams | undefined
@@ -38,7 +49,13 @@ class DnsThread {
       { clock, random, exchange, upstreams: this.#upstreams },
       { cache: cacheLimits, concurrency },
     )
-    this.#resolver = new Resolver({ forwarder: this.#forwarder }, options)
+    const arena = makeArena(compiledMemory + 2 * megabyte)
+    const memory = { bytes: arena.bytes, at: arena.take(compiledMemory), length: compiledMemory }
+    const compiled = new CompiledAnswers(memory, { entries: compiledEntries })
+    const resolver = new Resolver({ forwarder: this.#forwarder, compiled }, options)
+    const socket = new ReplySocket(new Libc(arena), { ...batch, address: options.address })
+    this.#batches = new Batches({ arena, socket, compiled, resolver, clock })
+    this.#resolver = resolver
   }
 
   async start(): Promise<void> {
@@ -48,7 +65,7 @@ class DnsThread {
         { clock, use: (list) => this.#use(list) },
         { ...this.#options, own },
       )
-      this.#server = await serveDns({ resolver: this.#resolver }, this.#options)
+      this.#server = await serveDns({ resolver: this.#resolver, batches: this.#batches }, this.#options)
       this.#say({ is: 'ready', port: this.#server.port })
     } catch (error) {
       this.#say({ is: 'failed', why: reasonOf(error) })
@@ -57,8 +74,8 @@ class DnsThread {
 
   async hear(message: ToWorker): Promise<void> {
     if (message.is === 'zone') {
-      this.#zone = changed(this.#zone, message.changes)
-      this.#resolver.apply(this.#zone)
+      this.#zone = this.#copy.apply(message.changes)
+      this.#resolver.apply(this.#zone, message.changes)
       this.#report()
     } else if (message.is === 'networks') this.#resolver.applyNetworks(new EngineNames(message.networks))
     else if (message.is === 'report') this.#report()
@@ -66,7 +83,7 @@ class DnsThread {
   }
 
   #use(list: Parameters<Forwarder['use']>[0]): void {
-    this.#forwarder.use(list)
+    this.#resolver.use(list)
     this.#say({ is: 'upstreams', addresses: list.map(({ address, port }) => `${address}:${port}`) })
   }
 

@@ -172,6 +172,13 @@ function writeTail(out: Buffer, at: number, { tail, rotating }: Body, turn: numb
   out.set(tail.subarray(end), at + end)
 }
 
+/** The OPT record of an answer that has nothing else to say. */
+export function emptyOpt(secure: boolean): Uint8Array {
+  const out = Buffer.alloc(11)
+  writeOpt(out, 0, 0, { secure, size: 0, version: 0 }, undefined)
+  return out
+}
+
 const explanationLength = (explanation: Explanation | undefined): number =>
   explanation === undefined ? 0 : 6 + utf8(explanation.text).length
 

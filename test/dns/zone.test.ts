@@ -2,7 +2,7 @@
  * The projection: which names an environment has, what they stand for, and for whom.
  */
 import { test } from 'tap'
-import { changed, changesOf } from '../../dns/changes.ts'
+import { changesOf, ZoneCopy } from '../../dns/changes.ts'
 import { reverseOf } from '../../dns/reverse.ts'
 import { turnOf } from '../../dns/search.ts'
 import { skippedNames } from '../../dns/skipped.ts'
@@ -266,10 +266,10 @@ test('changes', (t) => {
     environmentOf({ revision: 4 }),
   ]
   let before: Zone | undefined
-  let copy: Zone | undefined
+  const kept = new ZoneCopy()
   for (const environment of environments) {
     const zone = zoneOf(environment, { service })
-    copy = changed(copy, structuredClone(changesOf(before, zone)))
+    const copy = kept.apply(structuredClone(changesOf(before, zone)))
     before = zone
     t.strictSame(
       new Map([...copy.names].sort()),

@@ -8,6 +8,7 @@ import type { SearchMode } from '../../dns/search.ts'
 import { type Upstream, Upstreams } from '../../dns/upstreams.ts'
 import { zoneOf } from '../../dns/zone.ts'
 import { millis } from '../../model/time.ts'
+import { compiledIn, DatagramWay, testArena } from './dns-batches.ts'
 import { made, type QuestionOptions, question, type ReadAnswer, readAnswer } from './dns-messages.ts'
 import { FakeClock, SeededRandom } from './ports.ts'
 import { containerRecordOf, declaredOf, environmentOf, ip } from './snapshots.ts'
@@ -70,12 +71,15 @@ export function world(
   const deps = { clock, random: new SeededRandom(3), exchange, upstreams }
   const forwarder = new Forwarder(deps, { cache: { entries: 100, bytes: 1 << 20 }, concurrency: 50 })
   forwarder.use(Object.keys(behaviours).map((address) => ({ address, port: 53 })))
-  const resolver = new Resolver({ forwarder }, { search, domain: 'rancher.internal' })
+  const arena = testArena()
+  const compiled = compiledIn(arena)
+  const resolver = new Resolver({ forwarder, compiled }, { search, domain: 'rancher.internal' })
+  const way = new DatagramWay({ arena, compiled, resolver, clock })
   const ask: World['ask'] = async (name, type = 'A', { from = host, ...options } = {}) => {
-    const pending = Promise.resolve(resolver.respond(question(name, type, options), ip(from), 'udp'))
+    const pending = Promise.resolve(way.respond(question(name, type, options), ip(from)))
     let bytes: Uint8Array | undefined
     void pending.then((found) => {
-      bytes = found ?? new Uint8Array(0)
+      bytes = found
     })
     for (let step = 0; step < 1000 && bytes === undefined; step++) {
       await settle()
