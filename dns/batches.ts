@@ -39,7 +39,7 @@ export interface BatchDeps {
 export type SendLater = (message: Uint8Array, address: Ipv4, port: number) => void
 
 /** Batches in a row before the thread looks at its other work. */
-const rounds = 16
+const rounds = 4
 
 export class Batches {
   readonly #deps: BatchDeps
