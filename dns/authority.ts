@@ -5,12 +5,12 @@
  */
 import { type Ipv4, ipv6Bytes } from '../model/ip.ts'
 import { flags, type ResourceRecord, rcodes, types } from './message.ts'
-import { isWithin, type Name } from './name.ts'
+import { isWithin, type Name, wireLabels } from './name.ts'
+import { partTarget } from './parts.ts'
 import { reverseOf } from './reverse.ts'
 import { candidatesOf, type SearchMode, turnOf } from './search.ts'
-import type { Target, View, Zone } from './targets.ts'
+import { metadataName, type Target, type View, type Zone } from './targets.ts'
 import { type Body, bodyOf, type Sections } from './writer.ts'
-import { metadataName } from './zone.ts'
 
 /** Containers come and go: nobody keeps their addresses longer than this. */
 export const localTtl = 1 // seconds
@@ -88,7 +88,7 @@ interface Found {
 }
 
 function foundAt(zone: Zone, view: View, name: Name): Found | undefined {
-  const found = view.names.get(name) ?? zone.names.get(name)
+  const found = view.names.get(name) ?? zone.names.get(name) ?? partTarget(zone.names, name)
   const target = found?.is === 'same' ? zone.names.get(found.name) : found
   return target === undefined ? undefined : { target, followed: target !== found }
 }
@@ -133,11 +133,19 @@ function stated(zone: Zone, view: View, question: Question, start: Found): Local
 }
 
 function recordsOf(name: Name, type: number, target: Target): readonly ResourceRecord[] {
-  if (target.is !== 'addresses') return []
   const record = (data: Uint8Array): ResourceRecord => ({ name, type, ttl: localTtl, data: [data] })
+  if (target.is === 'servers' && type === types.SRV)
+    return target.servers.map((server) => record(serverData(target.port, server)))
+  if (target.is !== 'addresses') return []
   if (type === types.A) return target.four.map((address) => record(ipv4Bytes(address)))
   if (type === types.AAAA) return target.six.flatMap((text) => ipv6Bytes(text) ?? []).map(record)
   return []
+}
+
+/** RFC 2782: all alike; the name is never compressed. */
+const serverData = (port: number, server: Name): Uint8Array => {
+  const labels = wireLabels(server).flatMap((label) => [...label])
+  return Uint8Array.from([0, 0, 0, 1, port >>> 8, port & 255, ...labels, 0])
 }
 
 export const ipv4Bytes = (address: Ipv4): Uint8Array =>

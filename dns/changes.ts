@@ -1,9 +1,12 @@
 /**
- * What differs between two zones, so that what crosses to the worker is as small as the change. Pure.
+ * What differs between a zone and the one before, which is what crosses to the worker, and the copy of the zone that
+ * it is applied to there. Pure.
  */
 import type { Cidr, Ipv4 } from '../model/ip.ts'
 import type { Name } from './name.ts'
-import type { Asker, Target, View, Zone } from './targets.ts'
+import { partNames } from './parts.ts'
+import { reverseName } from './reverse.ts'
+import type { Asker, Parts, Port, Target, View, Zone } from './targets.ts'
 
 export interface MapChanges<Key, Value> {
   readonly set: readonly (readonly [Key, Value])[]
@@ -20,20 +23,6 @@ export interface ZoneChanges {
   readonly pointers: MapChanges<Ipv4, Name>
 }
 
-/** Views with equal keys are equal, except everybody's, whose key is fixed. */
-export function changesOf(before: Zone | undefined, after: Zone): ZoneChanges {
-  const { revision, domain, subnet } = after
-  return {
-    revision,
-    domain,
-    subnet,
-    names: mapChanges(before?.names, after.names, sameTarget),
-    views: mapChanges(before?.views, after.views, sameView),
-    askers: mapChanges(before?.askers, after.askers, sameAsker),
-    pointers: mapChanges(before?.pointers, after.pointers, (one, other) => one === other),
-  }
-}
-
 /** A copy of a zone that is kept up to date: applying costs as much as the change is big. */
 export class ZoneCopy {
   readonly #names = new Map<Name, Target>()
@@ -42,13 +31,14 @@ export class ZoneCopy {
   readonly #pointers = new Map<Ipv4, Name>()
 
   /** The zone after the changes; the one before is no more. */
-  apply(changes: ZoneChanges): Zone {
+  apply(changes: ZoneChanges): { readonly zone: Zone; readonly touched: readonly Name[] } {
+    const touched = this.#touchedBy(changes)
     patch(this.#names, changes.names)
     patch(this.#views, changes.views)
     patch(this.#askers, changes.askers)
     patch(this.#pointers, changes.pointers)
     const { revision, domain, subnet } = changes
-    return {
+    const zone = {
       revision,
       domain,
       subnet,
@@ -57,10 +47,22 @@ export class ZoneCopy {
       askers: this.#askers,
       pointers: this.#pointers,
     }
+    return { zone, touched }
+  }
+
+  /** All names whose answers may be others now, those of addresses and of parts of services too. */
+  #touchedBy({ names, pointers }: ZoneChanges): readonly Name[] {
+    const touched: Name[] = []
+    for (const name of names.gone) touched.push(name, ...partNames(name, this.#names.get(name)))
+    for (const [name, target] of names.set)
+      touched.push(name, ...partNames(name, this.#names.get(name)), ...partNames(name, target))
+    for (const address of [...pointers.gone, ...pointers.set.map(([one]) => one)])
+      touched.push(reverseName(address))
+    return touched
   }
 }
 
-function mapChanges<Key, Value>(
+export function mapChanges<Key, Value>(
   before: ReadonlyMap<Key, Value> = new Map(),
   after: ReadonlyMap<Key, Value>,
   same: (one: Value, other: Value) => boolean,
@@ -78,17 +80,31 @@ function patch<Key, Value>(map: Map<Key, Value>, { set, gone }: MapChanges<Key, 
   for (const [key, value] of set) map.set(key, value)
 }
 
-const sameView = (one: View, other: View): boolean => sameList(one.search, other.search)
+/** Views with equal keys are equal, except everybody's, whose key is fixed. */
+export const sameView = (one: View, other: View): boolean => sameList(one.search, other.search)
 
-const sameAsker = (one: Asker, other: Asker): boolean =>
+export const sameAsker = (one: Asker, other: Asker): boolean =>
   one.view === other.view && one.container === other.container
 
 const sameList = <T>(one: readonly T[], other: readonly T[]): boolean =>
   one.length === other.length && one.every((value, at) => value === other[at])
 
-function sameTarget(one: Target, other: Target): boolean {
+export function sameTarget(one: Target, other: Target): boolean {
   if (one.is === 'addresses' && other.is === 'addresses')
-    return sameList(one.four, other.four) && sameList(one.six, other.six)
+    return sameList(one.four, other.four) && sameList(one.six, other.six) && sameParts(one.parts, other.parts)
   if ((one.is === 'alias' || one.is === 'same') && one.is === other.is) return one.name === other.name
   return one.is === 'branch' && other.is === 'branch'
+}
+
+const samePort = (one: Port, other: Port | undefined): boolean =>
+  other !== undefined && one[0] === other[0] && one[1] === other[1] && sameList(one[2], other[2])
+
+function sameParts(one: Parts | undefined, other: Parts | undefined): boolean {
+  if (one === undefined || other === undefined) return one === other
+  return (
+    sameList(one.indexes, other.indexes) &&
+    sameList(one.addresses, other.addresses) &&
+    one.ports.length === other.ports.length &&
+    one.ports.every((port, at) => samePort(port, other.ports[at]))
+  )
 }

@@ -9,13 +9,11 @@ import { DroverError, reasonOf } from '../model/errors.ts'
 import { formatIpv4, parseIpv4 } from '../model/ip.ts'
 import type { Clock, Log, Meter, Timer } from '../model/ports.ts'
 import { millis, seconds } from '../model/time.ts'
-import { changesOf } from './changes.ts'
 import type { FromWorker, Report, ToWorker, WorkerOptions } from './link.ts'
 import { parseName } from './name.ts'
+import { ZoneProjection } from './projection.ts'
 import type { Result } from './resolver.ts'
 import type { SearchMode } from './search.ts'
-import type { Zone } from './targets.ts'
-import { zoneOf } from './zone.ts'
 
 export interface DnsOptions {
   /** Must be on an interface of this machine before DNS starts. */
@@ -92,7 +90,7 @@ class DnsHandle implements Dns {
   readonly #deps: DnsDeps
   readonly #options: WorkerOptions
   #worker: Worker | undefined
-  #zone: Zone | undefined
+  readonly #zone: ZoneProjection
   #networks: readonly EngineNetwork[] = []
   #report = silence
   #port = 0
@@ -107,6 +105,7 @@ class DnsHandle implements Dns {
   constructor(deps: DnsDeps, options: WorkerOptions) {
     this.#deps = deps
     this.#options = options
+    this.#zone = new ZoneProjection({ service: options.address })
   }
 
   async start(): Promise<void> {
@@ -120,10 +119,8 @@ class DnsHandle implements Dns {
   }
 
   apply(environment: Environment): void {
-    const zone = zoneOf(environment, { service: this.#options.address })
-    this.#tell({ is: 'zone', changes: changesOf(this.#zone, zone) })
-    this.#zone = zone
-    this.#deps.meter.gauge('drover_dns_names', zone.names.size)
+    this.#tell({ is: 'zone', changes: this.#zone.update(environment) })
+    this.#deps.meter.gauge('drover_dns_names', this.#zone.size)
   }
 
   applyNetworks(networks: readonly EngineNetwork[]): void {
@@ -159,7 +156,8 @@ class DnsHandle implements Dns {
     this.#worker = worker
     this.#unanswered = 0
     this.#report = { ...silence, upstreams: this.#report.upstreams }
-    if (this.#zone !== undefined) this.#tell({ is: 'zone', changes: changesOf(undefined, this.#zone) })
+    const changes = this.#zone.whole()
+    if (changes !== undefined) this.#tell({ is: 'zone', changes })
     this.#tell({ is: 'networks', networks: this.#networks })
     return new Promise((resolve) => {
       let reason = 'the DNS thread ended'

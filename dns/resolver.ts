@@ -6,14 +6,12 @@
 import type { Ipv4 } from '../model/ip.ts'
 import { ipv4Bytes, type Local, localTtl } from './authority.ts'
 import { answersAt, bodyAt, keptOf, type Stored } from './cache.ts'
-import type { ZoneChanges } from './changes.ts'
 import type { CompiledAnswers } from './compiled.ts'
 import type { EngineNames } from './engine-names.ts'
 import type { ForeignQuestion, Forwarder, Outcome } from './forwarder.ts'
 import { flags, headerLength, isInternet, nameOf, type Query, rcodes, readQuery, types } from './message.ts'
 import { isWithin, labelsOf, type Name } from './name.ts'
 import { Perspectives } from './perspectives.ts'
-import { reverseName } from './reverse.ts'
 import type { SearchMode } from './search.ts'
 import { AnswerTable } from './table.ts'
 import type { Asker, Zone } from './targets.ts'
@@ -73,15 +71,15 @@ export class Resolver {
     return this.#results
   }
 
-  /** `changes` led to this zone from the one before; without them all is new. */
-  apply(zone: Zone, changes?: ZoneChanges): void {
+  /** `touched` are the names that are not what they were in the zone before; without them all is new. */
+  apply(zone: Zone, touched?: readonly Name[]): void {
     const before = this.#table?.zone
     this.#table = new AnswerTable(zone, this.#options.search)
     this.#perspectives.see(zone.askers, this.#engine)
     const same = before?.domain === zone.domain && before.subnet === zone.subnet
-    const names = changes === undefined || !same ? undefined : changedNames(changes)
-    if (names === undefined) this.#compiled.changeAll(zone.revision)
-    else this.#compiled.change(zone.revision, names)
+    if (same && touched !== undefined && touched.length <= manyNames)
+      this.#compiled.change(zone.revision, touched)
+    else this.#compiled.changeAll(zone.revision)
   }
 
   applyNetworks(names: EngineNames): void {
@@ -250,14 +248,6 @@ interface AskingOptions {
 const serialFromEnd = 20
 
 const finishedOf = (body: Body) => ({ ...body, flags: body.flags | (body.rcode & 15) })
-
-/** All names whose answers may be others now; undefined when there are too many. */
-function changedNames({ names, pointers }: ZoneChanges): readonly Name[] | undefined {
-  const count = [names, pointers].reduce((sum, { set, gone }) => sum + set.length + gone.length, 0)
-  if (count > manyNames) return undefined
-  const addresses = [...pointers.gone, ...pointers.set.map(([address]) => address)]
-  return [...names.gone, ...names.set.map(([name]) => name), ...addresses.map(reverseName)]
-}
 
 /** One question under way, with what its answer must respect. */
 class Asking {

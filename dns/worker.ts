@@ -74,8 +74,9 @@ class DnsThread {
 
   async hear(message: ToWorker): Promise<void> {
     if (message.is === 'zone') {
-      this.#zone = this.#copy.apply(message.changes)
-      this.#resolver.apply(this.#zone, message.changes)
+      const { zone, touched } = this.#copy.apply(message.changes)
+      this.#zone = zone
+      this.#resolver.apply(zone, touched)
       this.#report()
     } else if (message.is === 'networks') this.#resolver.applyNetworks(new EngineNames(message.networks))
     else if (message.is === 'report') this.#report()

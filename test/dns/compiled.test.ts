@@ -1,15 +1,24 @@
 /**
  * Compiled answers against a naive model and against the resolver that they were made by.
  */
+
 import { test } from 'tap'
-import { changesOf, ZoneCopy } from '../../dns/changes.ts'
+import { ZoneCopy } from '../../dns/changes.ts'
 import { CompiledAnswers, type Finished } from '../../dns/compiled.ts'
-import type { Zone } from '../../dns/targets.ts'
-import { zoneOf } from '../../dns/zone.ts'
+import { ZoneProjection } from '../../dns/projection.ts'
 import { question, type readAnswer } from '../support/dns-messages.ts'
 import { world } from '../support/dns-world.ts'
 import { SeededRandom } from '../support/ports.ts'
-import { containerRecordOf, declaredOf, environmentOf, ip } from '../support/snapshots.ts'
+import {
+  containerRecordOf,
+  declaredOf,
+  environmentOf,
+  hostIdOf,
+  hostOf,
+  hostRecordOf,
+  ip,
+} from '../support/snapshots.ts'
+import { zoneOf } from '../support/zone-of.ts'
 
 const seed = Number(process.env.DROVER_FUZZ_SEED ?? 11)
 const at = 50_000
@@ -150,9 +159,11 @@ test('in a changing environment the answers are those of a fresh resolver', asyn
   const random = new SeededRandom(seed)
   const own = world()
   const copy = new ZoneCopy()
-  let before: Zone | undefined
+  const projection = new ZoneProjection({ service: ip('169.254.169.250') })
   const names = ['web', 'db', 'x', 'web.s1', 'web.s2', 'web.s1.rancher.internal', 's1.rancher.internal']
   names.push('near.s1.rancher.internal', 'near', 'c1', 'c2.rancher.internal', 'nothing.rancher.internal')
+  names.push('1.web.s1.rancher.internal', '1.web', '_80._tcp.web.s1.rancher.internal')
+  names.push('_tcp.web.s1.rancher.internal', 'host2.hosts.rancher.internal', '1.2.42.10.in-addr.arpa')
   names.push('github.com', '1.0.42.10.in-addr.arpa', '2.0.42.10.in-addr.arpa', 'rancher.internal')
   for (let revision = 1; revision <= 60; revision++) {
     const containers = [1, 2, 3, 4].flatMap((n) =>
@@ -164,6 +175,10 @@ test('in a changing environment the answers are those of a fresh resolver', asyn
               service: ['web', 'db', 'x'][random.below(3)] ?? 'web',
               name: `c${n}`,
               address: ip(`10.42.0.${1 + random.below(4)}`),
+              exposed: random.below(2) === 0 ? ['80/tcp'] : [],
+              index: 1 + random.below(2),
+              health: random.below(4) === 0 ? 'unhealthy' : 'none',
+              host: hostIdOf(1 + random.below(2)),
               links: random.below(3) === 0 ? { x: 'c1' } : {},
               engineAddresses: [`127.0.0.${n}`],
             }),
@@ -171,16 +186,16 @@ test('in a changing environment the answers are those of a fresh resolver', asyn
     )
     const near = declaredOf({ stack: 's1', name: 'near', kind: 'externalService' })
     const services = [{ ...near, hostname: random.below(2) === 0 ? 'web.s1.rancher.internal' : null }]
-    const environment = environmentOf({ revision, containers, services })
+    const hosts = [hostOf(hostRecordOf(1)), hostOf(hostRecordOf(2), { present: random.below(3) > 0 })]
+    const environment = environmentOf({ revision, hosts, containers, services })
     const zone = zoneOf(environment, { service: ip('169.254.169.250') })
-    const changes = changesOf(before, zone)
-    own.resolver.apply(copy.apply(changes), changes)
-    before = zone
+    const { zone: applied, touched } = copy.apply(projection.update(environment))
+    own.resolver.apply(applied, touched)
     const fresh = world()
     fresh.resolver.apply(zone)
     for (let ask = 0; ask < 60; ask++) {
       const name = names[random.below(names.length)] ?? ''
-      const type = ['A', 'AAAA', 'PTR', 'SOA', 'ANY'][random.below(5)] ?? 'A'
+      const type = ['A', 'AAAA', 'PTR', 'SRV', 'SOA', 'ANY'][random.below(6)] ?? 'A'
       const options = {
         from: `127.0.0.${1 + random.below(5)}`,
         edns: random.below(2) === 0 ? 1232 : undefined,

@@ -2,6 +2,7 @@
  * The answers recorded from rancher-dns 0.17.4, asked of our resolver again. Every deliberate difference is a row of
  * `differences` with its reason; a row that nothing needs any more fails.
  */
+
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'tap'
@@ -9,13 +10,13 @@ import { SocketExchange } from '../../dns/exchange.ts'
 import { Forwarder } from '../../dns/forwarder.ts'
 import { Resolver } from '../../dns/resolver.ts'
 import { Upstreams } from '../../dns/upstreams.ts'
-import { zoneOf } from '../../dns/zone.ts'
 import type { ContainerRecord } from '../../model/records.ts'
 import { compiledIn, DatagramWay, testArena } from '../support/dns-batches.ts'
 import { made, question, type ReadAnswer, readAnswer, stubUpstream } from '../support/dns-messages.ts'
 import { SeededRandom } from '../support/ports.ts'
 import { realClock } from '../support/real-clock.ts'
 import { containerRecordOf, declaredOf, environmentOf, ip } from '../support/snapshots.ts'
+import { zoneOf } from '../support/zone-of.ts'
 
 interface Recorded {
   readonly client: string

@@ -1,17 +1,18 @@
 /**
  * A DNS resolver in a world of its own: upstreams that behave as told, a clock that moves only while somebody waits.
  */
+
 import { type Asking, type Exchange, Forwarder } from '../../dns/forwarder.ts'
 import type { Reply } from '../../dns/message.ts'
 import { Resolver } from '../../dns/resolver.ts'
 import type { SearchMode } from '../../dns/search.ts'
 import { type Upstream, Upstreams } from '../../dns/upstreams.ts'
-import { zoneOf } from '../../dns/zone.ts'
 import { millis } from '../../model/time.ts'
 import { compiledIn, DatagramWay, testArena } from './dns-batches.ts'
 import { made, type QuestionOptions, question, type ReadAnswer, readAnswer } from './dns-messages.ts'
 import { FakeClock, SeededRandom } from './ports.ts'
 import { containerRecordOf, declaredOf, environmentOf, ip } from './snapshots.ts'
+import { zoneOf } from './zone-of.ts'
 
 export type Behaviour = (message: Buffer, transport: 'udp' | 'tcp') => Buffer | 'silent' | 'broken'
 
