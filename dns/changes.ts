@@ -23,6 +23,18 @@ export interface ZoneChanges {
   readonly pointers: MapChanges<Ipv4, Name>
 }
 
+/** More names than that, and nothing of before is worth keeping. */
+const manyNames = 5000
+
+const isBig = ({ names, pointers }: ZoneChanges): boolean =>
+  names.set.length + names.gone.length + pointers.set.length + pointers.gone.length > manyNames
+
+export interface Applied {
+  readonly zone: Zone
+  /** All names whose answers may be others now. */
+  readonly touched: readonly Name[] | undefined
+}
+
 /** A copy of a zone that is kept up to date: applying costs as much as the change is big. */
 export class ZoneCopy {
   readonly #names = new Map<Name, Target>()
@@ -30,9 +42,9 @@ export class ZoneCopy {
   readonly #askers = new Map<Ipv4, Asker>()
   readonly #pointers = new Map<Ipv4, Name>()
 
-  /** The zone after the changes; the one before is no more. */
-  apply(changes: ZoneChanges): { readonly zone: Zone; readonly touched: readonly Name[] } {
-    const touched = this.#touchedBy(changes)
+  /** The zone after the changes; the one before is no more. `touched` is left out when it is nearly everything. */
+  apply(changes: ZoneChanges): Applied {
+    const touched = isBig(changes) ? undefined : this.#touchedBy(changes)
     patch(this.#names, changes.names)
     patch(this.#views, changes.views)
     patch(this.#askers, changes.askers)

@@ -17,7 +17,8 @@ interface Entry {
   readonly address: Ipv4 | null
 }
 
-type Members = ReadonlyMap<ContainerId, ContainerRecord>
+/** Most have one member, and there are many. */
+type Index<Key> = Map<Key, ContainerRecord | readonly ContainerRecord[]>
 
 /** What may stand for something else now. */
 export interface Touched {
@@ -29,13 +30,14 @@ export interface Touched {
 
 export class Membership {
   readonly #domain: Name
-  #containers: Members = new Map()
+  #containers: Environment['containers'] = new Map()
   #present = new Map<HostId, boolean>()
   readonly #entries = new Map<ContainerId, Entry>()
-  readonly #services = new Map<Name, Map<ContainerId, ContainerRecord>>()
-  readonly #owns = new Map<Name, Map<ContainerId, ContainerRecord>>()
-  readonly #addresses = new Map<Ipv4, Map<ContainerId, ContainerRecord>>()
-  readonly #sharers = new Map<ContainerId, Map<ContainerId, ContainerRecord>>()
+  readonly #services: Index<Name> = new Map()
+  readonly #owns: Index<Name> = new Map()
+  readonly #addresses: Index<Ipv4> = new Map()
+  readonly #sharers: Index<ContainerId> = new Map()
+  readonly #local = new Map<ContainerId, ContainerRecord>()
   readonly #serviceNames = new Map<string, Name | undefined>()
 
   constructor(domain: Name) {
@@ -43,20 +45,25 @@ export class Membership {
   }
 
   /** Containers of the service or sidekick of this name. */
-  ofService(name: Name): Members | undefined {
-    return this.#services.get(name)
+  ofService(name: Name): readonly ContainerRecord[] | undefined {
+    return membersAt(this.#services, name)
   }
 
-  ofOwnName(name: Name): Members | undefined {
-    return this.#owns.get(name)
+  ofOwnName(name: Name): readonly ContainerRecord[] | undefined {
+    return membersAt(this.#owns, name)
+  }
+
+  /** Containers of this host. */
+  get local(): Iterable<ContainerRecord> {
+    return this.#local.values()
   }
 
   /** The name of an address: that of the container whose it is, before those that share it. */
   nameOf(address: Ipv4): Name | undefined {
     let found: Name | undefined
-    for (const [id, record] of this.#addresses.get(address) ?? []) {
+    for (const { id, networkFrom } of membersAt(this.#addresses, address) ?? []) {
       const own = this.#entries.get(id)?.own
-      if (own !== undefined && (found === undefined || record.networkFrom === null)) found = own
+      if (own !== undefined && (found === undefined || networkFrom === null)) found = own
     }
     return found
   }
@@ -65,7 +72,7 @@ export class Membership {
     const touched: Touched = { names: new Set(), addresses: new Set(), local: false }
     const changed = this.#changed(environment)
     for (const id of [...changed])
-      for (const sharer of this.#sharers.get(id)?.keys() ?? []) changed.add(sharer)
+      for (const sharer of membersAt(this.#sharers, id) ?? []) changed.add(sharer.id)
     this.#containers = environment.containers
     for (const id of changed) {
       this.#forget(id, environment.self, touched)
@@ -111,6 +118,7 @@ export class Membership {
     if (own !== undefined) drop(this.#owns, own, id)
     if (address !== null) drop(this.#addresses, address, id)
     if (record.networkFrom !== null) drop(this.#sharers, record.networkFrom, id)
+    this.#local.delete(id)
     touch(touched, entry, self)
   }
 
@@ -127,6 +135,7 @@ export class Membership {
     if (entry.own !== undefined) add(this.#owns, entry.own, record)
     if (entry.address !== null) add(this.#addresses, entry.address, record)
     if (record.networkFrom !== null) add(this.#sharers, record.networkFrom, record)
+    if (record.host === environment.self) this.#local.set(record.id, record)
     touch(touched, entry, environment.self)
   }
 
@@ -148,14 +157,22 @@ function touch(touched: Touched, { record, service, own, address }: Entry, self:
   if (record.host === self) touched.local = true
 }
 
-function add<Key>(map: Map<Key, Map<ContainerId, ContainerRecord>>, key: Key, record: ContainerRecord): void {
-  const members = map.get(key)
-  if (members === undefined) map.set(key, new Map([[record.id, record]]))
-  else members.set(record.id, record)
+function membersAt<Key>(index: Index<Key>, key: Key): readonly ContainerRecord[] | undefined {
+  const found = index.get(key)
+  return found === undefined || isList(found) ? found : [found]
 }
 
-function drop<Key>(map: Map<Key, Map<ContainerId, ContainerRecord>>, key: Key, id: ContainerId): void {
-  const members = map.get(key)
-  members?.delete(id)
-  if (members?.size === 0) map.delete(key)
+const isList = (found: ContainerRecord | readonly ContainerRecord[]): found is readonly ContainerRecord[] =>
+  Array.isArray(found)
+
+function add<Key>(index: Index<Key>, key: Key, record: ContainerRecord): void {
+  const members = membersAt(index, key)
+  index.set(key, members === undefined ? record : [...members, record])
+}
+
+function drop<Key>(index: Index<Key>, key: Key, id: ContainerId): void {
+  const left = (membersAt(index, key) ?? []).filter((record) => record.id !== id)
+  const [first] = left
+  if (first === undefined) index.delete(key)
+  else index.set(key, left.length === 1 ? first : left)
 }

@@ -139,7 +139,7 @@ export class ZoneProjection {
   #targetOf(environment: Environment, name: Name): Target | undefined {
     if (name === `${metadataName}.${this.#tree.domain}`) return targetOf([this.#options.service])
     const members = this.#members.ofService(name)
-    const service = members === undefined ? undefined : serviceTarget(environment, members.values())
+    const service = members === undefined ? undefined : serviceTarget(environment, members)
     const declared = this.#declared.services.get(name)
     if (declared !== undefined) return declaredTarget(declared, service)
     return service ?? this.#ownTarget(environment, name) ?? this.#hosts.names.get(name)
@@ -149,7 +149,7 @@ export class ZoneProjection {
   #ownTarget(environment: Environment, name: Name): Target | undefined {
     const members = this.#members.ofOwnName(name)
     if (members === undefined) return undefined
-    const addresses = [...members.values()].flatMap((container) =>
+    const addresses = members.flatMap((container) =>
       isPresent(environment, container) ? (addressOf(environment, container) ?? []) : [],
     )
     return targetOf([...new Set(addresses)].sort((one, other) => one - other))
@@ -176,7 +176,10 @@ export class ZoneProjection {
   #look(environment: Environment, needed: boolean): Pick<ZoneChanges, 'views' | 'askers'> {
     const before = { views: this.#views, askers: this.#askers }
     if (needed) {
-      const { views, askers } = viewsOf(environment, this.#tree.domain, this.#tree.map)
+      const { views, askers } = viewsOf(environment, this.#members.local, {
+        domain: this.#tree.domain,
+        zone: this.#tree.map,
+      })
       this.#views = views
       this.#askers = askers
     }

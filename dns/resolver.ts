@@ -38,9 +38,6 @@ const serverFailure = empty(rcodes.SERVFAIL)
 
 const notReady: Explanation = { code: 14, text: 'the environment is not known yet' } // RFC 8914 4.15
 
-/** More names than that and nothing of before is worth keeping. */
-const manyNames = 5000
-
 export class Resolver {
   readonly #forwarder: Forwarder
   readonly #compiled: CompiledAnswers
@@ -77,8 +74,7 @@ export class Resolver {
     this.#table = new AnswerTable(zone, this.#options.search)
     this.#perspectives.see(zone.askers, this.#engine)
     const same = before?.domain === zone.domain && before.subnet === zone.subnet
-    if (same && touched !== undefined && touched.length <= manyNames)
-      this.#compiled.change(zone.revision, touched)
+    if (same && touched !== undefined) this.#compiled.change(zone.revision, touched)
     else this.#compiled.changeAll(zone.revision)
   }
 

@@ -82,11 +82,11 @@ function givenOf(environment: Environment, sorted: readonly ContainerRecord[]): 
 }
 
 /** What the containers of one service, or of one sidekick, give together. */
-export function serviceTarget(environment: Environment, containers: Iterable<ContainerRecord>): Target {
+export function serviceTarget(environment: Environment, containers: readonly ContainerRecord[]): Target {
   const sorted = [...containers].sort(byIndex)
   const given = givenOf(environment, sorted)
   const four = [...new Set(given.flatMap((container) => addressOf(environment, container) ?? []))]
-  return { is: 'addresses', four, six: [], parts: partsOf(environment, sorted, given) }
+  return { is: 'addresses', four, six: none, parts: partsOf(environment, sorted, given) }
 }
 
 /** By its number a container answers whatever its health, as it does by its name. */
@@ -122,7 +122,9 @@ function portsOf(environment: Environment, given: readonly ContainerRecord[]): r
   })
 }
 
-export const targetOf = (four: readonly Ipv4[], six: readonly string[] = []): Target => ({
+const none: readonly string[] = []
+
+export const targetOf = (four: readonly Ipv4[], six: readonly string[] = none): Target => ({
   is: 'addresses',
   four,
   six,

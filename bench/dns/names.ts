@@ -5,7 +5,13 @@
 import type { Environment } from '../../model/environment.ts'
 import { formatIpv4, type Ipv4 } from '../../model/ip.ts'
 import { isRunning } from '../../model/services.ts'
-import { containerRecordOf, environmentOf } from '../../test/support/snapshots.ts'
+import {
+  containerRecordOf,
+  environmentOf,
+  hostIdOf,
+  hostOf,
+  hostRecordOf,
+} from '../../test/support/snapshots.ts'
 
 export interface Size {
   readonly services: number
@@ -15,6 +21,7 @@ export interface Size {
 
 export const domain = 'rancher.internal'
 const stacks = 40
+const hosts = 50
 const externals = 1000
 const first = 0x0a2a0100 // 10.42.1.0
 
@@ -33,10 +40,12 @@ export function environmentOfSize({ services, containers }: Size, revision = 1):
       service: `service${service}`,
       name: `stack${service % stacks}-service${service}-${(at % containers) + 1}`,
       index: (at % containers) + 1,
+      host: hostIdOf((at % hosts) + 1),
       address: (first + (at % 0xfd00) + moved) as Ipv4,
     })
   })
-  return environmentOf({ revision, containers: records })
+  const all = Array.from({ length: hosts }, (_, at) => hostOf(hostRecordOf(at + 1)))
+  return environmentOf({ revision, hosts: all, containers: records })
 }
 
 /** The names of services with their addresses, as any name server can hold them. */
