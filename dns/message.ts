@@ -187,6 +187,8 @@ export interface Reply {
   readonly end: number
   readonly rcode: number
   readonly flags: number
+  /** Whether the letters of the question came back as they were sent. */
+  readonly exact: boolean
   readonly answers: readonly RecordHead[]
   readonly authority: readonly RecordHead[]
 }
@@ -194,7 +196,7 @@ export interface Reply {
 /** What an upstream answered; undefined when it is malformed or no answer to this question. */
 export function readReply(
   bytes: Uint8Array,
-  asked: { readonly id: number; readonly key: string },
+  asked: { readonly id: number; readonly question: Uint8Array },
 ): Reply | undefined {
   if (bytes.length < headerLength || u16(bytes, 0) !== asked.id || (bytes[2] ?? 0) < 0x80) return undefined
   if (u16(bytes, 4) !== 1) return undefined
@@ -202,7 +204,7 @@ export function readReply(
   if (
     nameEnd === undefined ||
     nameEnd + 4 > bytes.length ||
-    keyOf(bytes, headerLength, nameEnd + 4) !== asked.key
+    keyOf(bytes, headerLength, nameEnd + 4) !== questionKey(asked.question)
   )
     return undefined
   const answers = readRecords(bytes, nameEnd + 4, u16(bytes, 6))
@@ -213,7 +215,8 @@ export function readReply(
   const opt = additional?.records.find((record) => record.type === types.OPT)
   const rcode = (u16(bytes, 2) & 15) | (((opt?.ttl ?? 0) >>> 24) << 4)
   const sections = { answers: answers.records, authority: authority.records }
-  return { bytes, end: authority.end, rcode, flags: u16(bytes, 2), ...sections }
+  const exact = asked.question.every((byte, at) => bytes[headerLength + at] === byte)
+  return { bytes, end: authority.end, rcode, flags: u16(bytes, 2), exact, ...sections }
 }
 
 function readRecords(bytes: Uint8Array, start: number, count: number) {

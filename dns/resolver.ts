@@ -194,7 +194,8 @@ export class Resolver {
       return asking.finish(serverFailure, outcome.explanation)
     }
     this.#results.forwarded += 1
-    return asking.finish(bodyAt(outcome.stored, this.#forwarder.now(), asking.authentic))
+    const body = bodyAt(outcome.stored, this.#forwarder.now(), asking.authentic)
+    return asking.finish(body, outcome.explanation)
   }
 
   /** The world first; ours when it does not know the name, or when nobody there can be asked. */

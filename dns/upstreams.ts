@@ -91,6 +91,8 @@ interface Health {
   probeAt: number
   /** It choked on EDNS. */
   plain: boolean
+  /** It does not give the letters of a question back as they were. */
+  careless: boolean
 }
 
 export interface UpstreamStatus extends Upstream {
@@ -159,6 +161,15 @@ export class Upstreams {
     return this.#find(upstream)?.plain !== true
   }
 
+  changedCase(upstream: Upstream): void {
+    const health = this.#find(upstream)
+    if (health !== undefined) health.careless = true
+  }
+
+  keepsCase(upstream: Upstream): boolean {
+    return this.#find(upstream)?.careless !== true
+  }
+
   status(): readonly UpstreamStatus[] {
     return this.#all.map((health) => ({ ...health.upstream, up: isUp(health), rtt: millis(health.rtt) }))
   }
@@ -175,6 +186,7 @@ const fresh = (upstream: Upstream): Health => ({
   silences: 0,
   probeAt: 0,
   plain: false,
+  careless: false,
 })
 
 const isUp = ({ silences }: Health): boolean => silences < silencesToDown
