@@ -52,6 +52,8 @@ export interface Edns {
   readonly version: number
   /** DNSSEC OK. */
   readonly secure: boolean
+  /** RFC 7873: the client's eight bytes, and ours behind them when it has some. */
+  readonly cookie?: Uint8Array
 }
 
 export interface Query {
@@ -131,11 +133,32 @@ function readEdns(bytes: Uint8Array, start: number, count: number): Edns | undef
     if (record === undefined) return 'malformed'
     if (record.type === types.OPT) {
       if (edns !== undefined || bytes[at] !== 0) return 'malformed'
-      edns = ednsOf(record.class, record.ttl)
+      const options = bytes.subarray(record.dataAt, record.dataAt + record.dataLength)
+      const cookie = cookieIn(options)
+      if (cookie === 'malformed') return 'malformed'
+      edns = { ...ednsOf(record.class, record.ttl), ...(cookie === undefined ? {} : { cookie }) }
     }
     at = record.dataAt + record.dataLength
   }
   return edns
+}
+
+const cookieOption = 10
+
+/** RFC 6891 6.1.2, RFC 7873 5.2. */
+function cookieIn(options: Uint8Array): Uint8Array | undefined | 'malformed' {
+  let cookie: Uint8Array | undefined
+  for (let at = 0; at < options.length; ) {
+    const length = u16(options, at + 2)
+    const end = at + 4 + length
+    if (end > options.length) return 'malformed'
+    if (u16(options, at) === cookieOption) {
+      if (length !== 8 && (length < 16 || length > 40)) return 'malformed'
+      cookie ??= options.subarray(at + 4, end)
+    }
+    at = end
+  }
+  return cookie
 }
 
 const ednsOf = (size: number, ttl: number): Edns => ({

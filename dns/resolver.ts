@@ -7,6 +7,7 @@ import type { Ipv4 } from '../model/ip.ts'
 import { ipv4Bytes, type Local, localTtl } from './authority.ts'
 import { answersAt, bodyAt, keptOf, type Stored } from './cache.ts'
 import type { CompiledAnswers } from './compiled.ts'
+import { answeredCookie, type CookieDeps } from './cookies.ts'
 import type { EngineNames } from './engine-names.ts'
 import type { ForeignQuestion, Forwarder, Outcome } from './forwarder.ts'
 import { flags, headerLength, isInternet, nameOf, type Query, rcodes, readQuery, types } from './message.ts'
@@ -38,9 +39,16 @@ const serverFailure = empty(rcodes.SERVFAIL)
 
 const notReady: Explanation = { code: 14, text: 'the environment is not known yet' } // RFC 8914 4.15
 
+export interface ResolverDeps {
+  readonly forwarder: Forwarder
+  readonly compiled: CompiledAnswers
+  readonly cookies: CookieDeps
+}
+
 export class Resolver {
   readonly #forwarder: Forwarder
   readonly #compiled: CompiledAnswers
+  readonly #cookies: CookieDeps
   readonly #options: ResolverOptions
   readonly #results: Record<Result, number> = {
     local: 0,
@@ -58,7 +66,8 @@ export class Resolver {
   readonly #perspectives = new Perspectives()
 
   /** What is known for good goes into `compiled`, for whoever looks there first. */
-  constructor(deps: { forwarder: Forwarder; compiled: CompiledAnswers }, options: ResolverOptions) {
+  constructor(deps: ResolverDeps, options: ResolverOptions) {
+    this.#cookies = deps.cookies
     this.#forwarder = deps.forwarder
     this.#compiled = deps.compiled
     this.#options = options
@@ -113,7 +122,9 @@ export class Resolver {
       return refusal(bytes, reading.rcode)
     }
     const perspective = this.#perspectives.of(from)
+    const shown = reading.query.edns?.cookie
     const asking = new Asking(reading.query, {
+      ...(shown === undefined ? {} : { cookie: answeredCookie(this.#cookies, shown, from) }),
       limit: sizeLimit(reading.query, transport),
       turns: this.#turns,
       perspective,
@@ -239,6 +250,7 @@ interface AskingOptions {
   readonly limit: number
   readonly turns: Turns
   readonly perspective: number
+  readonly cookie?: Uint8Array
 }
 
 /** Where the serial stands in a SOA record without anything behind it. */
@@ -275,8 +287,9 @@ class Asking {
 
   finish(body: Body, explanation?: Explanation): Uint8Array {
     const explained = explanation === undefined ? {} : { explanation }
-    const { limit, turns } = this.#how
-    return finish(this.query, body, { limit, turn: turns.next(body), ...explained })
+    const { limit, turns, cookie } = this.#how
+    const shown = cookie === undefined ? {} : { cookie }
+    return finish(this.query, body, { limit, turn: turns.next(body), ...explained, ...shown })
   }
 }
 

@@ -17,7 +17,7 @@ import { followHostUpstreams, type HostUpstreams } from './host-upstreams.ts'
 import type { FromWorker, ToWorker, WorkerOptions } from './link.ts'
 import { Resolver } from './resolver.ts'
 import { type DnsServer, serveDns } from './server.ts'
-import { workerClock as clock, workerRandom as random } from './system.ts'
+import { workerClock as clock, workerRandom as random, workerHash } from './system.ts'
 import type { Zone } from './targets.ts'
 import { Upstreams } from './upstreams.ts'
 
@@ -52,7 +52,10 @@ class DnsThread {
     const arena = makeArena(compiledMemory + 2 * megabyte)
     const memory = { bytes: arena.bytes, at: arena.take(compiledMemory), length: compiledMemory }
     const compiled = new CompiledAnswers(memory, { entries: compiledEntries })
-    const resolver = new Resolver({ forwarder: this.#forwarder, compiled }, options)
+    const resolver = new Resolver(
+      { forwarder: this.#forwarder, compiled, cookies: { clock, hash: workerHash } },
+      options,
+    )
     const socket = new ReplySocket(new Libc(arena), { ...batch, address: options.address })
     this.#batches = new Batches({ arena, socket, compiled, resolver, clock })
     this.#resolver = resolver

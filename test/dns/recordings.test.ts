@@ -11,7 +11,7 @@ import { Forwarder } from '../../dns/forwarder.ts'
 import { Resolver } from '../../dns/resolver.ts'
 import { Upstreams } from '../../dns/upstreams.ts'
 import type { ContainerRecord } from '../../model/records.ts'
-import { compiledIn, DatagramWay, testArena } from '../support/dns-batches.ts'
+import { compiledIn, DatagramWay, testArena, testCookies } from '../support/dns-batches.ts'
 import { made, question, type ReadAnswer, readAnswer, stubUpstream } from '../support/dns-messages.ts'
 import { SeededRandom } from '../support/ports.ts'
 import { realClock } from '../support/real-clock.ts'
@@ -197,7 +197,10 @@ test('the recordings of rancher-dns 0.17.4', async (t) => {
   forwarder.use([{ address: '127.0.0.1', port: upstream.port }])
   const arena = testArena()
   const compiled = compiledIn(arena)
-  const resolver = new Resolver({ forwarder, compiled }, { search: 'always', domain: 'rancher.internal' })
+  const resolver = new Resolver(
+    { forwarder, compiled, cookies: testCookies(realClock) },
+    { search: 'always', domain: 'rancher.internal' },
+  )
   const way = new DatagramWay({ arena, compiled, resolver, clock: realClock })
   resolver.apply(zoneOf(environment, { service: ip('169.254.169.250') }))
 

@@ -92,6 +92,14 @@ test('dig', async (t) => {
   t.match(await dig(dns, 'nosuch.rancher.internal'), /status: NXDOMAIN/)
   t.match(await dig(dns, '-x', '10.42.0.2'), /PTR\s+shop-web-2\.rancher\.internal\./)
   t.match(await dig(dns, '+edns=1', '+noednsneg', 'web.shop.rancher.internal'), /status: BADVERS/)
+  t.match(await dig(dns, 'web.shop.rancher.internal'), /COOKIE: [0-9a-f]{48} \(good\)/)
+  t.match(await dig(dns, 'www.example.com'), /COOKIE: [0-9a-f]{48} \(good\)/)
+  t.match(await dig(dns, '+ednsopt=10:010203', '+nocookie', 'web.shop.rancher.internal'), /status: FORMERR/)
+  t.match(
+    await dig(dns, '+ednsopt=65001:0102', 'web.shop.rancher.internal'),
+    /status: NOERROR/,
+    'unknown option',
+  )
   t.match(await dig(dns, 'CH', 'TXT', 'version.bind'), /status: NOTIMP/)
   t.match(await dig(dns, '+short', 'www.example.com'), /192\.0\.2\.1/)
   t.match(

@@ -75,6 +75,9 @@ class MemorySocket implements Replies {
   }
 }
 
+/** No secret at all. */
+export const testCookies = (clock: Clock) => ({ clock, hash: (bytes: Uint8Array) => bytes.slice(-8) })
+
 /** Memory for compiled answers, small enough to fill up. */
 export function compiledIn(arena: Arena, entries = 200): CompiledAnswers {
   const memory = { bytes: arena.bytes, at: arena.take(compiledRoom), length: compiledRoom }

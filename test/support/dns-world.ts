@@ -8,7 +8,7 @@ import { Resolver } from '../../dns/resolver.ts'
 import type { SearchMode } from '../../dns/search.ts'
 import { type Upstream, Upstreams } from '../../dns/upstreams.ts'
 import { millis } from '../../model/time.ts'
-import { compiledIn, DatagramWay, testArena } from './dns-batches.ts'
+import { compiledIn, DatagramWay, testArena, testCookies } from './dns-batches.ts'
 import { made, type QuestionOptions, question, type ReadAnswer, readAnswer } from './dns-messages.ts'
 import { FakeClock, SeededRandom } from './ports.ts'
 import { containerRecordOf, declaredOf, environmentOf, ip } from './snapshots.ts'
@@ -74,7 +74,10 @@ export function world(
   forwarder.use(Object.keys(behaviours).map((address) => ({ address, port: 53 })))
   const arena = testArena()
   const compiled = compiledIn(arena)
-  const resolver = new Resolver({ forwarder, compiled }, { search, domain: 'rancher.internal' })
+  const resolver = new Resolver(
+    { forwarder, compiled, cookies: testCookies(clock) },
+    { search, domain: 'rancher.internal' },
+  )
   const way = new DatagramWay({ arena, compiled, resolver, clock })
   const ask: World['ask'] = async (name, type = 'A', { from = host, ...options } = {}) => {
     const pending = Promise.resolve(way.respond(question(name, type, options), ip(from)))
