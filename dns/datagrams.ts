@@ -44,9 +44,20 @@ class EventLoopDatagrams implements Datagrams {
       // The callback keeps a failed send from being an error of the socket.
       if (!this.#closed) socket.send(message, port, formatIpv4(address), () => {})
     }
+    let lingering = false
+    const linger = (): void => {
+      if (lingering || this.#closed || !batches.linger(fd, later)) return
+      lingering = true
+      setImmediate(() => {
+        lingering = false
+        linger()
+      })
+    }
     socket.on('message', (bytes, { address, port }) => {
       const from = this.#parse(address)
-      if (from !== undefined) batches.receive(fd, { bytes, address: from, port }, later)
+      if (from === undefined || this.#closed) return
+      batches.receive(fd, { bytes, address: from, port }, later)
+      linger()
     })
   }
 

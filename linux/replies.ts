@@ -24,6 +24,7 @@ const iovecSize = 16
 const pieces = 3
 const truncated = 0x20 // MSG_TRUNC
 const dontWait = 0x40 // MSG_DONTWAIT
+const pollIn = 1 // POLLIN
 
 export class ReplySocket {
   /** Where the datagram of the first slot lies in the arena; the others follow, `room` bytes each. */
@@ -35,6 +36,7 @@ export class ReplySocket {
   readonly #headers: number
   readonly #names: number
   readonly #iovecs: number
+  readonly #poll: number
   /** Slots that have an answer, of this batch. */
   readonly #ready: Uint8Array
 
@@ -49,6 +51,7 @@ export class ReplySocket {
     this.#headers = arena.take(slots * headerSize)
     this.#names = arena.take(slots * nameSize)
     this.#iovecs = arena.take(slots * pieces * iovecSize)
+    this.#poll = arena.take(8)
     this.#ready = new Uint8Array(slots)
     for (let slot = 0; slot < slots; slot++) {
       const header = this.#headers + slot * headerSize
@@ -102,6 +105,14 @@ export class ReplySocket {
     if (got <= 0) return 0
     this.#ready.fill(0, from, from + got)
     return got
+  }
+
+  /** Blocks until a datagram is there, for a millisecond at most; whether one is. */
+  waitBriefly(fd: number): boolean {
+    const { view } = this.#libc.arena
+    view.setInt32(this.#poll, fd, true)
+    view.setUint32(this.#poll + 4, pollIn, true)
+    return this.#libc.poll(this.#poll, 1, 1) > 0
   }
 
   at(slot: number): number {

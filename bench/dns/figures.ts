@@ -49,7 +49,7 @@ const latency: Figure = {
 
 const loss: Figure = {
   async measure(ask, { local: questions }, seconds) {
-    const outcome = await ask({ questions, seconds, rate: 50_000, outstanding: 4000, clients: 20 })
+    const outcome = await ask({ questions, seconds, rate: 50_000, outstanding: 2000, clients: 100 })
     return { 'local at 50 k/s, answers/s': outcome.rate, 'local at 50 k/s, lost': outcome.lost }
   },
 }

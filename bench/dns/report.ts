@@ -60,7 +60,7 @@ export async function reportOf(measured: Measured, given: Run): Promise<string> 
 }
 
 const notes = [
-  'dnsperf asks from another namespace with one thread: 400 questions under way of 20 sockets, 4,000 at 50 k/s.',
+  'dnsperf asks from another namespace with one thread: 400 questions under way of 20 sockets, 2,000 of 100 at 50 k/s.',
   'Every server has one thread for answers. Processor time is the whole process of the server, kernel included.',
   '*Cached*: 1,000 names that an upstream beyond the server answers, all asked before. dnsmasq forks for TCP.',
 ].join('\n')

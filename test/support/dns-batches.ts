@@ -44,6 +44,10 @@ class MemorySocket implements Replies {
     return 0
   }
 
+  waitBriefly(): boolean {
+    return false
+  }
+
   at(): number {
     return this.#data
   }
