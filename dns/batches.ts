@@ -99,7 +99,7 @@ export class Batches {
       this.#last = now
       this.#answer(count, now, later)
       socket.send(fd, count)
-      count = count < socket.slots ? 0 : socket.receive(fd, 0)
+      count = count < socket.slots || left === 1 ? 0 : socket.receive(fd, 0)
     }
   }
 

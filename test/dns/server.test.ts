@@ -152,6 +152,26 @@ test('a busy daemon delays nobody', async (t) => {
   t.ok(Number(took) < 300, `${took} ms`)
 })
 
+test('a burst', async (t) => {
+  const { dns } = await started(t)
+  await applied(dns, 2, 1)
+  const { port } = dns.stats()
+  const ids = new Set<number>()
+  // More than the thread takes in one turn, from several sockets: none has room for all answers.
+  const [clients, each] = [10, 120]
+  for (let client = 0; client < clients; client++) {
+    const socket = createSocket('udp4')
+    t.teardown(() => socket.close())
+    socket.on('message', (bytes) => ids.add(bytes.readUInt16BE(0)))
+    for (let n = 0; n < each; n++) {
+      const bytes = question('web.shop.rancher.internal', 'A', { id: client * each + n })
+      socket.send(bytes, port, '127.0.0.1')
+    }
+  }
+  await until('every answer', () => ids.size === clients * each)
+  t.equal(ids.size, clients * each)
+})
+
 test('many questions in one TCP connection', async (t) => {
   const { dns } = await started(t)
   await applied(dns, 2, 1)
