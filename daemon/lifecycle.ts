@@ -299,6 +299,7 @@ export class Lifecycle {
         return this.#deps.meter.text()
       },
       moveStore: (url: string) => this.#moveStore(url),
+      explain: (name: string, from: string | undefined) => this.#servers?.dns.explain(name, from),
     }
   }
 

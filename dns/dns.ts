@@ -6,9 +6,12 @@ import { Worker } from 'node:worker_threads'
 import type { EngineNetwork } from '../model/engine.ts'
 import type { Environment } from '../model/environment.ts'
 import { DroverError, reasonOf } from '../model/errors.ts'
+import type { Explained } from '../model/explained.ts'
 import { formatIpv4, parseIpv4 } from '../model/ip.ts'
 import type { Clock, Log, Meter, Timer } from '../model/ports.ts'
 import { millis, seconds } from '../model/time.ts'
+import { EngineNames } from './engine-names.ts'
+import { explained } from './explain.ts'
 import type { FromWorker, Report, ToWorker, WorkerOptions } from './link.ts'
 import { parseName } from './name.ts'
 import { ZoneProjection } from './projection.ts'
@@ -40,6 +43,8 @@ export interface Dns {
   apply(environment: Environment): void
   /** All user-defined networks of the engine. */
   applyNetworks(networks: readonly EngineNetwork[]): void
+  /** Why a name gets the answer it gets, for a container by name, id or address, or for anybody else. */
+  explain(name: string, from: string | undefined): Explained
   /** As the worker last reported; no older than two seconds while it is up. */
   stats(): DnsStats
   close(): Promise<void>
@@ -91,6 +96,7 @@ class DnsHandle implements Dns {
   readonly #options: WorkerOptions
   #worker: Worker | undefined
   readonly #zone: ZoneProjection
+  #environment: Environment | undefined
   #networks: readonly EngineNetwork[] = []
   #report = silence
   #port = 0
@@ -119,6 +125,7 @@ class DnsHandle implements Dns {
   }
 
   apply(environment: Environment): void {
+    this.#environment = environment
     this.#tell({ is: 'zone', changes: this.#zone.update(environment) })
     this.#deps.meter.gauge('drover_dns_names', this.#zone.size)
   }
@@ -126,6 +133,22 @@ class DnsHandle implements Dns {
   applyNetworks(networks: readonly EngineNetwork[]): void {
     this.#networks = networks
     this.#tell({ is: 'networks', networks })
+  }
+
+  explain(name: string, from: string | undefined): Explained {
+    const environment = this.#environment
+    const { zone } = this.#zone
+    if (environment === undefined || zone === undefined)
+      throw new DroverError('USAGE', 'the environment is not known yet; try again')
+    const upstreams = this.#report.upstreams.map(
+      ({ address, port, up, rtt }) => `${address}:${port} (${up ? `${rtt.toFixed(0)} ms` : 'silent'})`,
+    )
+    const engine = new EngineNames(this.#networks)
+    const { search: mode } = this.#options
+    const found = explained({ environment, zone, engine, mode, upstreams }, name, from)
+    if (found === undefined)
+      throw new DroverError('USAGE', `not a name, or no container of this host: ${from ?? name}`)
+    return found
   }
 
   stats(): DnsStats {
@@ -205,6 +228,8 @@ class DnsHandle implements Dns {
     meter.gauge('drover_dns_cache_entries', report.cached)
     for (const { address, port, up } of report.upstreams)
       meter.gauge('drover_dns_upstream_up', up ? 1 : 0, { upstream: `${address}:${port}` })
+    for (const { address, port, rtt } of report.upstreams)
+      meter.gauge('drover_dns_upstream_seconds', rtt / 1000, { upstream: `${address}:${port}` })
   }
 
   /** Notices a worker that hangs; one that ended says so by itself. */

@@ -21,6 +21,7 @@ import {
   type Target,
   targetOf,
   type View,
+  type Zone,
 } from './targets.ts'
 import { viewsOf } from './views.ts'
 
@@ -81,6 +82,20 @@ export class ZoneProjection {
     this.#subnet = settings.subnet
     const pointers = this.#point(touched.addresses)
     return { revision, domain, subnet: settings.subnet, names, pointers, ...this.#look(environment, sight) }
+  }
+
+  /** As it is now; undefined before the first snapshot. */
+  get zone(): Zone | undefined {
+    if (this.#revision === undefined) return undefined
+    return {
+      revision: this.#revision,
+      domain: this.#tree.domain,
+      subnet: this.#subnet,
+      names: this.#tree.map,
+      views: this.#views,
+      askers: this.#askers,
+      pointers: this.#pointers,
+    }
   }
 
   /** Everything, for somebody who has nothing yet; undefined before the first snapshot. */

@@ -115,6 +115,12 @@ test('dig', async (t) => {
     '10.42.0.1',
     'gone with the snapshot',
   )
+  t.match(dns.explain('web.shop.rancher.internal', 'shop-web-1'), {
+    found: 'web.shop.rancher.internal',
+    answer: ['A 10.42.0.1'],
+    containers: [{ name: 'shop-web-1', given: true }],
+  })
+  t.throws(() => dns.explain('web', 'nobody'), { code: 'USAGE' })
   await until('a report', () => (meter.values.get('drover_dns_questions_total{"result":"local"}') ?? 0) >= 6)
   t.match(dns.stats(), {
     up: true,

@@ -49,6 +49,8 @@ export interface World {
   readonly exchange: FakeExchange
   readonly upstreams: Upstreams
   readonly resolver: Resolver
+  /** As the DNS thread takes a datagram. */
+  readonly way: DatagramWay
   ask(
     name: string,
     type?: string | number,
@@ -91,7 +93,7 @@ export function world(
     }
     return readAnswer(bytes ?? new Uint8Array(0))
   }
-  return { clock, exchange, upstreams, resolver, ask }
+  return { clock, exchange, upstreams, resolver, way, ask }
 }
 
 /** Two stacks, one that could pass for a public domain, and every kind of declared service. */
