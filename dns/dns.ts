@@ -209,8 +209,20 @@ class DnsHandle implements Dns {
     } else if (message.is === 'report') {
       this.#unanswered = 0
       this.#count(message.report)
+      this.#tellLoops(message.report)
       this.#report = message.report
     } else if (message.is === 'upstreams') this.#tellUpstreams(message.addresses)
+  }
+
+  /** Once for each. */
+  #tellLoops(report: Report): void {
+    for (const { address, port, loops } of report.upstreams) {
+      const before = this.#report.upstreams.find((one) => one.address === address && one.port === port)
+      if (loops && before?.loops !== true)
+        this.#deps.log.warn('an upstream resolver forwards to us and is not asked', {
+          upstreams: [`${address}:${port}`],
+        })
+    }
   }
 
   #tellUpstreams(addresses: readonly string[]): void {

@@ -6,10 +6,12 @@ import type { Clock, Random } from '../model/ports.ts'
 import { type Millis, millis, seconds } from '../model/time.ts'
 import { Cache, type CacheLimits, refreshAt, type Stored, storedReply } from './cache.ts'
 import { hedge } from './hedge.ts'
-import { flags, headerLength, questionKey, type Reply, rcodes, readReply } from './message.ts'
+import { Loops } from './loops.ts'
+import { flags, headerLength, questionKey, type Reply, rcodes, readReply, types } from './message.ts'
 import { mixedCase } from './mixed-case.ts'
+import type { Name } from './name.ts'
 import type { Upstream, Upstreams } from './upstreams.ts'
-import { type Explanation, questionFor } from './writer.ts'
+import { type Explanation, questionBytes, questionFor } from './writer.ts'
 
 export interface Exchange {
   /**
@@ -74,6 +76,7 @@ export class Forwarder {
   readonly #options: ForwarderOptions
   readonly #cache: Cache
   readonly #open = new Map<string, Promise<Outcome>>()
+  readonly #loops: Loops
   readonly #failures = new Map<string, { readonly until: Millis; readonly outcome: Outcome }>()
 
   constructor(
@@ -83,6 +86,7 @@ export class Forwarder {
     this.#deps = deps
     this.#options = options
     this.#cache = new Cache(options.cache)
+    this.#loops = new Loops(deps.random)
   }
 
   get cached(): number {
@@ -103,6 +107,24 @@ export class Forwarder {
     this.#deps.upstreams.use(list)
     this.#cache.clear()
     this.#failures.clear()
+  }
+
+  /** Asks each upstream something that comes back to us if it forwards to us. */
+  probeLoops(): void {
+    const upstreams = this.#deps.upstreams.status()
+    for (const [name, upstream] of this.#loops.namesFor(upstreams)) {
+      const question = questionBytes(name, types.TXT)
+      const asked = { question, secure: false, checkingDisabled: false }
+      // What it answers does not matter.
+      this.#attempt(upstream, asked, new AbortController().signal).catch(() => {})
+    }
+  }
+
+  /** Whether a question is one of ours that came back; whoever sent it is not asked any more. */
+  cameBack(name: Name): boolean {
+    const upstream = this.#loops.upstreamOf(name)
+    if (upstream !== undefined) this.#deps.upstreams.leadsBack(upstream)
+    return upstream !== undefined
   }
 
   /** What is known without asking; asked for near its end, it is fetched anew beside. */

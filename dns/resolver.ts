@@ -35,6 +35,7 @@ export type Result = 'local' | 'engine' | 'cached' | 'forwarded' | 'failed' | 'r
 const empty = (rcode: number): Body => bodyOf('', { rcode })
 const notImplemented = empty(rcodes.NOTIMP)
 const badVersion = empty(rcodes.BADVERS)
+const refused = empty(rcodes.REFUSED)
 const serverFailure = empty(rcodes.SERVFAIL)
 
 const notReady: Explanation = { code: 14, text: 'the environment is not known yet' } // RFC 8914 4.15
@@ -181,6 +182,10 @@ export class Resolver {
   }
 
   #forward(asking: Asking): Answer {
+    if (asking.query.type === types.TXT && this.#forwarder.cameBack(nameOf(asking.query))) {
+      this.#results.refused += 1
+      return asking.finish(refused)
+    }
     const asked = foreignOf(asking.query)
     const known = this.#forwarder.known(asked)
     if (known !== undefined) return this.#cached(asking, known)

@@ -70,6 +70,7 @@ class DnsThread {
       )
       this.#server = await serveDns({ resolver: this.#resolver, batches: this.#batches }, this.#options)
       this.#say({ is: 'ready', port: this.#server.port })
+      this.#forwarder.probeLoops()
     } catch (error) {
       this.#say({ is: 'failed', why: reasonOf(error) })
     }
@@ -88,6 +89,7 @@ class DnsThread {
 
   #use(list: Parameters<Forwarder['use']>[0]): void {
     this.#resolver.use(list)
+    if (this.#server !== undefined) this.#forwarder.probeLoops()
     this.#say({ is: 'upstreams', addresses: list.map(({ address, port }) => `${address}:${port}`) })
   }
 

@@ -9,6 +9,7 @@ import { millis } from '../../model/time.ts'
 import { made } from '../support/dns-messages.ts'
 import { type Behaviour, good, ready } from '../support/dns-world.ts'
 import { SeededRandom } from '../support/ports.ts'
+import { ip } from '../support/snapshots.ts'
 
 const letters = (message: Buffer): string =>
   message
@@ -109,4 +110,34 @@ test('nobody is asked again at once after a failure', async (t) => {
   clock.advance(millis(1100))
   exchange.behaviours.set('192.0.2.53', good())
   t.equal((await ask('a.example.org')).rcode, 0)
+})
+
+test('an upstream that forwards to us', async (t) => {
+  const other: Behaviour = good('192.0.2.8')
+  const { ask, exchange, upstreams, forwarder, way } = ready('safe', {
+    '192.0.2.53': good(),
+    '192.0.2.54': other,
+  })
+  exchange.behaviours.set('192.0.2.53', (message) => {
+    void way.respond(message, ip('192.0.2.53'))
+    return 'silent'
+  })
+  forwarder.probeLoops()
+  t.match(
+    upstreams.status().map(({ address, loops, up }) => ({ address, loops, up })),
+    [
+      { address: '192.0.2.53', loops: true, up: false },
+      { address: '192.0.2.54', loops: false, up: true },
+    ],
+  )
+  t.match((await ask('a.example.org')).answers, [/192\.0\.2\.8$/])
+  t.match(
+    await ask(`${'0'.repeat(16)}.drover-loop.test`, 'TXT'),
+    { rcode: 0 },
+    'a name that nobody made up is any name',
+  )
+  t.notOk(
+    exchange.asked.slice(2).some((text) => text.startsWith('192.0.2.53')),
+    'it is asked nothing more',
+  )
 })

@@ -49,6 +49,7 @@ export interface World {
   readonly exchange: FakeExchange
   readonly upstreams: Upstreams
   readonly resolver: Resolver
+  readonly forwarder: Forwarder
   /** As the DNS thread takes a datagram. */
   readonly way: DatagramWay
   ask(
@@ -93,7 +94,7 @@ export function world(
     }
     return readAnswer(bytes ?? new Uint8Array(0))
   }
-  return { clock, exchange, upstreams, resolver, way, ask }
+  return { clock, exchange, upstreams, resolver, forwarder, way, ask }
 }
 
 /** Two stacks, one that could pass for a public domain, and every kind of declared service. */
