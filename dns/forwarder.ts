@@ -115,8 +115,11 @@ export class Forwarder {
     for (const [name, upstream] of this.#loops.namesFor(upstreams)) {
       const question = questionBytes(name, types.TXT)
       const asked = { question, secure: false, checkingDisabled: false }
-      // What it answers does not matter.
-      this.#attempt(upstream, asked, new AbortController().signal).catch(() => {})
+      const attempt = () => this.#attempt(upstream, asked, new AbortController().signal)
+      // What it answers does not matter; one that is silent twice is known to be down before anybody waits for it.
+      attempt()
+        .catch(attempt)
+        .catch(() => {})
     }
   }
 
@@ -130,14 +133,14 @@ export class Forwarder {
   /** What is known without asking; asked for near its end, it is fetched anew beside. */
   known(asked: ForeignQuestion): Stored | undefined {
     const stored = this.#cache.find(cacheKey(asked), this.now())
-    if (stored !== undefined && this.now() >= refreshAt(stored)) void this.#fetch(asked)
+    if (stored !== undefined && this.now() >= refreshAt(stored)) void this.#askOnce(asked)
     return stored
   }
 
   /** Never rejects. What is old is given when nothing newer is to be had in time. */
   ask(asked: ForeignQuestion): Promise<Outcome> {
     const old = this.#cache.findStale(cacheKey(asked), this.now())
-    const fetched = this.#fetch(asked)
+    const fetched = this.#askOnce(asked)
     if (old === undefined) return fetched
     const better: Outcome = { is: 'reply', stored: old, explanation: stale }
     if (!this.hopeful()) return Promise.resolve(better)
@@ -148,7 +151,7 @@ export class Forwarder {
   }
 
   /** Asks the upstreams, once for equal questions. */
-  #fetch(asked: ForeignQuestion): Promise<Outcome> {
+  #askOnce(asked: ForeignQuestion): Promise<Outcome> {
     const key = cacheKey(asked)
     const open = this.#open.get(key)
     if (open !== undefined) return open
