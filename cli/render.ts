@@ -1,6 +1,7 @@
 /**
  * Views as text for a terminal: aligned tables, one fact per line, no colours.
  */
+import type { Explained } from '../model/explained.ts'
 import type { ContainerView, HostView, StatusView } from '../status/status.ts'
 
 /** Columns as wide as their widest cell; the last is left ragged. */
@@ -97,4 +98,23 @@ export function statusText(status: StatusView): string {
         ]),
     ...(problems.length === 0 ? [] : ['', ...problems]),
   ].join('\n')
+}
+
+export function explainedText(explained: Explained): string {
+  const facts = [
+    `name     ${explained.name}`,
+    `asker    ${explained.asker}, searching ${explained.search.join(' ')}`,
+    `rule     ${explained.rule}`,
+    `is       ${orDash(explained.found)}`,
+    ...explained.answer.map((line) => `answer   ${line}`),
+  ]
+  if (explained.containers.length === 0) return facts.join('\n')
+  const rows = explained.containers.map((one) => [
+    one.name,
+    one.host,
+    orDash(one.address),
+    one.given ? 'given' : 'left out',
+    one.why,
+  ])
+  return [...facts, '', table(['CONTAINER', 'HOST', 'ADDRESS', 'ANSWER', 'BECAUSE'], rows)].join('\n')
 }

@@ -308,6 +308,7 @@ export class Lifecycle {
         'store/move': ({ url }: Readonly<Record<string, unknown>>) => this.#moveStore(String(url ?? '')),
         ...trustCommands(() => this.#present),
       },
+      explain: (name: string, from: string | undefined) => this.#servers?.dns.explain(name, from),
     }
   }
 

@@ -88,6 +88,11 @@ export const metricTable = {
   },
   drover_dns_names: { kind: 'gauge', help: 'Names in the zone.', labels: [] },
   drover_dns_cache_entries: { kind: 'gauge', help: 'Answers of upstreams in the cache.', labels: [] },
+  drover_dns_upstream_seconds: {
+    kind: 'gauge',
+    help: 'Smoothed round trip to the upstream resolver.',
+    labels: ['upstream'],
+  },
   drover_dns_upstream_up: {
     kind: 'gauge',
     help: '1 while the upstream resolver answers.',

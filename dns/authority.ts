@@ -5,12 +5,12 @@
  */
 import { type Ipv4, ipv6Bytes } from '../model/ip.ts'
 import { flags, type ResourceRecord, rcodes, types } from './message.ts'
-import { isWithin, type Name } from './name.ts'
+import { isWithin, type Name, wireLabels } from './name.ts'
+import { partTarget } from './parts.ts'
 import { reverseOf } from './reverse.ts'
 import { candidatesOf, type SearchMode, turnOf } from './search.ts'
-import type { Target, View, Zone } from './targets.ts'
+import { metadataName, type Target, type View, type Zone } from './targets.ts'
 import { type Body, bodyOf, type Sections } from './writer.ts'
-import { metadataName } from './zone.ts'
 
 /** Containers come and go: nobody keeps their addresses longer than this. */
 export const localTtl = 1 // seconds
@@ -22,7 +22,8 @@ export interface Question {
 }
 
 export type Local =
-  | { readonly is: 'answer'; readonly body: Body }
+  /** `lasting` until its name changes, or one that a search list leads to; the serial is the newest all the same. */
+  | { readonly is: 'answer'; readonly body: Body; readonly lasting: boolean }
   /** The chain of CNAMEs leaves our domain: `target` is asked of the upstreams. */
   | { readonly is: 'chase'; readonly chain: readonly ResourceRecord[]; readonly target: Name }
 
@@ -33,9 +34,10 @@ export type Verdict =
 
 const authoritative = flags.AA | flags.RA
 
-const answer = (question: Question, sections: Sections): Local => ({
+const answer = (question: Question, sections: Sections, lasting = true): Local => ({
   is: 'answer',
   body: bodyOf(question.name, { flags: authoritative, ...sections }),
+  lasting,
 })
 
 /** RFC 8482 4.2: one small record instead of everything. */
@@ -73,27 +75,34 @@ function searched(zone: Zone, view: View, question: Question, mode: SearchMode):
 /** The first name of the search list that stands for something. */
 function firstLocal(zone: Zone, view: View, question: Question): Local | undefined {
   for (const candidate of candidatesOf(question.name, view.search)) {
-    const target = targetAt(zone, view, candidate)
-    if (target !== undefined && target.is !== 'branch') return stated(zone, view, question, target)
+    const found = foundAt(zone, view, candidate)
+    if (found !== undefined && found.target.is !== 'branch') return stated(zone, view, question, found)
   }
   return undefined
 }
 
-function targetAt(zone: Zone, view: View, name: Name): Target | undefined {
-  const target = view.names.get(name) ?? zone.names.get(name)
-  return target?.is === 'same' ? zone.names.get(target.name) : target
+interface Found {
+  readonly target: Target
+  /** Whether another name was followed to it. */
+  readonly followed: boolean
+}
+
+function foundAt(zone: Zone, view: View, name: Name): Found | undefined {
+  const found = view.names.get(name) ?? zone.names.get(name) ?? partTarget(zone.names, name)
+  const target = found?.is === 'same' ? zone.names.get(found.name) : found
+  return target === undefined ? undefined : { target, followed: target !== found }
 }
 
 function within(zone: Zone, view: View, question: Question): Local {
   if (question.name === zone.domain) return apex(zone, question)
-  const target = targetAt(zone, view, question.name)
-  return target === undefined
-    ? nothing(zone, question, rcodes.NXDOMAIN)
-    : stated(zone, view, question, target)
+  const found = foundAt(zone, view, question.name)
+  return found === undefined
+    ? nothing(zone, question, { rcode: rcodes.NXDOMAIN })
+    : stated(zone, view, question, found)
 }
 
 function apex(zone: Zone, question: Question): Local {
-  if (question.type === types.SOA) return answer(question, { answers: [soaOf(zone, zone.domain)] })
+  if (question.type === types.SOA) return answer(question, { answers: [soaOf(zone, zone.domain)] }, false)
   if (question.type === types.ANY) return minimalAny(question, true)
   if (question.type !== types.NS) return nothing(zone, question)
   const server = `${metadataName}.${zone.domain}`
@@ -101,32 +110,42 @@ function apex(zone: Zone, question: Question): Local {
 }
 
 /** What a target says to a type; follows our own CNAMEs until they end, leave us or go in circles. */
-function stated(zone: Zone, view: View, question: Question, start: Target): Local {
+function stated(zone: Zone, view: View, question: Question, start: Found): Local {
   if (question.type === types.ANY) return minimalAny(question, true)
   const chain: ResourceRecord[] = []
   let owner = question.name
-  let target: Target | undefined = start
+  let target: Target | undefined = start.target
   while (target?.is === 'alias') {
     chain.push({ name: owner, type: types.CNAME, ttl: localTtl, data: [target.name] })
-    if (question.type === types.CNAME) return answer(question, { answers: chain })
+    if (question.type === types.CNAME) return answer(question, { answers: chain }, false)
     if (!isWithin(target.name, zone.domain)) return { is: 'chase', chain, target: target.name }
-    if (chain.length > maxChain) return answer(question, { rcode: rcodes.SERVFAIL })
+    if (chain.length > maxChain) return answer(question, { rcode: rcodes.SERVFAIL }, false)
     owner = target.name
-    target = targetAt(zone, view, owner)
+    target = foundAt(zone, view, owner)?.target
   }
-  if (target === undefined) return nothing(zone, question, rcodes.NXDOMAIN, chain)
+  const lasting = chain.length === 0 && !start.followed
+  if (target === undefined)
+    return nothing(zone, question, { rcode: rcodes.NXDOMAIN, answers: chain, lasting })
   const records = recordsOf(owner, question.type, target)
   return records.length === 0
-    ? nothing(zone, question, rcodes.NOERROR, chain)
-    : answer(question, { answers: [...chain, ...records] })
+    ? nothing(zone, question, { answers: chain, lasting })
+    : answer(question, { answers: [...chain, ...records] }, lasting)
 }
 
 function recordsOf(name: Name, type: number, target: Target): readonly ResourceRecord[] {
-  if (target.is !== 'addresses') return []
   const record = (data: Uint8Array): ResourceRecord => ({ name, type, ttl: localTtl, data: [data] })
+  if (target.is === 'servers' && type === types.SRV)
+    return target.servers.map((server) => record(serverData(target.port, server)))
+  if (target.is !== 'addresses') return []
   if (type === types.A) return target.four.map((address) => record(ipv4Bytes(address)))
   if (type === types.AAAA) return target.six.flatMap((text) => ipv6Bytes(text) ?? []).map(record)
   return []
+}
+
+/** RFC 2782: all alike; the name is never compressed. */
+const serverData = (port: number, server: Name): Uint8Array => {
+  const labels = wireLabels(server).flatMap((label) => [...label])
+  return Uint8Array.from([0, 0, 0, 1, port >>> 8, port & 255, ...labels, 0])
 }
 
 export const ipv4Bytes = (address: Ipv4): Uint8Array =>
@@ -138,7 +157,7 @@ function reverse(zone: Zone, question: Question): Local | undefined {
   const soa = soaOf(zone, meaning.apex)
   const negative = (rcode: number): Local => answer(question, { rcode, authority: [soa] })
   if (question.name === meaning.apex && question.type === types.SOA)
-    return answer(question, { answers: [soa] })
+    return answer(question, { answers: [soa] }, false)
   if (meaning.is !== 'address') return negative(meaning.is === 'branch' ? rcodes.NOERROR : rcodes.NXDOMAIN)
   const name = zone.pointers.get(meaning.address)
   if (name === undefined) return negative(rcodes.NXDOMAIN)
@@ -149,12 +168,14 @@ function reverse(zone: Zone, question: Question): Local | undefined {
   })
 }
 
-const nothing = (
-  zone: Zone,
-  question: Question,
-  rcode: number = rcodes.NOERROR,
-  answers: readonly ResourceRecord[] = [],
-): Local => answer(question, { rcode, answers, authority: [soaOf(zone, zone.domain)] })
+interface Negative {
+  readonly rcode?: number
+  readonly answers?: readonly ResourceRecord[]
+  readonly lasting?: boolean
+}
+
+const nothing = (zone: Zone, question: Question, { lasting = true, ...sections }: Negative = {}): Local =>
+  answer(question, { ...sections, authority: [soaOf(zone, zone.domain)] }, lasting)
 
 /** The serial tells the store's revision. */
 export function soaOf(zone: Zone, apexName: Name): ResourceRecord {

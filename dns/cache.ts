@@ -5,12 +5,17 @@
  */
 
 import type { Millis } from '../model/time.ts'
+import type { Kept } from './compiled.ts'
 import { flags, type Reply, type ResourceRecord, rcodes, readSection, types, u32 } from './message.ts'
 import type { Body } from './writer.ts'
 
 const day = 86_400 // seconds
 /** RFC 2308 5: one to three hours. */
 const maxNegative = 3 * 3600 // seconds
+
+/** RFC 8767 5: how long an answer may outlive itself when nobody can be asked, and how long it is then believed. */
+const maxStale = day * 1000
+const staleTtl = 30 // seconds
 
 /** A reply, free of its transport. */
 export interface Stored {
@@ -40,12 +45,26 @@ function lifetimeOf({ rcode, answers, authority, bytes }: Reply): number {
 
 const ageOf = (stored: Stored, now: Millis): number => Math.max(0, Math.floor((now - stored.at) / 1000))
 
+/** Whether it has outlived itself. */
+export const isStale = (stored: Stored, now: Millis): boolean =>
+  stored.lifetime > 0 && now - stored.at >= stored.lifetime * 1000
+
+/** Of a reply that lives at least this long, the last tenth is for asking again. */
+const prefetchFrom = 10 // seconds
+
+/** From when on a question is the occasion to ask again, so that the name never runs out. */
+export const refreshAt = ({ at, lifetime }: Stored): number =>
+  at + lifetime * (lifetime >= prefetchFrom ? 900 : 1000)
+
+const left = (ttl: number, age: number, stale: boolean): number => (stale ? staleTtl : Math.max(0, ttl - age))
+
 /** The reply as the body of an answer of ours, with the TTLs that are left. */
 export function bodyAt({ reply, ...stored }: Stored, now: Millis, authentic: boolean): Body {
   const age = ageOf({ reply, ...stored }, now)
+  const stale = isStale({ reply, ...stored }, now)
   const tail = Buffer.from(reply.bytes.subarray(stored.end, reply.end))
   for (const { ttl, ttlAt } of [...reply.answers, ...reply.authority])
-    tail.writeUInt32BE(Math.max(0, ttl - age), ttlAt - stored.end)
+    tail.writeUInt32BE(left(ttl, age, stale), ttlAt - stored.end)
   return {
     flags: flags.RA | (authentic ? reply.flags & flags.AD : 0),
     // An extended code is between us and the upstream (RFC 6891 6.1.3).
@@ -57,11 +76,19 @@ export function bodyAt({ reply, ...stored }: Stored, now: Millis, authentic: boo
   }
 }
 
+/** What a compiled answer must know of a stored one: until when, since when, and where its times to live stand. */
+export const keptOf = ({ reply, end, at, lifetime }: Stored): Kept => ({
+  until: refreshAt({ reply, end, at, lifetime }),
+  since: at,
+  ttls: [...reply.answers, ...reply.authority].map(({ ttl, ttlAt }) => [ttlAt - end, ttl] as const),
+})
+
 /** The records of the answer with the TTLs that are left. */
 export function answersAt(stored: Stored, now: Millis): readonly ResourceRecord[] {
   const age = ageOf(stored, now)
   const records = readSection(stored.reply.bytes, stored.reply.answers) ?? []
-  return records.map((record) => ({ ...record, ttl: Math.max(0, record.ttl - age) }))
+  const stale = isStale(stored, now)
+  return records.map((record) => ({ ...record, ttl: left(record.ttl, age, stale) }))
 }
 
 export interface CacheLimits {
@@ -90,11 +117,22 @@ export class Cache {
     return this.#bytes
   }
 
+  /** What is still good. */
   find(key: string, now: Millis): Stored | undefined {
+    const stored = this.#used(key, now)
+    return stored === undefined || isStale(stored, now) ? undefined : stored
+  }
+
+  /** What was good once, for when there is nothing better. */
+  findStale(key: string, now: Millis): Stored | undefined {
+    return this.#used(key, now)
+  }
+
+  #used(key: string, now: Millis): Stored | undefined {
     const stored = this.#entries.get(key)
     if (stored === undefined) return undefined
     this.#entries.delete(key)
-    if (now - stored.at >= stored.lifetime * 1000) {
+    if (now - stored.at >= stored.lifetime * 1000 + maxStale) {
       this.#bytes -= costOf(stored)
       return undefined
     }

@@ -1,9 +1,12 @@
 /**
- * What differs between two zones, so that what crosses to the worker is as small as the change. Pure.
+ * What differs between a zone and the one before, which is what crosses to the worker, and the copy of the zone that
+ * it is applied to there. Pure.
  */
 import type { Cidr, Ipv4 } from '../model/ip.ts'
 import type { Name } from './name.ts'
-import type { Asker, Target, View, Zone } from './targets.ts'
+import { partNames } from './parts.ts'
+import { reverseName } from './reverse.ts'
+import type { Asker, Parts, Port, Target, View, Zone } from './targets.ts'
 
 export interface MapChanges<Key, Value> {
   readonly set: readonly (readonly [Key, Value])[]
@@ -20,35 +23,58 @@ export interface ZoneChanges {
   readonly pointers: MapChanges<Ipv4, Name>
 }
 
-/** Views with equal keys are equal, except everybody's, whose key is fixed. */
-export function changesOf(before: Zone | undefined, after: Zone): ZoneChanges {
-  const { revision, domain, subnet } = after
-  return {
-    revision,
-    domain,
-    subnet,
-    names: mapChanges(before?.names, after.names, sameTarget),
-    views: mapChanges(before?.views, after.views, sameView),
-    askers: mapChanges(before?.askers, after.askers, sameAsker),
-    pointers: mapChanges(before?.pointers, after.pointers, (one, other) => one === other),
+/** More names than that, and nothing of before is worth keeping. */
+const manyNames = 5000
+
+const isBig = ({ names, pointers }: ZoneChanges): boolean =>
+  names.set.length + names.gone.length + pointers.set.length + pointers.gone.length > manyNames
+
+export interface Applied {
+  readonly zone: Zone
+  /** All names whose answers may be others now. */
+  readonly touched: readonly Name[] | undefined
+}
+
+/** A copy of a zone that is kept up to date: applying costs as much as the change is big. */
+export class ZoneCopy {
+  readonly #names = new Map<Name, Target>()
+  readonly #views = new Map<string, View>()
+  readonly #askers = new Map<Ipv4, Asker>()
+  readonly #pointers = new Map<Ipv4, Name>()
+
+  /** The zone after the changes; the one before is no more. `touched` is left out when it is nearly everything. */
+  apply(changes: ZoneChanges): Applied {
+    const touched = isBig(changes) ? undefined : this.#touchedBy(changes)
+    patch(this.#names, changes.names)
+    patch(this.#views, changes.views)
+    patch(this.#askers, changes.askers)
+    patch(this.#pointers, changes.pointers)
+    const { revision, domain, subnet } = changes
+    const zone = {
+      revision,
+      domain,
+      subnet,
+      names: this.#names,
+      views: this.#views,
+      askers: this.#askers,
+      pointers: this.#pointers,
+    }
+    return { zone, touched }
+  }
+
+  /** All names whose answers may be others now, those of addresses and of parts of services too. */
+  #touchedBy({ names, pointers }: ZoneChanges): readonly Name[] {
+    const touched: Name[] = []
+    for (const name of names.gone) touched.push(name, ...partNames(name, this.#names.get(name)))
+    for (const [name, target] of names.set)
+      touched.push(name, ...partNames(name, this.#names.get(name)), ...partNames(name, target))
+    for (const address of [...pointers.gone, ...pointers.set.map(([one]) => one)])
+      touched.push(reverseName(address))
+    return touched
   }
 }
 
-/** A new zone; the old one stays as it is. */
-export function changed(before: Zone | undefined, changes: ZoneChanges): Zone {
-  const { revision, domain, subnet } = changes
-  return {
-    revision,
-    domain,
-    subnet,
-    names: patched(before?.names, changes.names),
-    views: patched(before?.views, changes.views),
-    askers: patched(before?.askers, changes.askers),
-    pointers: patched(before?.pointers, changes.pointers),
-  }
-}
-
-function mapChanges<Key, Value>(
+export function mapChanges<Key, Value>(
   before: ReadonlyMap<Key, Value> = new Map(),
   after: ReadonlyMap<Key, Value>,
   same: (one: Value, other: Value) => boolean,
@@ -61,28 +87,36 @@ function mapChanges<Key, Value>(
   return { set, gone: [...before.keys()].filter((key) => !after.has(key)) }
 }
 
-function patched<Key, Value>(
-  before: ReadonlyMap<Key, Value> = new Map(),
-  { set, gone }: MapChanges<Key, Value>,
-): ReadonlyMap<Key, Value> {
-  if (set.length === 0 && gone.length === 0) return before
-  const after = new Map(before)
-  for (const key of gone) after.delete(key)
-  for (const [key, value] of set) after.set(key, value)
-  return after
+function patch<Key, Value>(map: Map<Key, Value>, { set, gone }: MapChanges<Key, Value>): void {
+  for (const key of gone) map.delete(key)
+  for (const [key, value] of set) map.set(key, value)
 }
 
-const sameView = (one: View, other: View): boolean => sameList(one.search, other.search)
+/** Views with equal keys are equal, except everybody's, whose key is fixed. */
+export const sameView = (one: View, other: View): boolean => sameList(one.search, other.search)
 
-const sameAsker = (one: Asker, other: Asker): boolean =>
+export const sameAsker = (one: Asker, other: Asker): boolean =>
   one.view === other.view && one.container === other.container
 
 const sameList = <T>(one: readonly T[], other: readonly T[]): boolean =>
   one.length === other.length && one.every((value, at) => value === other[at])
 
-function sameTarget(one: Target, other: Target): boolean {
+export function sameTarget(one: Target, other: Target): boolean {
   if (one.is === 'addresses' && other.is === 'addresses')
-    return sameList(one.four, other.four) && sameList(one.six, other.six)
+    return sameList(one.four, other.four) && sameList(one.six, other.six) && sameParts(one.parts, other.parts)
   if ((one.is === 'alias' || one.is === 'same') && one.is === other.is) return one.name === other.name
   return one.is === 'branch' && other.is === 'branch'
+}
+
+const samePort = (one: Port, other: Port | undefined): boolean =>
+  other !== undefined && one[0] === other[0] && one[1] === other[1] && sameList(one[2], other[2])
+
+function sameParts(one: Parts | undefined, other: Parts | undefined): boolean {
+  if (one === undefined || other === undefined) return one === other
+  return (
+    sameList(one.indexes, other.indexes) &&
+    sameList(one.addresses, other.addresses) &&
+    one.ports.length === other.ports.length &&
+    one.ports.every((port, at) => samePort(port, other.ports[at]))
+  )
 }

@@ -1,67 +1,68 @@
 /**
- * Datagrams in batches over node:dgram. Whoever receives a batch is done with its bytes when it returns; whoever
- * sends one may reuse its bytes when the call returns. Another implementation of `Datagrams` replaces this file.
+ * The UDP socket in the event loop: Node wakes us with the first datagram, and the batch takes whatever lies behind
+ * it by itself. Answers that come later leave through Node.
  */
 import { createSocket, type Socket } from 'node:dgram'
+import { getSystemErrorName } from 'node:util'
 import { formatIpv4, type Ipv4, parseIpv4 } from '../model/ip.ts'
-
-export interface Datagram {
-  readonly bytes: Uint8Array
-  readonly address: Ipv4
-  readonly port: number
-}
+import type { Batches } from './batches.ts'
 
 export interface Datagrams {
   readonly port: number
-  send(batch: readonly Datagram[]): void
   close(): Promise<void>
 }
 
-export type Receive = (batch: readonly Datagram[], datagrams: Datagrams) => void
-
-const receiveBuffer = 4 << 20 // bytes
 const maxParsed = 10_000
 
 /** Listens on an address that the machine has already. */
-export function bindDatagrams(address: Ipv4, port: number, receive: Receive): Promise<Datagrams> {
-  return new Promise((resolve, reject) => {
-    const socket = createSocket('udp4')
-    const refused = (error: Error): void => {
-      socket.close()
-      reject(error)
-    }
-    socket.once('error', refused)
-    socket.bind(port, formatIpv4(address), () => {
-      socket.off('error', refused)
-      // An ICMP error for an answer of ours says nothing about the socket.
-      socket.on('error', () => {})
-      resolve(new NodeDatagrams(socket, receive))
+export async function bindDatagrams(batches: Batches, port: number): Promise<Datagrams> {
+  const fd = batches.open(port)
+  if (fd < 0) throw new DOMException(`bind ${getSystemErrorName(fd)}`, 'NetworkError')
+  const socket = createSocket('udp4')
+  await new Promise<void>((resolve, reject) => {
+    socket.once('error', reject)
+    socket.bind({ fd, exclusive: true }, () => {
+      socket.off('error', reject)
+      resolve()
     })
   })
+  // An ICMP error for an answer of ours says nothing about the socket.
+  socket.on('error', () => {})
+  return new EventLoopDatagrams(socket, fd, batches)
 }
 
-class NodeDatagrams implements Datagrams {
+class EventLoopDatagrams implements Datagrams {
   readonly port: number
   readonly #socket: Socket
   readonly #parsed = new Map<string, Ipv4>()
+  #closed = false
 
-  constructor(socket: Socket, receive: Receive) {
+  constructor(socket: Socket, fd: number, batches: Batches) {
     this.port = socket.address().port
     this.#socket = socket
-    socket.setRecvBufferSize(receiveBuffer)
+    const later = (message: Uint8Array, address: Ipv4, port: number): void => {
+      // The callback keeps a failed send from being an error of the socket.
+      if (!this.#closed) socket.send(message, port, formatIpv4(address), () => {})
+    }
+    let lingering = false
+    const linger = (): void => {
+      if (lingering || this.#closed || !batches.linger(fd, later)) return
+      lingering = true
+      setImmediate(() => {
+        lingering = false
+        linger()
+      })
+    }
     socket.on('message', (bytes, { address, port }) => {
       const from = this.#parse(address)
-      if (from !== undefined) receive([{ bytes, address: from, port }], this)
+      if (from === undefined || this.#closed) return
+      batches.receive(fd, { bytes, address: from, port }, later)
+      linger()
     })
   }
 
-  send(batch: readonly Datagram[]): void {
-    // The callback keeps a failed send from being an error of the socket.
-    for (const { bytes, address, port } of batch)
-      this.#socket.send(bytes, port, formatIpv4(address), () => {})
-  }
-
   close(): Promise<void> {
+    this.#closed = true
     return new Promise((resolve) => {
       this.#socket.close(() => resolve())
     })

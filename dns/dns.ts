@@ -6,16 +6,17 @@ import { Worker } from 'node:worker_threads'
 import type { EngineNetwork } from '../model/engine.ts'
 import type { Environment } from '../model/environment.ts'
 import { DroverError, reasonOf } from '../model/errors.ts'
+import type { Explained } from '../model/explained.ts'
 import { formatIpv4, parseIpv4 } from '../model/ip.ts'
 import type { Clock, Log, Meter, Timer } from '../model/ports.ts'
 import { millis, seconds } from '../model/time.ts'
-import { changesOf } from './changes.ts'
+import { EngineNames } from './engine-names.ts'
+import { explained } from './explain.ts'
 import type { FromWorker, Report, ToWorker, WorkerOptions } from './link.ts'
 import { parseName } from './name.ts'
+import { ZoneProjection } from './projection.ts'
 import type { Result } from './resolver.ts'
 import type { SearchMode } from './search.ts'
-import type { Zone } from './targets.ts'
-import { zoneOf } from './zone.ts'
 
 export interface DnsOptions {
   /** Must be on an interface of this machine before DNS starts. */
@@ -42,6 +43,8 @@ export interface Dns {
   apply(environment: Environment): void
   /** All user-defined networks of the engine. */
   applyNetworks(networks: readonly EngineNetwork[]): void
+  /** Why a name gets the answer it gets, for a container by name, id or address, or for anybody else. */
+  explain(name: string, from: string | undefined): Explained
   /** As the worker last reported; no older than two seconds while it is up. */
   stats(): DnsStats
   close(): Promise<void>
@@ -92,7 +95,8 @@ class DnsHandle implements Dns {
   readonly #deps: DnsDeps
   readonly #options: WorkerOptions
   #worker: Worker | undefined
-  #zone: Zone | undefined
+  readonly #zone: ZoneProjection
+  #environment: Environment | undefined
   #networks: readonly EngineNetwork[] = []
   #report = silence
   #port = 0
@@ -107,6 +111,7 @@ class DnsHandle implements Dns {
   constructor(deps: DnsDeps, options: WorkerOptions) {
     this.#deps = deps
     this.#options = options
+    this.#zone = new ZoneProjection({ service: options.address })
   }
 
   async start(): Promise<void> {
@@ -120,15 +125,30 @@ class DnsHandle implements Dns {
   }
 
   apply(environment: Environment): void {
-    const zone = zoneOf(environment, { service: this.#options.address })
-    this.#tell({ is: 'zone', changes: changesOf(this.#zone, zone) })
-    this.#zone = zone
-    this.#deps.meter.gauge('drover_dns_names', zone.names.size)
+    this.#environment = environment
+    this.#tell({ is: 'zone', changes: this.#zone.update(environment) })
+    this.#deps.meter.gauge('drover_dns_names', this.#zone.size)
   }
 
   applyNetworks(networks: readonly EngineNetwork[]): void {
     this.#networks = networks
     this.#tell({ is: 'networks', networks })
+  }
+
+  explain(name: string, from: string | undefined): Explained {
+    const environment = this.#environment
+    const { zone } = this.#zone
+    if (environment === undefined || zone === undefined)
+      throw new DroverError('USAGE', 'the environment is not known yet; try again')
+    const upstreams = this.#report.upstreams.map(
+      ({ address, port, up, rtt }) => `${address}:${port} (${up ? `${rtt.toFixed(0)} ms` : 'silent'})`,
+    )
+    const engine = new EngineNames(this.#networks)
+    const { search: mode } = this.#options
+    const found = explained({ environment, zone, engine, mode, upstreams }, name, from)
+    if (found === undefined)
+      throw new DroverError('USAGE', `not a name, or no container of this host: ${from ?? name}`)
+    return found
   }
 
   stats(): DnsStats {
@@ -159,7 +179,8 @@ class DnsHandle implements Dns {
     this.#worker = worker
     this.#unanswered = 0
     this.#report = { ...silence, upstreams: this.#report.upstreams }
-    if (this.#zone !== undefined) this.#tell({ is: 'zone', changes: changesOf(undefined, this.#zone) })
+    const changes = this.#zone.whole()
+    if (changes !== undefined) this.#tell({ is: 'zone', changes })
     this.#tell({ is: 'networks', networks: this.#networks })
     return new Promise((resolve) => {
       let reason = 'the DNS thread ended'
@@ -188,8 +209,20 @@ class DnsHandle implements Dns {
     } else if (message.is === 'report') {
       this.#unanswered = 0
       this.#count(message.report)
+      this.#tellLoops(message.report)
       this.#report = message.report
     } else if (message.is === 'upstreams') this.#tellUpstreams(message.addresses)
+  }
+
+  /** Once for each. */
+  #tellLoops(report: Report): void {
+    for (const { address, port, loops } of report.upstreams) {
+      const before = this.#report.upstreams.find((one) => one.address === address && one.port === port)
+      if (loops && before?.loops !== true)
+        this.#deps.log.warn('an upstream resolver forwards to us and is not asked', {
+          upstreams: [`${address}:${port}`],
+        })
+    }
   }
 
   #tellUpstreams(addresses: readonly string[]): void {
@@ -207,6 +240,8 @@ class DnsHandle implements Dns {
     meter.gauge('drover_dns_cache_entries', report.cached)
     for (const { address, port, up } of report.upstreams)
       meter.gauge('drover_dns_upstream_up', up ? 1 : 0, { upstream: `${address}:${port}` })
+    for (const { address, port, rtt } of report.upstreams)
+      meter.gauge('drover_dns_upstream_seconds', rtt / 1000, { upstream: `${address}:${port}` })
   }
 
   /** Notices a worker that hangs; one that ended says so by itself. */

@@ -8,6 +8,7 @@ import type { ContainerId } from '../model/records.ts'
 import type { Name } from './name.ts'
 
 interface NamedNetwork {
+  readonly id: string
   readonly name: Name
   readonly names: ReadonlyMap<Name, readonly Ipv4[]>
 }
@@ -18,7 +19,7 @@ export class EngineNames {
 
   constructor(networks: readonly EngineNetwork[]) {
     for (const network of networks) {
-      const named = { name: network.name.toLowerCase(), names: namesOf(network) }
+      const named = { id: network.id, name: network.name.toLowerCase(), names: namesOf(network) }
       for (const { container, address } of network.endpoints) {
         add(this.#byContainer, container, named)
         const parsed = parseIpv4(address)
@@ -32,13 +33,26 @@ export class EngineNames {
     name: Name,
     asker: { readonly address: Ipv4; readonly container: ContainerId | undefined },
   ): readonly Ipv4[] | undefined {
-    const { address, container } = asker
-    const networks = (container && this.#byContainer.get(container)) ?? this.#byAddress.get(address) ?? []
-    for (const network of networks) {
+    for (const network of this.#networksOf(asker)) {
       const found = network.names.get(name) ?? network.names.get(withoutNetwork(name, network.name))
       if (found !== undefined) return found
     }
     return undefined
+  }
+
+  /** Equal for askers that get the same names. */
+  scopeOf(asker: { readonly address: Ipv4; readonly container: ContainerId | undefined }): string {
+    return this.#networksOf(asker)
+      .map(({ id }) => id)
+      .join()
+  }
+
+  #networksOf(asker: {
+    readonly address: Ipv4
+    readonly container: ContainerId | undefined
+  }): readonly NamedNetwork[] {
+    const { address, container } = asker
+    return (container && this.#byContainer.get(container)) ?? this.#byAddress.get(address) ?? []
   }
 }
 

@@ -4,11 +4,14 @@
  */
 import type { Clock, Random } from '../model/ports.ts'
 import { type Millis, millis, seconds } from '../model/time.ts'
-import { Cache, type CacheLimits, type Stored, storedReply } from './cache.ts'
+import { Cache, type CacheLimits, refreshAt, type Stored, storedReply } from './cache.ts'
 import { hedge } from './hedge.ts'
-import { flags, headerLength, questionKey, type Reply, rcodes, readReply } from './message.ts'
+import { Loops } from './loops.ts'
+import { flags, headerLength, questionKey, type Reply, rcodes, readReply, types } from './message.ts'
+import { mixedCase } from './mixed-case.ts'
+import type { Name } from './name.ts'
 import type { Upstream, Upstreams } from './upstreams.ts'
-import { type Explanation, questionFor } from './writer.ts'
+import { type Explanation, questionBytes, questionFor } from './writer.ts'
 
 export interface Exchange {
   /**
@@ -32,7 +35,7 @@ export interface ForeignQuestion {
 }
 
 export type Outcome =
-  | { readonly is: 'reply'; readonly stored: Stored }
+  | { readonly is: 'reply'; readonly stored: Stored; readonly explanation?: Explanation }
   | { readonly is: 'failed'; readonly explanation: Explanation }
 
 export interface ForwarderOptions {
@@ -51,7 +54,14 @@ const patience = millis(500)
 const fair = millis(100)
 const udpSize = 1232 // DNS flag day 2020
 
+/** RFC 8767 5: a client waits no longer for something newer than what we have. */
+const stalePatience = millis(1800)
+/** RFC 9520 3.2: nobody is asked again at once after all have failed. */
+const failureTime = seconds(1)
+const maxFailures = 10_000
+
 // RFC 8914 4.
+const stale = { code: 3, text: 'no upstream resolver answers: this is an old answer' }
 const nobodyToAsk = { code: 0, text: 'no upstream resolver is known' }
 const nobodyAnswers = { code: 22, text: 'no upstream resolver answers' }
 const tooMany = { code: 0, text: 'too many questions under way' }
@@ -66,6 +76,8 @@ export class Forwarder {
   readonly #options: ForwarderOptions
   readonly #cache: Cache
   readonly #open = new Map<string, Promise<Outcome>>()
+  readonly #loops: Loops
+  readonly #failures = new Map<string, { readonly until: Millis; readonly outcome: Outcome }>()
 
   constructor(
     deps: { clock: Clock; random: Random; exchange: Exchange; upstreams: Upstreams },
@@ -74,6 +86,7 @@ export class Forwarder {
     this.#deps = deps
     this.#options = options
     this.#cache = new Cache(options.cache)
+    this.#loops = new Loops(deps.random)
   }
 
   get cached(): number {
@@ -93,32 +106,83 @@ export class Forwarder {
   use(list: readonly Upstream[]): void {
     this.#deps.upstreams.use(list)
     this.#cache.clear()
+    this.#failures.clear()
   }
 
-  /** What is known without asking. */
+  /** Asks each upstream something that comes back to us if it forwards to us. */
+  probeLoops(): void {
+    const upstreams = this.#deps.upstreams.status()
+    for (const [name, upstream] of this.#loops.namesFor(upstreams)) {
+      const question = questionBytes(name, types.TXT)
+      const asked = { question, secure: false, checkingDisabled: false }
+      const attempt = () => this.#attempt(upstream, asked, new AbortController().signal)
+      // What it answers does not matter; one that is silent twice is known to be down before anybody waits for it.
+      attempt()
+        .catch(attempt)
+        .catch(() => {})
+    }
+  }
+
+  /** Whether a question is one of ours that came back; whoever sent it is not asked any more. */
+  cameBack(name: Name): boolean {
+    const upstream = this.#loops.upstreamOf(name)
+    if (upstream !== undefined) this.#deps.upstreams.leadsBack(upstream)
+    return upstream !== undefined
+  }
+
+  /** What is known without asking; asked for near its end, it is fetched anew beside. */
   known(asked: ForeignQuestion): Stored | undefined {
-    return this.#cache.find(cacheKey(asked), this.now())
+    const stored = this.#cache.find(cacheKey(asked), this.now())
+    if (stored !== undefined && this.now() >= refreshAt(stored)) void this.#askOnce(asked)
+    return stored
   }
 
-  /** Never rejects. */
+  /** Never rejects. What is old is given when nothing newer is to be had in time. */
   ask(asked: ForeignQuestion): Promise<Outcome> {
+    const old = this.#cache.findStale(cacheKey(asked), this.now())
+    const fetched = this.#askOnce(asked)
+    if (old === undefined) return fetched
+    const better: Outcome = { is: 'reply', stored: old, explanation: stale }
+    if (!this.hopeful()) return Promise.resolve(better)
+    return this.#within(stalePatience, fetched, better).then((outcome) => {
+      const useful = outcome.is === 'reply' && isFinal(outcome.stored.reply)
+      return useful ? outcome : better
+    })
+  }
+
+  /** Asks the upstreams, once for equal questions. */
+  #askOnce(asked: ForeignQuestion): Promise<Outcome> {
     const key = cacheKey(asked)
     const open = this.#open.get(key)
     if (open !== undefined) return open
+    const failure = this.#failures.get(key)
+    if (failure !== undefined && this.now() < failure.until) return Promise.resolve(failure.outcome)
     if (this.#open.size >= this.#options.concurrency)
       return Promise.resolve({ is: 'failed', explanation: tooMany })
-    const outcome = this.#resolve(asked, key).finally(() => this.#open.delete(key))
+    const outcome = this.#resolve(asked, key)
+      .then((found) => this.#noteFailure(key, found))
+      .finally(() => this.#open.delete(key))
     this.#open.set(key, outcome)
+    return outcome
+  }
+
+  #noteFailure(key: string, outcome: Outcome): Outcome {
+    this.#failures.delete(key)
+    if (outcome.is === 'reply' && isFinal(outcome.stored.reply)) return outcome
+    if (this.#failures.size >= maxFailures) this.#failures.clear()
+    this.#failures.set(key, { until: millis(this.now() + failureTime), outcome })
     return outcome
   }
 
   /** As `ask`, for somebody who knows another answer and does not wait long for this one. */
   askFor(asked: ForeignQuestion): Promise<Outcome> {
+    return this.#within(patience, this.ask(asked), { is: 'failed', explanation: nobodyAnswers })
+  }
+
+  #within(time: Millis, asking: Promise<Outcome>, otherwise: Outcome): Promise<Outcome> {
     return new Promise((resolve) => {
-      const impatient = this.#deps.clock.after(patience, () =>
-        resolve({ is: 'failed', explanation: nobodyAnswers }),
-      )
-      void this.ask(asked).then((outcome) => {
+      const impatient = this.#deps.clock.after(time, () => resolve(otherwise))
+      void asking.then((outcome) => {
         impatient.cancel()
         resolve(outcome)
       })
@@ -155,8 +219,12 @@ export class Forwarder {
         reply = await this.#exchange(upstream, asked, { transport: 'udp', signal: either })
       }
       upstreams.answered(upstream, millis(clock.boot() - began))
-      if ((reply.flags & flags.TC) === 0) return reply
-      return await this.#exchange(upstream, asked, { transport: 'tcp', signal: either })
+      const whole = (reply.flags & flags.TC) === 0
+      if (whole && (reply.exact || !upstreams.keepsCase(upstream))) return reply
+      // Letters that came back otherwise are a forger's or a careless server's: over TCP it is not the former.
+      const sure = await this.#exchange(upstream, asked, { transport: 'tcp', signal: either })
+      if (!sure.exact) upstreams.changedCase(upstream)
+      return sure
     } catch (error) {
       this.#failed(upstream, millis(clock.boot() - began), signal)
       throw error
@@ -178,8 +246,10 @@ export class Forwarder {
     const [high = 0, low = 0] = this.#deps.random.bytes(2)
     const id = high * 256 + low
     const size = this.#deps.upstreams.takesEdns(upstream) ? { size: udpSize } : {}
-    const message = questionFor(asked.question, { ...asked, id, ...size })
-    const expected = { id, key: questionKey(asked.question) }
+    const keeps = this.#deps.upstreams.keepsCase(upstream)
+    const question = keeps ? mixedCase(asked.question, this.#deps.random) : asked.question
+    const message = questionFor(question, { ...asked, id, ...size })
+    const expected = { id, question }
     const read = (bytes: Uint8Array): Reply | undefined => readReply(bytes, expected)
     return this.#deps.exchange.ask(upstream, message, { ...how, read })
   }

@@ -52,6 +52,8 @@ export interface Edns {
   readonly version: number
   /** DNSSEC OK. */
   readonly secure: boolean
+  /** RFC 7873: the client's eight bytes, and ours behind them when it has some. */
+  readonly cookie?: Uint8Array
 }
 
 export interface Query {
@@ -131,11 +133,32 @@ function readEdns(bytes: Uint8Array, start: number, count: number): Edns | undef
     if (record === undefined) return 'malformed'
     if (record.type === types.OPT) {
       if (edns !== undefined || bytes[at] !== 0) return 'malformed'
-      edns = ednsOf(record.class, record.ttl)
+      const options = bytes.subarray(record.dataAt, record.dataAt + record.dataLength)
+      const cookie = cookieIn(options)
+      if (cookie === 'malformed') return 'malformed'
+      edns = { ...ednsOf(record.class, record.ttl), ...(cookie === undefined ? {} : { cookie }) }
     }
     at = record.dataAt + record.dataLength
   }
   return edns
+}
+
+const cookieOption = 10
+
+/** RFC 6891 6.1.2, RFC 7873 5.2. */
+function cookieIn(options: Uint8Array): Uint8Array | undefined | 'malformed' {
+  let cookie: Uint8Array | undefined
+  for (let at = 0; at < options.length; ) {
+    const length = u16(options, at + 2)
+    const end = at + 4 + length
+    if (end > options.length) return 'malformed'
+    if (u16(options, at) === cookieOption) {
+      if (length !== 8 && (length < 16 || length > 40)) return 'malformed'
+      cookie ??= options.subarray(at + 4, end)
+    }
+    at = end
+  }
+  return cookie
 }
 
 const ednsOf = (size: number, ttl: number): Edns => ({
@@ -187,6 +210,8 @@ export interface Reply {
   readonly end: number
   readonly rcode: number
   readonly flags: number
+  /** Whether the letters of the question came back as they were sent. */
+  readonly exact: boolean
   readonly answers: readonly RecordHead[]
   readonly authority: readonly RecordHead[]
 }
@@ -194,7 +219,7 @@ export interface Reply {
 /** What an upstream answered; undefined when it is malformed or no answer to this question. */
 export function readReply(
   bytes: Uint8Array,
-  asked: { readonly id: number; readonly key: string },
+  asked: { readonly id: number; readonly question: Uint8Array },
 ): Reply | undefined {
   if (bytes.length < headerLength || u16(bytes, 0) !== asked.id || (bytes[2] ?? 0) < 0x80) return undefined
   if (u16(bytes, 4) !== 1) return undefined
@@ -202,7 +227,7 @@ export function readReply(
   if (
     nameEnd === undefined ||
     nameEnd + 4 > bytes.length ||
-    keyOf(bytes, headerLength, nameEnd + 4) !== asked.key
+    keyOf(bytes, headerLength, nameEnd + 4) !== questionKey(asked.question)
   )
     return undefined
   const answers = readRecords(bytes, nameEnd + 4, u16(bytes, 6))
@@ -213,7 +238,8 @@ export function readReply(
   const opt = additional?.records.find((record) => record.type === types.OPT)
   const rcode = (u16(bytes, 2) & 15) | (((opt?.ttl ?? 0) >>> 24) << 4)
   const sections = { answers: answers.records, authority: authority.records }
-  return { bytes, end: authority.end, rcode, flags: u16(bytes, 2), ...sections }
+  const exact = asked.question.every((byte, at) => bytes[headerLength + at] === byte)
+  return { bytes, end: authority.end, rcode, flags: u16(bytes, 2), exact, ...sections }
 }
 
 function readRecords(bytes: Uint8Array, start: number, count: number) {

@@ -5,11 +5,14 @@
  */
 import type { Ipv4 } from '../model/ip.ts'
 import { ipv4Bytes, type Local, localTtl } from './authority.ts'
-import { answersAt, bodyAt } from './cache.ts'
+import { answersAt, bodyAt, keptOf, type Stored } from './cache.ts'
+import type { CompiledAnswers } from './compiled.ts'
+import { answeredCookie, type CookieDeps } from './cookies.ts'
 import type { EngineNames } from './engine-names.ts'
 import type { ForeignQuestion, Forwarder, Outcome } from './forwarder.ts'
 import { flags, headerLength, isInternet, nameOf, type Query, rcodes, readQuery, types } from './message.ts'
 import { isWithin, labelsOf, type Name } from './name.ts'
+import { Perspectives } from './perspectives.ts'
 import type { SearchMode } from './search.ts'
 import { AnswerTable } from './table.ts'
 import type { Asker, Zone } from './targets.ts'
@@ -32,12 +35,21 @@ export type Result = 'local' | 'engine' | 'cached' | 'forwarded' | 'failed' | 'r
 const empty = (rcode: number): Body => bodyOf('', { rcode })
 const notImplemented = empty(rcodes.NOTIMP)
 const badVersion = empty(rcodes.BADVERS)
+const refused = empty(rcodes.REFUSED)
 const serverFailure = empty(rcodes.SERVFAIL)
 
 const notReady: Explanation = { code: 14, text: 'the environment is not known yet' } // RFC 8914 4.15
 
+export interface ResolverDeps {
+  readonly forwarder: Forwarder
+  readonly compiled: CompiledAnswers
+  readonly cookies: CookieDeps
+}
+
 export class Resolver {
   readonly #forwarder: Forwarder
+  readonly #compiled: CompiledAnswers
+  readonly #cookies: CookieDeps
   readonly #options: ResolverOptions
   readonly #results: Record<Result, number> = {
     local: 0,
@@ -52,8 +64,13 @@ export class Resolver {
   #engine: EngineNames | undefined
   readonly #turns = new Turns()
 
-  constructor(deps: { forwarder: Forwarder }, options: ResolverOptions) {
+  readonly #perspectives = new Perspectives()
+
+  /** What is known for good goes into `compiled`, for whoever looks there first. */
+  constructor(deps: ResolverDeps, options: ResolverOptions) {
+    this.#cookies = deps.cookies
     this.#forwarder = deps.forwarder
+    this.#compiled = deps.compiled
     this.#options = options
   }
 
@@ -61,12 +78,37 @@ export class Resolver {
     return this.#results
   }
 
-  apply(zone: Zone): void {
+  /** `touched` are the names that are not what they were in the zone before; without them all is new. */
+  apply(zone: Zone, touched?: readonly Name[]): void {
+    const before = this.#table?.zone
     this.#table = new AnswerTable(zone, this.#options.search)
+    this.#perspectives.see(zone.askers, this.#engine)
+    const same = before?.domain === zone.domain && before.subnet === zone.subnet
+    if (same && touched !== undefined) this.#compiled.change(zone.revision, touched)
+    else this.#compiled.changeAll(zone.revision)
   }
 
   applyNetworks(names: EngineNames): void {
     this.#engine = names
+    const zone = this.#table?.zone
+    this.#perspectives.see(zone?.askers, names)
+    this.#compiled.changeAll(zone?.revision ?? 0)
+  }
+
+  /** Other upstreams: what the old ones said is not to be given any more. */
+  use(list: Parameters<Forwarder['use']>[0]): void {
+    this.#forwarder.use(list)
+    this.#compiled.changeAll(this.#table?.zone.revision ?? 0)
+  }
+
+  /** A number that is equal for askers that get the same answers. */
+  perspectiveOf(from: Ipv4): number {
+    return this.#perspectives.of(from)
+  }
+
+  /** Counts a question that was answered out of what is compiled. */
+  answeredElsewhere(result: 'local' | 'cached'): void {
+    this.#results[result] += 1
   }
 
   /** The answer for a datagram or a TCP message; undefined for what deserves none. */
@@ -80,7 +122,14 @@ export class Resolver {
       this.#results.refused += 1
       return refusal(bytes, reading.rcode)
     }
-    const asking = new Asking(reading.query, sizeLimit(reading.query, transport), this.#turns)
+    const perspective = this.#perspectives.of(from)
+    const shown = reading.query.edns?.cookie
+    const asking = new Asking(reading.query, {
+      ...(shown === undefined ? {} : { cookie: answeredCookie(this.#cookies, shown, from) }),
+      limit: sizeLimit(reading.query, transport),
+      turns: this.#turns,
+      perspective,
+    })
     const error = errorOf(reading.query)
     if (error !== undefined) {
       this.#results.refused += 1
@@ -98,6 +147,8 @@ export class Resolver {
     const engine = this.#fromEngine(asking.query, from, asker)
     if (engine !== undefined) {
       this.#results.engine += 1
+      const finished = { ...finishedOf(engine), serialAt: -1, lasting: true }
+      this.#compiled.keep(asking.question, asking.perspective, finished)
       return asking.finish(engine)
     }
     return verdict.fallback === undefined ? this.#forward(asking) : this.#forwardOr(asking, verdict.fallback)
@@ -113,7 +164,11 @@ export class Resolver {
 
   #local(asking: Asking, verdict: Local): Answer {
     this.#results.local += 1
-    return verdict.is === 'answer' ? asking.finish(verdict.body) : this.#chase(asking.kept(), verdict)
+    if (verdict.is !== 'answer') return this.#chase(asking.kept(), verdict)
+    const { body, lasting } = verdict
+    const serialAt = body.authority === 1 ? body.tail.length - serialFromEnd : -1
+    this.#compiled.keep(asking.question, asking.perspective, { ...finishedOf(body), serialAt, lasting })
+    return asking.finish(body)
   }
 
   #fromEngine(query: Query, address: Ipv4, asker: Asker | undefined): Body | undefined {
@@ -127,14 +182,26 @@ export class Resolver {
   }
 
   #forward(asking: Asking): Answer {
+    if (asking.query.type === types.TXT && this.#forwarder.cameBack(nameOf(asking.query))) {
+      this.#results.refused += 1
+      return asking.finish(refused)
+    }
     const asked = foreignOf(asking.query)
     const known = this.#forwarder.known(asked)
-    if (known !== undefined) {
-      this.#results.cached += 1
-      return asking.finish(bodyAt(known, this.#forwarder.now(), asking.authentic))
-    }
+    if (known !== undefined) return this.#cached(asking, known)
     const kept = asking.kept()
     return this.#forwarder.ask(foreignOf(kept.query)).then((outcome) => this.#relay(kept, outcome))
+  }
+
+  #cached(asking: Asking, known: Stored): Uint8Array {
+    this.#results.cached += 1
+    const body = bodyAt(known, this.#forwarder.now(), asking.authentic)
+    if (!asking.authentic && (asking.query.flags & flags.CD) === 0) {
+      const kept = keptOf(known)
+      const finished = { ...finishedOf(body), serialAt: -1, lasting: true, kept }
+      this.#compiled.keep(asking.question, asking.perspective, finished)
+    }
+    return asking.finish(body)
   }
 
   #relay(asking: Asking, outcome: Outcome): Uint8Array {
@@ -143,7 +210,8 @@ export class Resolver {
       return asking.finish(serverFailure, outcome.explanation)
     }
     this.#results.forwarded += 1
-    return asking.finish(bodyAt(outcome.stored, this.#forwarder.now(), asking.authentic))
+    const body = bodyAt(outcome.stored, this.#forwarder.now(), asking.authentic)
+    return asking.finish(body, outcome.explanation)
   }
 
   /** The world first; ours when it does not know the name, or when nobody there can be asked. */
@@ -183,16 +251,33 @@ export class Resolver {
   }
 }
 
+interface AskingOptions {
+  readonly limit: number
+  readonly turns: Turns
+  readonly perspective: number
+  readonly cookie?: Uint8Array
+}
+
+/** Where the serial stands in a SOA record without anything behind it. */
+const serialFromEnd = 20
+
+const finishedOf = (body: Body) => ({ ...body, flags: body.flags | (body.rcode & 15) })
+
 /** One question under way, with what its answer must respect. */
 class Asking {
   readonly query: Query
-  readonly #limit: number
-  readonly #turns: Turns
+  readonly perspective: number
+  readonly #how: AskingOptions
 
-  constructor(query: Query, limit: number, turns: Turns) {
+  constructor(query: Query, how: AskingOptions) {
     this.query = query
-    this.#limit = limit
-    this.#turns = turns
+    this.perspective = how.perspective
+    this.#how = how
+  }
+
+  /** The bytes of the question section. */
+  get question(): Uint8Array {
+    return this.query.bytes.subarray(headerLength, this.query.end)
   }
 
   /** Whether the client wants to hear that an upstream has validated (RFC 6840 5.7). */
@@ -202,12 +287,14 @@ class Asking {
 
   /** The same with bytes of its own: those of a batch are reused after it. */
   kept(): Asking {
-    return new Asking({ ...this.query, bytes: this.query.bytes.slice() }, this.#limit, this.#turns)
+    return new Asking({ ...this.query, bytes: this.query.bytes.slice() }, this.#how)
   }
 
   finish(body: Body, explanation?: Explanation): Uint8Array {
     const explained = explanation === undefined ? {} : { explanation }
-    return finish(this.query, body, { limit: this.#limit, turn: this.#turns.next(body), ...explained })
+    const { limit, turns, cookie } = this.#how
+    const shown = cookie === undefined ? {} : { cookie }
+    return finish(this.query, body, { limit, turn: turns.next(body), ...explained, ...shown })
   }
 }
 

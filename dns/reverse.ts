@@ -30,3 +30,7 @@ export function reverseOf(name: Name, subnet: Cidr): Reverse | undefined {
 }
 
 const isOctet = (text: string): boolean => /^(0|[1-9]\d{0,2})$/.test(text) && Number(text) < 256
+
+/** The name whose PTR record tells of an address. */
+export const reverseName = (address: Ipv4): Name =>
+  `${[0, 8, 16, 24].map((shift) => (address >>> shift) & 255).join('.')}.${root}`

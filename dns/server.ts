@@ -2,7 +2,8 @@
  * The resolver on its sockets: the same port over UDP and TCP.
  */
 import type { Ipv4 } from '../model/ip.ts'
-import { bindDatagrams, type Datagram, type Datagrams } from './datagrams.ts'
+import type { Batches } from './batches.ts'
+import { bindDatagrams } from './datagrams.ts'
 import type { Resolver } from './resolver.ts'
 import { bindStreams } from './streams.ts'
 
@@ -16,22 +17,24 @@ const tries = 5
 
 /** Listens; the address must be on an interface of this machine already. */
 export async function serveDns(
-  { resolver }: { readonly resolver: Resolver },
+  deps: { readonly resolver: Resolver; readonly batches: Batches },
   { address, port }: { readonly address: Ipv4; readonly port: number },
 ): Promise<DnsServer> {
   for (let left = port === 0 ? tries : 1; ; left--) {
     try {
-      return await listen(resolver, address, port)
+      return await listen(deps, address, port)
     } catch (error) {
       if (left <= 1) throw error
     }
   }
 }
 
-async function listen(resolver: Resolver, address: Ipv4, port: number): Promise<DnsServer> {
-  const datagrams = await bindDatagrams(address, port, (batch, socket) =>
-    answerBatch(resolver, batch, socket),
-  )
+async function listen(
+  { resolver, batches }: { readonly resolver: Resolver; readonly batches: Batches },
+  address: Ipv4,
+  port: number,
+): Promise<DnsServer> {
+  const datagrams = await bindDatagrams(batches, port)
   const streams = await bindStreams(address, datagrams.port, (bytes, from) =>
     resolver.respond(bytes, from, 'tcp'),
   ).catch(async (cause: unknown) => {
@@ -42,16 +45,4 @@ async function listen(resolver: Resolver, address: Ipv4, port: number): Promise<
     port: datagrams.port,
     close: async () => void (await Promise.all([datagrams.close(), streams.close()])),
   }
-}
-
-/** What is known is answered in one batch; the rest when it comes. */
-function answerBatch(resolver: Resolver, batch: readonly Datagram[], socket: Datagrams): void {
-  const ready: Datagram[] = []
-  for (const { bytes, address, port } of batch) {
-    const answer = resolver.respond(bytes, address, 'udp')
-    if (answer instanceof Promise)
-      void answer.then((message) => socket.send([{ bytes: message, address, port }]))
-    else if (answer !== undefined) ready.push({ bytes: answer, address, port })
-  }
-  if (ready.length > 0) socket.send(ready)
 }

@@ -18,6 +18,8 @@ const idle = 10_000 // ms, RFC 7766 6.2.3: a few seconds
 const maxConnections = 1024
 const maxConnectionsOfOne = 64
 const maxUnderWay = 64
+/** Questions of one connection before others have their turn. */
+const perTurn = 100
 const maxUnsent = 256 << 10 // bytes
 
 export function bindStreams(address: Ipv4, port: number, respond: Respond): Promise<Streams> {
@@ -73,48 +75,88 @@ function accept(socket: Socket, { perAddress, open, respond }: Listening): void 
     else perAddress.delete(text)
   })
   socket.setTimeout(idle, () => socket.destroy())
-  serve(socket, from, respond)
+  new Conversation(socket, from, respond)
 }
 
-function serve(socket: Socket, from: Ipv4, respond: Respond): void {
-  const frames = new Frames()
-  let underWay = 0
-  const waiting: Uint8Array[] = []
-  let ended = false
-  const send = (message: Uint8Array): void => {
-    if (!socket.destroyed) socket.write(framed(message))
+/** One connection: questions in, answers out; what is ready together leaves in one piece. */
+class Conversation {
+  readonly #socket: Socket
+  readonly #from: Ipv4
+  readonly #respond: Respond
+  readonly #frames = new Frames()
+  #waiting: Uint8Array[] = []
+  #ready: Uint8Array[] = []
+  #unsent = 0
+  #underWay = 0
+  #ended = false
+  #working = false
+
+  constructor(socket: Socket, from: Ipv4, respond: Respond) {
+    this.#socket = socket
+    this.#from = from
+    this.#respond = respond
+    socket.on('data', (chunk: Buffer) => {
+      this.#waiting.push(...this.#frames.push(chunk))
+      this.#work()
+    })
+    socket.on('drain', () => this.#work())
+    // Half-open clients still get what is under way.
+    socket.on('end', () => {
+      this.#ended = true
+      this.#work()
+    })
   }
-  const isFull = (): boolean => underWay >= maxUnderWay || socket.writableLength > maxUnsent
-  const work = (): void => {
-    while (waiting.length > 0 && !isFull()) {
-      const message = waiting.shift()
-      if (message !== undefined) take(message)
-    }
-    if (waiting.length > 0) socket.pause()
-    else {
-      socket.resume()
-      if (ended && underWay === 0) socket.end()
-    }
+
+  #work(): void {
+    if (this.#working || this.#socket.destroyed) return
+    let next = 0
+    while (next < this.#waiting.length && next < perTurn && !this.#isFull())
+      this.#take(this.#waiting[next++] ?? new Uint8Array(0))
+    this.#waiting.splice(0, next)
+    this.#flush()
+    if (this.#waiting.length > 0) this.#pause()
+    else if (this.#ended && this.#underWay === 0) this.#socket.end()
+    else this.#socket.resume()
   }
-  const take = (message: Uint8Array): void => {
-    const answer = respond(message, from)
+
+  /** Others come first for a turn; a full one goes on when it has room. */
+  #pause(): void {
+    this.#socket.pause()
+    if (this.#isFull()) return
+    this.#working = true
+    setImmediate(() => {
+      this.#working = false
+      this.#work()
+    })
+  }
+
+  #take(message: Uint8Array): void {
+    const answer = this.#respond(message, this.#from)
+    if (answer === undefined) return void this.#socket.destroy()
     if (answer instanceof Promise) {
-      underWay += 1
-      void answer.then(send).finally(() => {
-        underWay -= 1
-        work()
+      this.#underWay += 1
+      void answer.then((late) => {
+        this.#underWay -= 1
+        this.#send(late)
+        this.#work()
       })
-    } else if (answer !== undefined) send(answer)
-    else socket.destroy()
+    } else this.#send(answer)
   }
-  socket.on('data', (chunk: Buffer) => {
-    waiting.push(...frames.push(chunk))
-    work()
-  })
-  socket.on('drain', work)
-  // Half-open clients still get what is under way.
-  socket.on('end', () => {
-    ended = true
-    work()
-  })
+
+  #send(message: Uint8Array): void {
+    const frame = framed(message)
+    this.#unsent += frame.length
+    this.#ready.push(frame)
+  }
+
+  #flush(): void {
+    if (this.#ready.length > 0 && !this.#socket.destroyed)
+      this.#socket.write(this.#ready.length === 1 ? (this.#ready[0] ?? '') : Buffer.concat(this.#ready))
+    this.#ready = []
+    this.#unsent = 0
+  }
+
+  #isFull(): boolean {
+    return this.#underWay >= maxUnderWay || this.#socket.writableLength + this.#unsent > maxUnsent
+  }
 }

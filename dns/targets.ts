@@ -1,22 +1,41 @@
 /**
- * What local names stand for, and what services mean in these terms: which of their containers are given, what
- * people declared about them. Pure; zone.ts puts the whole together.
+ * What local names stand for, and what services mean in these terms: which of their containers are given. Pure;
+ * projection.ts puts the whole together.
  */
 import type { Environment } from '../model/environment.ts'
-import { type Cidr, type Ipv4, isIpv6, parseIpv4 } from '../model/ip.ts'
+import type { Cidr, Ipv4 } from '../model/ip.ts'
 import { dnsLabel } from '../model/names.ts'
-import type { ContainerId, ContainerRecord, DeclaredService } from '../model/records.ts'
+import type { ContainerId, ContainerRecord } from '../model/records.ts'
 import { byIndex, isRunning } from '../model/services.ts'
 import { type Name, parseName } from './name.ts'
 
 export type Target =
-  | { readonly is: 'addresses'; readonly four: readonly Ipv4[]; readonly six: readonly string[] }
+  | {
+      readonly is: 'addresses'
+      readonly four: readonly Ipv4[]
+      readonly six: readonly string[]
+      /** What names below it stand for; of services only. */
+      readonly parts?: Parts
+    }
+  /** Where a port is served: SRV. */
+  | { readonly is: 'servers'; readonly port: number; readonly servers: readonly Name[] }
   /** A host name elsewhere: a CNAME. */
   | { readonly is: 'alias'; readonly name: Name }
   /** Whatever that other local name stands for. */
   | { readonly is: 'same'; readonly name: Name }
   /** Only names below it exist: an empty non-terminal (RFC 8020). */
   | { readonly is: 'branch' }
+
+/** A service taken apart; flat lists, because there are many. */
+export interface Parts {
+  /** The number of each container and, in the same order, its address. */
+  readonly indexes: readonly number[]
+  readonly addresses: readonly Ipv4[]
+  readonly ports: readonly Port[]
+}
+
+/** An exposed port, with the numbers of the containers that are given for it. */
+export type Port = readonly [port: number, protocol: string, indexes: readonly number[]]
 
 /** How some askers see the names: where short names are looked up, and names that only they have. */
 export interface View {
@@ -42,6 +61,8 @@ export interface Zone {
   readonly pointers: ReadonlyMap<Ipv4, Name>
 }
 
+export const metadataName = 'rancher-metadata'
+
 /** The address a container answers on: its own, or that of the container whose network it shares. */
 export function addressOf(environment: Environment, container: ContainerRecord): Ipv4 | null {
   if (container.address !== null || container.networkFrom === null) return container.address
@@ -54,14 +75,56 @@ export const isPresent = (environment: Environment, container: ContainerRecord):
 const isHealthy = ({ health }: ContainerRecord): boolean => health === 'none' || health === 'healthy'
 
 /** Running, healthy and reachable ones; when there are none, all that run. */
-function addressesOf(environment: Environment, containers: readonly ContainerRecord[]): readonly Ipv4[] {
-  const running = [...containers].sort(byIndex).filter(isRunning)
+function givenOf(environment: Environment, sorted: readonly ContainerRecord[]): readonly ContainerRecord[] {
+  const running = sorted.filter(isRunning)
   const good = running.filter((container) => isHealthy(container) && isPresent(environment, container))
-  const given = good.some((container) => addressOf(environment, container) !== null) ? good : running
-  return [...new Set(given.flatMap((container) => addressOf(environment, container) ?? []))]
+  return good.some((container) => addressOf(environment, container) !== null) ? good : running
 }
 
-export const targetOf = (four: readonly Ipv4[], six: readonly string[] = []): Target => ({
+/** What the containers of one service, or of one sidekick, give together. */
+export function serviceTarget(environment: Environment, containers: readonly ContainerRecord[]): Target {
+  const sorted = [...containers].sort(byIndex)
+  const given = givenOf(environment, sorted)
+  const four = [...new Set(given.flatMap((container) => addressOf(environment, container) ?? []))]
+  return { is: 'addresses', four, six: none, parts: partsOf(environment, sorted, given) }
+}
+
+/** By its number a container answers whatever its health, as it does by its name. */
+function partsOf(
+  environment: Environment,
+  all: readonly ContainerRecord[],
+  given: readonly ContainerRecord[],
+): Parts {
+  const indexes: number[] = []
+  const addresses: Ipv4[] = []
+  for (const container of all) {
+    const address = addressOf(environment, container)
+    if (address === null || !isPresent(environment, container)) continue
+    indexes.push(container.index)
+    addresses.push(address)
+  }
+  return { indexes, addresses, ports: portsOf(environment, given) }
+}
+
+function portsOf(environment: Environment, given: readonly ContainerRecord[]): readonly Port[] {
+  const ports = new Map<string, number[]>()
+  for (const container of given) {
+    if (addressOf(environment, container) === null || !isPresent(environment, container)) continue
+    for (const exposed of container.exposed) {
+      const indexes = ports.get(exposed) ?? []
+      indexes.push(container.index)
+      ports.set(exposed, indexes)
+    }
+  }
+  return [...ports].flatMap(([exposed, indexes]): Port[] => {
+    const match = /^(\d{1,5})\/(tcp|udp)$/.exec(exposed)
+    return match === null ? [] : [[Number(match[1]), match[2] ?? '', indexes]]
+  })
+}
+
+const none: readonly string[] = []
+
+export const targetOf = (four: readonly Ipv4[], six: readonly string[] = none): Target => ({
   is: 'addresses',
   four,
   six,
@@ -76,38 +139,6 @@ export function serviceName(
   return labels.includes(undefined) ? undefined : parseName([...labels, domain].join('.'))
 }
 
-/** Every service and sidekick with a name that DNS can carry. */
-export function serviceTargets(environment: Environment, domain: Name): ReadonlyMap<Name, Target> {
-  const groups = new Map<Name, ContainerRecord[]>()
-  for (const container of environment.containers.values()) {
-    const { stack, service, sidekick } = container
-    if (stack === null || service === null) continue
-    const name = serviceName(domain, { stack, service, sidekick })
-    if (name === undefined) continue
-    const group = groups.get(name)
-    if (group === undefined) groups.set(name, [container])
-    else group.push(container)
-  }
-  const targets = new Map<Name, Target>()
-  for (const [name, containers] of groups) targets.set(name, targetOf(addressesOf(environment, containers)))
-  addDeclared(environment, domain, targets)
-  return targets
-}
-
-function addDeclared(environment: Environment, domain: Name, targets: Map<Name, Target>): void {
-  const aliases = new Map<Name, readonly Name[]>()
-  for (const declared of environment.services.values()) {
-    const name = serviceName(domain, { stack: declared.stack, service: declared.name })
-    if (name === undefined) continue
-    if (declared.kind === 'dnsService') aliases.set(name, aliasTargets(declared, domain))
-    else targets.set(name, declaredTarget(declared, targets.get(name)))
-  }
-  for (const name of aliases.keys()) targets.set(name, unionOf(name, targets, aliases))
-}
-
-const aliasTargets = (declared: DeclaredService, domain: Name): readonly Name[] =>
-  declared.targets.flatMap((text) => linkedName(text, declared.stack, domain) ?? [])
-
 /** The name behind `stack/service`, or behind `service` in the same stack. */
 export function linkedName(text: string, stack: string, domain: Name): Name | undefined {
   const [first = '', second, ...rest] = text.split('/')
@@ -115,45 +146,4 @@ export function linkedName(text: string, stack: string, domain: Name): Name | un
   return second === undefined
     ? serviceName(domain, { stack, service: first })
     : serviceName(domain, { stack: first, service: second })
-}
-
-/** Addresses before host name: a CNAME stands alone (RFC 1034 3.6.2). */
-function declaredTarget(declared: DeclaredService, found: Target | undefined): Target {
-  const own = found?.is === 'addresses' ? found.four : []
-  const four = declared.externalIps.flatMap((text) => parseIpv4(text) ?? [])
-  const six = declared.externalIps.filter(isIpv6)
-  const hostname = declared.hostname === null ? undefined : parseName(declared.hostname)
-  if (own.length + four.length + six.length === 0 && hostname !== undefined)
-    return { is: 'alias', name: hostname }
-  return targetOf([...new Set([...own, ...four])], six)
-}
-
-/** All addresses behind a service alias; aliases of aliases are followed once each, so loops end. */
-function unionOf(
-  start: Name,
-  targets: ReadonlyMap<Name, Target>,
-  aliases: ReadonlyMap<Name, readonly Name[]>,
-): Target {
-  const four = new Set<Ipv4>()
-  const six = new Set<string>()
-  const hosts: Name[] = []
-  const seen = new Set<Name>()
-  const pending = [start]
-  for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
-    if (seen.has(name)) continue
-    seen.add(name)
-    const further = aliases.get(name)
-    if (further !== undefined) {
-      pending.push(...further)
-      continue
-    }
-    const target = targets.get(name)
-    if (target?.is === 'alias') hosts.push(target.name)
-    if (target?.is !== 'addresses') continue
-    for (const address of target.four) four.add(address)
-    for (const address of target.six) six.add(address)
-  }
-  const [host] = hosts
-  if (four.size + six.size === 0 && host !== undefined) return { is: 'alias', name: host }
-  return targetOf([...four], [...six])
 }

@@ -91,10 +91,16 @@ interface Health {
   probeAt: number
   /** It choked on EDNS. */
   plain: boolean
+  /** It does not give the letters of a question back as they were. */
+  careless: boolean
+  /** It forwards to us. */
+  loops: boolean
 }
 
 export interface UpstreamStatus extends Upstream {
   readonly up: boolean
+  /** It forwards to us and is not asked. */
+  readonly loops: boolean
   readonly rtt: Millis
 }
 
@@ -116,7 +122,7 @@ export class Upstreams {
     const up = this.#all
       .filter(isUp)
       .sort((one, other) => one.silences - other.silences || one.rtt - other.rtt)
-    const order = up.length > 0 ? up : this.#all
+    const order = up.length > 0 ? up : this.#all.filter(({ loops }) => !loops)
     const attempts: Attempt[] = []
     for (let round = 0; round < rounds; round++) {
       for (const [index, { upstream }] of order.entries()) {
@@ -130,7 +136,9 @@ export class Upstreams {
 
   /** Those that were silent lately and are not asked first anyway. */
   #probes(first: Health | undefined, now: Millis): readonly Upstream[] {
-    const due = this.#all.filter((health) => health !== first && health.silences > 0 && now >= health.probeAt)
+    const due = this.#all.filter(
+      (health) => health !== first && !health.loops && health.silences > 0 && now >= health.probeAt,
+    )
     for (const health of due) health.probeAt = now + probeEvery
     return due.map(({ upstream }) => upstream)
   }
@@ -159,8 +167,27 @@ export class Upstreams {
     return this.#find(upstream)?.plain !== true
   }
 
+  leadsBack(upstream: Upstream): void {
+    const health = this.#find(upstream)
+    if (health !== undefined) health.loops = true
+  }
+
+  changedCase(upstream: Upstream): void {
+    const health = this.#find(upstream)
+    if (health !== undefined) health.careless = true
+  }
+
+  keepsCase(upstream: Upstream): boolean {
+    return this.#find(upstream)?.careless !== true
+  }
+
   status(): readonly UpstreamStatus[] {
-    return this.#all.map((health) => ({ ...health.upstream, up: isUp(health), rtt: millis(health.rtt) }))
+    return this.#all.map((health) => ({
+      ...health.upstream,
+      up: isUp(health),
+      loops: health.loops,
+      rtt: millis(health.rtt),
+    }))
   }
 
   #find({ address, port }: Upstream): Health | undefined {
@@ -175,9 +202,11 @@ const fresh = (upstream: Upstream): Health => ({
   silences: 0,
   probeAt: 0,
   plain: false,
+  careless: false,
+  loops: false,
 })
 
-const isUp = ({ silences }: Health): boolean => silences < silencesToDown
+const isUp = ({ silences, loops }: Health): boolean => !loops && silences < silencesToDown
 
 /** With nobody else to ask there is only repeating, for a datagram that was lost: not too eagerly. */
 function patienceFor(before: Health | undefined, choices: number, round: number): Millis {

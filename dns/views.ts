@@ -12,24 +12,39 @@ import { type Asker, addressOf, linkedName, serviceName, type Target, type View 
 /** The view of whoever is no container of this host. */
 export const everybody = ''
 
-export function viewsOf(environment: Environment, domain: Name, zone: ReadonlyMap<Name, Target>) {
+export function viewsOf(
+  environment: Environment,
+  containers: Iterable<ContainerRecord>,
+  { domain, zone }: Surroundings,
+) {
   const views = new Map<string, View>([[everybody, { search: [domain], names: new Map() }]])
   const askers = new Map<Ipv4, Asker>()
-  const local = [...environment.containers.values()].filter(({ host }) => host === environment.self)
+  const local = [...containers]
   // The owner of a shared network namespace speaks for its address.
   local.sort((one, other) => Number(one.networkFrom !== null) - Number(other.networkFrom !== null))
+  const alike = new Map<string, string>()
   for (const container of local) {
-    const view: View = {
-      search: searchOf(container, domain),
-      names: linksOf(environment, container, { domain, zone }),
+    const kind = hasLinks(environment, container) ? undefined : kindOf(container)
+    let key = kind === undefined ? undefined : alike.get(kind)
+    if (key === undefined) {
+      const names = linksOf(environment, container, { domain, zone })
+      const view: View = { search: searchOf(container, domain), names }
+      key = JSON.stringify([view.search, [...view.names]])
+      if (kind !== undefined) alike.set(kind, key)
+      if (!views.has(key)) views.set(key, view)
     }
-    const key = JSON.stringify([view.search, [...view.names]])
-    if (!views.has(key)) views.set(key, view)
     for (const address of sourcesOf(environment, container))
       if (!askers.has(address)) askers.set(address, { view: key, container: container.id })
   }
   return { views, askers }
 }
+
+const hasLinks = (environment: Environment, { stack, service, links }: ContainerRecord): boolean =>
+  Object.keys(links).length > 0 || environment.services.has(`${stack}/${service}`)
+
+/** Equal for containers without links that see the same. */
+const kindOf = ({ stack, service, dnsSearch }: ContainerRecord): string =>
+  [stack ?? '', service ?? '', ...dnsSearch].join('\n')
 
 function sourcesOf(environment: Environment, container: ContainerRecord): readonly Ipv4[] {
   const managed = addressOf(environment, container)

@@ -3,9 +3,13 @@
  * whatever the daemon's own thread is busy with.
  */
 import { parentPort, workerData } from 'node:worker_threads'
+import { Libc, makeArena } from '../linux/ffi.ts'
+import { ReplySocket } from '../linux/replies.ts'
 import { reasonOf } from '../model/errors.ts'
 import { formatIpv4 } from '../model/ip.ts'
-import { changed } from './changes.ts'
+import { Batches } from './batches.ts'
+import { ZoneCopy } from './changes.ts'
+import { CompiledAnswers } from './compiled.ts'
 import { EngineNames } from './engine-names.ts'
 import { SocketExchange } from './exchange.ts'
 import { Forwarder } from './forwarder.ts'
@@ -13,12 +17,17 @@ import { followHostUpstreams, type HostUpstreams } from './host-upstreams.ts'
 import type { FromWorker, ToWorker, WorkerOptions } from './link.ts'
 import { Resolver } from './resolver.ts'
 import { type DnsServer, serveDns } from './server.ts'
-import { workerClock as clock, workerRandom as random } from './system.ts'
+import { workerClock as clock, workerRandom as random, workerHash } from './system.ts'
 import type { Zone } from './targets.ts'
 import { Upstreams } from './upstreams.ts'
 
 const cacheLimits = { entries: 20_000, bytes: 32 << 20 }
 const concurrency = 1000
+const megabyte = 1 << 20
+/** Only what is used of it takes memory. */
+const compiledMemory = 64 * megabyte
+const compiledEntries = 250_000
+const batch = { slots: 64, room: 4096, buffer: 4 * megabyte }
 
 class DnsThread {
   readonly #options: WorkerOptions
@@ -26,6 +35,8 @@ class DnsThread {
   readonly #upstreams = new Upstreams()
   readonly #forwarder: Forwarder
   readonly #resolver: Resolver
+  readonly #batches: Batches
+  readonly #copy = new ZoneCopy()
   #zone: Zone | undefined
   #server: DnsServer | undefined
   #host: HostUpstreams | undefined
@@ -38,7 +49,16 @@ class DnsThread {
       { clock, random, exchange, upstreams: this.#upstreams },
       { cache: cacheLimits, concurrency },
     )
-    this.#resolver = new Resolver({ forwarder: this.#forwarder }, options)
+    const arena = makeArena(compiledMemory + 2 * megabyte)
+    const memory = { bytes: arena.bytes, at: arena.take(compiledMemory), length: compiledMemory }
+    const compiled = new CompiledAnswers(memory, { entries: compiledEntries })
+    const resolver = new Resolver(
+      { forwarder: this.#forwarder, compiled, cookies: { clock, hash: workerHash } },
+      options,
+    )
+    const socket = new ReplySocket(new Libc(arena), { ...batch, address: options.address })
+    this.#batches = new Batches({ arena, socket, compiled, resolver, clock })
+    this.#resolver = resolver
   }
 
   async start(): Promise<void> {
@@ -48,8 +68,9 @@ class DnsThread {
         { clock, use: (list) => this.#use(list) },
         { ...this.#options, own },
       )
-      this.#server = await serveDns({ resolver: this.#resolver }, this.#options)
+      this.#server = await serveDns({ resolver: this.#resolver, batches: this.#batches }, this.#options)
       this.#say({ is: 'ready', port: this.#server.port })
+      this.#forwarder.probeLoops()
     } catch (error) {
       this.#say({ is: 'failed', why: reasonOf(error) })
     }
@@ -57,8 +78,9 @@ class DnsThread {
 
   async hear(message: ToWorker): Promise<void> {
     if (message.is === 'zone') {
-      this.#zone = changed(this.#zone, message.changes)
-      this.#resolver.apply(this.#zone)
+      const { zone, touched } = this.#copy.apply(message.changes)
+      this.#zone = zone
+      this.#resolver.apply(zone, touched)
       this.#report()
     } else if (message.is === 'networks') this.#resolver.applyNetworks(new EngineNames(message.networks))
     else if (message.is === 'report') this.#report()
@@ -66,7 +88,8 @@ class DnsThread {
   }
 
   #use(list: Parameters<Forwarder['use']>[0]): void {
-    this.#forwarder.use(list)
+    this.#resolver.use(list)
+    if (this.#server !== undefined) this.#forwarder.probeLoops()
     this.#say({ is: 'upstreams', addresses: list.map(({ address, port }) => `${address}:${port}`) })
   }
 

@@ -143,11 +143,14 @@ export interface Finishing {
   /** Which of the rotating records comes first. */
   readonly turn: number
   readonly explanation?: Explanation
+  /** The client's cookie with ours behind it. */
+  readonly cookie?: Uint8Array
 }
 
 /** The message for one query. Too big for `limit`: no records, and TC. */
-export function finish(query: Query, body: Body, { limit, turn, explanation }: Finishing): Uint8Array {
-  const opt = query.edns === undefined ? 0 : 11 + explanationLength(explanation)
+export function finish(query: Query, body: Body, { limit, turn, ...rest }: Finishing): Uint8Array {
+  const options = query.edns === undefined ? none : optionsOf(rest)
+  const opt = query.edns === undefined ? 0 : 11 + options.length
   const whole = query.end + body.tail.length + opt
   const fits = whole <= limit
   const out = Buffer.allocUnsafe(fits ? whole : query.end + opt)
@@ -159,7 +162,7 @@ export function finish(query: Query, body: Body, { limit, turn, explanation }: F
   out.writeUInt16BE(fits ? body.authority : 0, 8)
   out.writeUInt16BE(opt === 0 ? 0 : 1, 10)
   if (fits) writeTail(out, query.end, body, turn)
-  if (query.edns !== undefined) writeOpt(out, out.length - opt, body.rcode, query.edns, explanation)
+  if (query.edns !== undefined) writeOpt(out, out.length - opt, body.rcode, query.edns, options)
   return out
 }
 
@@ -172,29 +175,38 @@ function writeTail(out: Buffer, at: number, { tail, rotating }: Body, turn: numb
   out.set(tail.subarray(end), at + end)
 }
 
-const explanationLength = (explanation: Explanation | undefined): number =>
-  explanation === undefined ? 0 : 6 + utf8(explanation.text).length
+/** The OPT record of an answer that has nothing else to say. */
+export function emptyOpt(secure: boolean): Uint8Array {
+  const out = Buffer.alloc(11)
+  writeOpt(out, 0, 0, { secure, size: 0, version: 0 }, none)
+  return out
+}
 
-function writeOpt(
-  out: Buffer,
-  at: number,
-  rcode: number,
-  edns: Edns,
-  explanation: Explanation | undefined,
-): void {
+const none = new Uint8Array(0)
+
+const option = (code: number, data: Uint8Array): Uint8Array =>
+  Uint8Array.from([code >>> 8, code & 255, data.length >>> 8, data.length & 255, ...data])
+
+/** RFC 7873 4, RFC 8914 2. */
+function optionsOf({ explanation, cookie }: Pick<Finishing, 'explanation' | 'cookie'>): Uint8Array {
+  const options: Uint8Array[] = []
+  if (cookie !== undefined) options.push(option(10, cookie))
+  if (explanation !== undefined) {
+    const { code, text } = explanation
+    options.push(option(15, Uint8Array.from([code >>> 8, code & 255, ...utf8(text)])))
+  }
+  return options.length === 0 ? none : Buffer.concat(options)
+}
+
+function writeOpt(out: Buffer, at: number, rcode: number, edns: Edns, options: Uint8Array): void {
   out[at] = 0
   out.writeUInt16BE(types.OPT, at + 1)
   out.writeUInt16BE(ownUdpSize, at + 3)
   out.writeUInt8(rcode >>> 4, at + 5)
   out.writeUInt8(0, at + 6)
   out.writeUInt16BE(edns.secure ? 0x8000 : 0, at + 7)
-  out.writeUInt16BE(explanationLength(explanation), at + 9)
-  if (explanation === undefined) return
-  const text = utf8(explanation.text)
-  out.writeUInt16BE(15, at + 11)
-  out.writeUInt16BE(2 + text.length, at + 13)
-  out.writeUInt16BE(explanation.code, at + 15)
-  out.set(text, at + 17)
+  out.writeUInt16BE(options.length, at + 9)
+  out.set(options, at + 11)
 }
 
 /** An error for bytes whose question could not be read: the header alone. */

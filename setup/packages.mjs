@@ -59,6 +59,15 @@ export const benchPackages = new Map([
 /** @param {string} program */
 const isThere = (program) => (program.startsWith('/') ? existsSync(program) : isOnPath(program))
 
+/** What `npm run bench -- dns` measures with and against; never installed by `npm test`. */
+export const dnsBenchPackages = new Map([
+  ['dnsperf', 'dnsperf'],
+  ['dnsmasq-base', 'dnsmasq'],
+  ['unbound', 'unbound'],
+  ['knot-resolver', 'kresd'],
+  ['pdns-recursor', 'pdns_recursor'],
+])
+
 /** Packages whose program is not there. */
 export const missingPackages = (group = testPackages) =>
   [...group].filter(([, program]) => !isThere(program)).map(([name]) => name)
@@ -81,7 +90,7 @@ export function installPackages(names) {
   } finally {
     if (guard) rmSync(policy, { force: true })
   }
-  const groups = [testPackages, vmPackages, benchPackages]
+  const groups = [testPackages, vmPackages, benchPackages, dnsBenchPackages]
   return groups.flatMap((group) => missingPackages(group)).filter((name) => names.includes(name))
 }
 

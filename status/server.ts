@@ -14,22 +14,29 @@ export interface AdminActions {
   /** What is done by a POST to a path under /v1/. */
   readonly commands: Readonly<Record<string, (wish: Readonly<Record<string, unknown>>) => Promise<object>>>
   metrics(): Promise<string>
+  /** Why a name gets the answer it gets; undefined while nothing is served. */
+  explain(name: string, from: string | undefined): unknown
 }
 
 export interface AdminServer {
   close(): Promise<void>
 }
 
+const starting = 'the daemon is still starting'
+
 export async function startAdmin(actions: AdminActions, socket: string): Promise<AdminServer> {
   const server = fastify({ forceCloseConnections: true })
   for (const [name, view] of Object.entries(actions.views)) {
     server.get(`/v1/${name}`, async (_request, reply) => {
       const value = await view()
-      return value === undefined
-        ? reply.code(503).send({ error: 'the daemon is still starting' })
-        : reply.send(value)
+      return value === undefined ? reply.code(503).send({ error: starting }) : reply.send(value)
     })
   }
+  server.get<{ Querystring: { name?: string; from?: string } }>('/v1/dns/explain', (request, reply) => {
+    const { name = '', from } = request.query
+    const value = actions.explain(name, from)
+    return value === undefined ? reply.code(503).send({ error: starting }) : reply.send(value)
+  })
   server.get('/metrics', (_request, reply) =>
     actions.metrics().then((text) => reply.type('text/plain; version=0.0.4').send(text)),
   )

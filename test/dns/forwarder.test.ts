@@ -4,7 +4,7 @@
 import { test } from 'tap'
 import { Cache, storedReply } from '../../dns/cache.ts'
 import { hedge } from '../../dns/hedge.ts'
-import { questionKey, readReply } from '../../dns/message.ts'
+import { readReply } from '../../dns/message.ts'
 import { nameserversIn, parseUpstream, upstreamsOf } from '../../dns/upstreams.ts'
 import { questionBytes, questionFor } from '../../dns/writer.ts'
 import { millis } from '../../model/time.ts'
@@ -38,7 +38,7 @@ test('the cache', async (t) => {
   t.equal(exchange.asked.length, 4, 'also what does not exist is kept')
   const section = questionBytes('x', 1)
   const message = Buffer.from(questionFor(section, { id: 1, checkingDisabled: false, secure: false }))
-  const reply = readReply(made(message, { addresses: ['192.0.2.1'] }), { id: 1, key: questionKey(section) })
+  const reply = readReply(made(message, { addresses: ['192.0.2.1'] }), { id: 1, question: section })
   if (reply === undefined) throw new TypeError('unreadable')
   const cache = new Cache({ entries: 3, bytes: 1 << 20 })
   const stored = storedReply(reply, 12 + section.length, millis(0))

@@ -2,6 +2,7 @@
  * The answers recorded from rancher-dns 0.17.4, asked of our resolver again. Every deliberate difference is a row of
  * `differences` with its reason; a row that nothing needs any more fails.
  */
+
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'tap'
@@ -9,12 +10,13 @@ import { SocketExchange } from '../../dns/exchange.ts'
 import { Forwarder } from '../../dns/forwarder.ts'
 import { Resolver } from '../../dns/resolver.ts'
 import { Upstreams } from '../../dns/upstreams.ts'
-import { zoneOf } from '../../dns/zone.ts'
 import type { ContainerRecord } from '../../model/records.ts'
+import { compiledIn, DatagramWay, testArena, testCookies } from '../support/dns-batches.ts'
 import { made, question, type ReadAnswer, readAnswer, stubUpstream } from '../support/dns-messages.ts'
 import { SeededRandom } from '../support/ports.ts'
 import { realClock } from '../support/real-clock.ts'
 import { containerRecordOf, declaredOf, environmentOf, ip } from '../support/snapshots.ts'
+import { zoneOf } from '../support/zone-of.ts'
 
 interface Recorded {
   readonly client: string
@@ -193,7 +195,13 @@ test('the recordings of rancher-dns 0.17.4', async (t) => {
   const deps = { clock: realClock, random: new SeededRandom(1), exchange: new SocketExchange(), upstreams }
   const forwarder = new Forwarder(deps, { cache: { entries: 1000, bytes: 1 << 20 }, concurrency: 100 })
   forwarder.use([{ address: '127.0.0.1', port: upstream.port }])
-  const resolver = new Resolver({ forwarder }, { search: 'always', domain: 'rancher.internal' })
+  const arena = testArena()
+  const compiled = compiledIn(arena)
+  const resolver = new Resolver(
+    { forwarder, compiled, cookies: testCookies(realClock) },
+    { search: 'always', domain: 'rancher.internal' },
+  )
+  const way = new DatagramWay({ arena, compiled, resolver, clock: realClock })
   resolver.apply(zoneOf(environment, { service: ip('169.254.169.250') }))
 
   const used = new Set<Difference>()
@@ -202,7 +210,9 @@ test('the recordings of rancher-dns 0.17.4', async (t) => {
     if (unmapped.has(recorded.q)) continue
     const options = { class: recorded.class === 'CH' ? 3 : 1, edns: recorded.edns_bufsize ?? undefined }
     const asked = question(recorded.q, recorded.type, options)
-    const answer = readAnswer((await resolver.respond(asked, ip(recorded.client), 'udp')) ?? Buffer.alloc(0))
+    const answer = readAnswer(await way.respond(asked, ip(recorded.client)))
+    const again = readAnswer(await way.respond(asked, ip(recorded.client)))
+    t.strictSame(sorted(again), sorted(answer), 'the second time, when it is compiled')
     let expected = expectationOf(recorded)
     for (const difference of differences.filter(({ when }) => when(recorded))) {
       used.add(difference)

@@ -92,6 +92,14 @@ test('dig', async (t) => {
   t.match(await dig(dns, 'nosuch.rancher.internal'), /status: NXDOMAIN/)
   t.match(await dig(dns, '-x', '10.42.0.2'), /PTR\s+shop-web-2\.rancher\.internal\./)
   t.match(await dig(dns, '+edns=1', '+noednsneg', 'web.shop.rancher.internal'), /status: BADVERS/)
+  t.match(await dig(dns, 'web.shop.rancher.internal'), /COOKIE: [0-9a-f]{48} \(good\)/)
+  t.match(await dig(dns, 'www.example.com'), /COOKIE: [0-9a-f]{48} \(good\)/)
+  t.match(await dig(dns, '+ednsopt=10:010203', '+nocookie', 'web.shop.rancher.internal'), /status: FORMERR/)
+  t.match(
+    await dig(dns, '+ednsopt=65001:0102', 'web.shop.rancher.internal'),
+    /status: NOERROR/,
+    'unknown option',
+  )
   t.match(await dig(dns, 'CH', 'TXT', 'version.bind'), /status: NOTIMP/)
   t.match(await dig(dns, '+short', 'www.example.com'), /192\.0\.2\.1/)
   t.match(
@@ -107,6 +115,12 @@ test('dig', async (t) => {
     '10.42.0.1',
     'gone with the snapshot',
   )
+  t.match(dns.explain('web.shop.rancher.internal', 'shop-web-1'), {
+    found: 'web.shop.rancher.internal',
+    answer: ['A 10.42.0.1'],
+    containers: [{ name: 'shop-web-1', given: true }],
+  })
+  t.throws(() => dns.explain('web', 'nobody'), { code: 'USAGE' })
   await until('a report', () => (meter.values.get('drover_dns_questions_total{"result":"local"}') ?? 0) >= 6)
   t.match(dns.stats(), {
     up: true,
@@ -142,6 +156,26 @@ test('a busy daemon delays nobody', async (t) => {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 700)
   const [, took = '9999'] = /Query time: (\d+) msec/.exec(await pending) ?? []
   t.ok(Number(took) < 300, `${took} ms`)
+})
+
+test('a burst', async (t) => {
+  const { dns } = await started(t)
+  await applied(dns, 2, 1)
+  const { port } = dns.stats()
+  const ids = new Set<number>()
+  // More than the thread takes in one turn, from several sockets: none has room for all answers.
+  const [clients, each] = [10, 120]
+  for (let client = 0; client < clients; client++) {
+    const socket = createSocket('udp4')
+    t.teardown(() => socket.close())
+    socket.on('message', (bytes) => ids.add(bytes.readUInt16BE(0)))
+    for (let n = 0; n < each; n++) {
+      const bytes = question('web.shop.rancher.internal', 'A', { id: client * each + n })
+      socket.send(bytes, port, '127.0.0.1')
+    }
+  }
+  await until('every answer', () => ids.size === clients * each)
+  t.equal(ids.size, clients * each)
 })
 
 test('many questions in one TCP connection', async (t) => {

@@ -102,6 +102,7 @@ function dataOf(type: string, record: Readonly<Record<string, unknown>>): string
   if (type === 'A' || type === 'AAAA') return String(record.address)
   if (type === 'CNAME' || type === 'PTR') return `${record.domain}.`
   if (type === 'NS') return `${record.ns}.`
+  if (type === 'SRV') return `${record.priority} ${record.weight} ${record.port} ${record.target}.`
   if (type !== 'SOA') return ''
   const { primary, admin, refresh, retry, expiration, minimum } = record
   return `${String(primary).toLowerCase()}. ${String(admin).toLowerCase()}. <serial> ${refresh} ${retry} ${expiration} ${minimum}`

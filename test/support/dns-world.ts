@@ -1,16 +1,18 @@
 /**
  * A DNS resolver in a world of its own: upstreams that behave as told, a clock that moves only while somebody waits.
  */
+
 import { type Asking, type Exchange, Forwarder } from '../../dns/forwarder.ts'
 import type { Reply } from '../../dns/message.ts'
 import { Resolver } from '../../dns/resolver.ts'
 import type { SearchMode } from '../../dns/search.ts'
 import { type Upstream, Upstreams } from '../../dns/upstreams.ts'
-import { zoneOf } from '../../dns/zone.ts'
 import { millis } from '../../model/time.ts'
+import { compiledIn, DatagramWay, testArena, testCookies } from './dns-batches.ts'
 import { made, type QuestionOptions, question, type ReadAnswer, readAnswer } from './dns-messages.ts'
 import { FakeClock, SeededRandom } from './ports.ts'
 import { containerRecordOf, declaredOf, environmentOf, ip } from './snapshots.ts'
+import { zoneOf } from './zone-of.ts'
 
 export type Behaviour = (message: Buffer, transport: 'udp' | 'tcp') => Buffer | 'silent' | 'broken'
 
@@ -47,6 +49,9 @@ export interface World {
   readonly exchange: FakeExchange
   readonly upstreams: Upstreams
   readonly resolver: Resolver
+  readonly forwarder: Forwarder
+  /** As the DNS thread takes a datagram. */
+  readonly way: DatagramWay
   ask(
     name: string,
     type?: string | number,
@@ -70,12 +75,18 @@ export function world(
   const deps = { clock, random: new SeededRandom(3), exchange, upstreams }
   const forwarder = new Forwarder(deps, { cache: { entries: 100, bytes: 1 << 20 }, concurrency: 50 })
   forwarder.use(Object.keys(behaviours).map((address) => ({ address, port: 53 })))
-  const resolver = new Resolver({ forwarder }, { search, domain: 'rancher.internal' })
+  const arena = testArena()
+  const compiled = compiledIn(arena)
+  const resolver = new Resolver(
+    { forwarder, compiled, cookies: testCookies(clock) },
+    { search, domain: 'rancher.internal' },
+  )
+  const way = new DatagramWay({ arena, compiled, resolver, clock })
   const ask: World['ask'] = async (name, type = 'A', { from = host, ...options } = {}) => {
-    const pending = Promise.resolve(resolver.respond(question(name, type, options), ip(from), 'udp'))
+    const pending = Promise.resolve(way.respond(question(name, type, options), ip(from)))
     let bytes: Uint8Array | undefined
     void pending.then((found) => {
-      bytes = found ?? new Uint8Array(0)
+      bytes = found
     })
     for (let step = 0; step < 1000 && bytes === undefined; step++) {
       await settle()
@@ -83,7 +94,7 @@ export function world(
     }
     return readAnswer(bytes ?? new Uint8Array(0))
   }
-  return { clock, exchange, upstreams, resolver, ask }
+  return { clock, exchange, upstreams, resolver, forwarder, way, ask }
 }
 
 /** Two stacks, one that could pass for a public domain, and every kind of declared service. */

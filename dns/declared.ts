@@ -1,0 +1,74 @@
+/**
+ * What people declared about services: external addresses and host names, and aliases of other services. Pure.
+ */
+import type { Environment } from '../model/environment.ts'
+import { type Ipv4, isIpv6, parseIpv4 } from '../model/ip.ts'
+import type { DeclaredService } from '../model/records.ts'
+import { type Name, parseName } from './name.ts'
+import { linkedName, serviceName, type Target, targetOf } from './targets.ts'
+
+export interface Declared {
+  readonly services: ReadonlyMap<Name, DeclaredService>
+  /** Service aliases with the names that they stand for. */
+  readonly aliases: ReadonlyMap<Name, readonly Name[]>
+}
+
+export const nothingDeclared: Declared = { services: new Map(), aliases: new Map() }
+
+export function declaredIn(environment: Environment, domain: Name): Declared {
+  const services = new Map<Name, DeclaredService>()
+  const aliases = new Map<Name, readonly Name[]>()
+  for (const declared of environment.services.values()) {
+    const name = serviceName(domain, { stack: declared.stack, service: declared.name })
+    if (name === undefined) continue
+    if (declared.kind !== 'dnsService') services.set(name, declared)
+    else
+      aliases.set(
+        name,
+        declared.targets.flatMap((text) => linkedName(text, declared.stack, domain) ?? []),
+      )
+  }
+  return { services, aliases }
+}
+
+/** Addresses before host name: a CNAME stands alone (RFC 1034 3.6.2). */
+export function declaredTarget(declared: DeclaredService, found: Target | undefined): Target {
+  const own = found?.is === 'addresses' ? found : undefined
+  const four = declared.externalIps.flatMap((text) => parseIpv4(text) ?? [])
+  const six = declared.externalIps.filter(isIpv6)
+  const hostname = declared.hostname === null ? undefined : parseName(declared.hostname)
+  const count = (own?.four.length ?? 0) + four.length + six.length
+  if (count === 0 && hostname !== undefined) return { is: 'alias', name: hostname }
+  const parts = own?.parts === undefined ? {} : { parts: own.parts }
+  return { ...targetOf([...new Set([...(own?.four ?? []), ...four])], six), ...parts }
+}
+
+/** All addresses behind a service alias; aliases of aliases are followed once each, so loops end. */
+export function unionOf(
+  start: Name,
+  { aliases }: Declared,
+  targetAt: (name: Name) => Target | undefined,
+): Target {
+  const four = new Set<Ipv4>()
+  const six = new Set<string>()
+  const hosts: Name[] = []
+  const seen = new Set<Name>()
+  const pending = [start]
+  for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
+    if (seen.has(name)) continue
+    seen.add(name)
+    const further = aliases.get(name)
+    if (further !== undefined) {
+      pending.push(...further)
+      continue
+    }
+    const target = targetAt(name)
+    if (target?.is === 'alias') hosts.push(target.name)
+    if (target?.is !== 'addresses') continue
+    for (const address of target.four) four.add(address)
+    for (const address of target.six) six.add(address)
+  }
+  const [host] = hosts
+  if (four.size + six.size === 0 && host !== undefined) return { is: 'alias', name: host }
+  return targetOf([...four], [...six])
+}

@@ -1,0 +1,178 @@
+/**
+ * Which containers stand behind which names and addresses. Looks again only at records that are not the same object
+ * as before, at those of hosts that came or went, and at those that share the network of one of these. Pure.
+ */
+import type { Environment } from '../model/environment.ts'
+import type { Ipv4 } from '../model/ip.ts'
+import { dnsLabel } from '../model/names.ts'
+import type { ContainerId, ContainerRecord, HostId } from '../model/records.ts'
+import type { Name } from './name.ts'
+import { addressOf, serviceName } from './targets.ts'
+
+interface Entry {
+  readonly record: ContainerRecord
+  /** The service's, or the sidekick's; undefined for one that DNS cannot carry, or that belongs to none. */
+  readonly service: Name | undefined
+  readonly own: Name | undefined
+  readonly address: Ipv4 | null
+}
+
+/** Most have one member, and there are many. */
+type Index<Key> = Map<Key, ContainerRecord | readonly ContainerRecord[]>
+
+/** What may stand for something else now. */
+export interface Touched {
+  readonly names: Set<Name>
+  readonly addresses: Set<Ipv4>
+  /** Whether a container of this host is among the changed ones. */
+  local: boolean
+}
+
+export class Membership {
+  readonly #domain: Name
+  #containers: Environment['containers'] = new Map()
+  #present = new Map<HostId, boolean>()
+  readonly #entries = new Map<ContainerId, Entry>()
+  readonly #services: Index<Name> = new Map()
+  readonly #owns: Index<Name> = new Map()
+  readonly #addresses: Index<Ipv4> = new Map()
+  readonly #sharers: Index<ContainerId> = new Map()
+  readonly #local = new Map<ContainerId, ContainerRecord>()
+  readonly #serviceNames = new Map<string, Name | undefined>()
+
+  constructor(domain: Name) {
+    this.#domain = domain
+  }
+
+  /** Containers of the service or sidekick of this name. */
+  ofService(name: Name): readonly ContainerRecord[] | undefined {
+    return membersAt(this.#services, name)
+  }
+
+  ofOwnName(name: Name): readonly ContainerRecord[] | undefined {
+    return membersAt(this.#owns, name)
+  }
+
+  /** Containers of this host. */
+  get local(): Iterable<ContainerRecord> {
+    return this.#local.values()
+  }
+
+  /** The name of an address: that of the container whose it is, before those that share it. */
+  nameOf(address: Ipv4): Name | undefined {
+    let found: Name | undefined
+    for (const { id, networkFrom } of membersAt(this.#addresses, address) ?? []) {
+      const own = this.#entries.get(id)?.own
+      if (own !== undefined && (found === undefined || networkFrom === null)) found = own
+    }
+    return found
+  }
+
+  update(environment: Environment): Touched {
+    const touched: Touched = { names: new Set(), addresses: new Set(), local: false }
+    const changed = this.#changed(environment)
+    for (const id of [...changed])
+      for (const sharer of membersAt(this.#sharers, id) ?? []) changed.add(sharer.id)
+    this.#containers = environment.containers
+    for (const id of changed) {
+      this.#forget(id, environment.self, touched)
+      const record = environment.containers.get(id)
+      if (record !== undefined) this.#learn(environment, record, touched)
+    }
+    return touched
+  }
+
+  #changed(environment: Environment): Set<ContainerId> {
+    const changed = new Set<ContainerId>()
+    if (environment.containers !== this.#containers) {
+      let known = 0
+      for (const [id, record] of environment.containers) {
+        const entry = this.#entries.get(id)
+        if (entry !== undefined) known += 1
+        if (entry?.record !== record) changed.add(id)
+      }
+      if (known < this.#entries.size)
+        for (const id of this.#entries.keys()) if (!environment.containers.has(id)) changed.add(id)
+    }
+    const hosts = this.#movedHosts(environment)
+    if (hosts.size > 0)
+      for (const [id, { record }] of this.#entries) if (hosts.has(record.host)) changed.add(id)
+    return changed
+  }
+
+  /** Hosts that came or went since. */
+  #movedHosts({ hosts }: Environment): ReadonlySet<HostId> {
+    const moved = new Set<HostId>()
+    for (const [id, { present }] of hosts) if ((this.#present.get(id) ?? false) !== present) moved.add(id)
+    for (const [id, present] of this.#present) if (present && !hosts.has(id)) moved.add(id)
+    this.#present = new Map([...hosts].map(([id, { present }]) => [id, present]))
+    return moved
+  }
+
+  #forget(id: ContainerId, self: HostId, touched: Touched): void {
+    const entry = this.#entries.get(id)
+    if (entry === undefined) return
+    this.#entries.delete(id)
+    const { record, service, own, address } = entry
+    if (service !== undefined) drop(this.#services, service, id)
+    if (own !== undefined) drop(this.#owns, own, id)
+    if (address !== null) drop(this.#addresses, address, id)
+    if (record.networkFrom !== null) drop(this.#sharers, record.networkFrom, id)
+    this.#local.delete(id)
+    touch(touched, entry, self)
+  }
+
+  #learn(environment: Environment, record: ContainerRecord, touched: Touched): void {
+    const label = dnsLabel(record.name)
+    const entry: Entry = {
+      record,
+      service: this.#serviceOf(record),
+      own: label === undefined ? undefined : `${label}.${this.#domain}`,
+      address: addressOf(environment, record),
+    }
+    this.#entries.set(record.id, entry)
+    if (entry.service !== undefined) add(this.#services, entry.service, record)
+    if (entry.own !== undefined) add(this.#owns, entry.own, record)
+    if (entry.address !== null) add(this.#addresses, entry.address, record)
+    if (record.networkFrom !== null) add(this.#sharers, record.networkFrom, record)
+    if (record.host === environment.self) this.#local.set(record.id, record)
+    touch(touched, entry, environment.self)
+  }
+
+  #serviceOf({ stack, service, sidekick }: ContainerRecord): Name | undefined {
+    if (stack === null || service === null) return undefined
+    const key = `${stack}\n${service}\n${sidekick ?? ''}`
+    if (this.#serviceNames.has(key)) return this.#serviceNames.get(key)
+    if (this.#serviceNames.size > 100_000) this.#serviceNames.clear()
+    const name = serviceName(this.#domain, { stack, service, sidekick })
+    this.#serviceNames.set(key, name)
+    return name
+  }
+}
+
+function touch(touched: Touched, { record, service, own, address }: Entry, self: HostId): void {
+  if (service !== undefined) touched.names.add(service)
+  if (own !== undefined) touched.names.add(own)
+  if (address !== null) touched.addresses.add(address)
+  if (record.host === self) touched.local = true
+}
+
+function membersAt<Key>(index: Index<Key>, key: Key): readonly ContainerRecord[] | undefined {
+  const found = index.get(key)
+  return found === undefined || isList(found) ? found : [found]
+}
+
+const isList = (found: ContainerRecord | readonly ContainerRecord[]): found is readonly ContainerRecord[] =>
+  Array.isArray(found)
+
+function add<Key>(index: Index<Key>, key: Key, record: ContainerRecord): void {
+  const members = membersAt(index, key)
+  index.set(key, members === undefined ? record : [...members, record])
+}
+
+function drop<Key>(index: Index<Key>, key: Key, id: ContainerId): void {
+  const left = (membersAt(index, key) ?? []).filter((record) => record.id !== id)
+  const [first] = left
+  if (first === undefined) index.delete(key)
+  else index.set(key, left.length === 1 ? first : left)
+}

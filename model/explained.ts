@@ -1,0 +1,23 @@
+/**
+ * What `drover dns explain` says of a name: made by the daemon, shown by the command line.
+ */
+export interface ExplainedContainer {
+  readonly name: string
+  readonly host: string
+  readonly address: string | null
+  readonly given: boolean
+  readonly why: string
+}
+
+export interface Explained {
+  readonly name: string
+  readonly asker: string
+  readonly search: readonly string[]
+  /** One sentence: what decides. */
+  readonly rule: string
+  /** The name of ours that it comes to; null when it is none. */
+  readonly found: string | null
+  /** What the asker gets, as far as this host decides it. */
+  readonly answer: readonly string[]
+  readonly containers: readonly ExplainedContainer[]
+}
