@@ -34,7 +34,8 @@ const shortest = 50
 const longest = 5000
 /** Who ran this long starts again without waiting. */
 const steady = 10_000
-const startPatience = 5000
+/** While one starts, another beside it would only make a slow machine slower. */
+const startPatience = 30_000
 
 export class TunnelProcess implements Keeper {
   readonly #deps: TunnelProcessDeps

@@ -10,7 +10,7 @@ import type { HostView, StatusView } from '../../status/status.ts'
 import { vmFor, vmNeeds } from '../support/vm.ts'
 
 const needs = await vmNeeds()
-const waiting = { patience: 180_000, every: 300 }
+const waiting = { patience: 300_000, every: 300 }
 const peer = '10.42.255.1'
 
 const hosts = `
