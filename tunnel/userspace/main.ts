@@ -33,7 +33,7 @@ const saveEvery = 10_000
 const startDeadline = 10_000
 const standbyLookEvery = 250
 /** Loading a successor may take its time. */
-const replaceDeadline = 30_000
+const replaceDeadline = 80_000
 
 /** Answers the exit code: 0 fine, 1 something failed, 2 usage. */
 export async function tunnelMain(argv: readonly string[], env: Variables): Promise<number> {

@@ -27,7 +27,7 @@ export type HandoverOutcome =
   | { readonly is: 'taken'; readonly pid: number }
   | { readonly is: 'refused'; readonly why: string }
 
-const loadDeadline = 20_000
+const loadDeadline = 60_000
 /** Packets wait meanwhile. */
 const takeDeadline = 3000
 
