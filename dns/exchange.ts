@@ -34,7 +34,9 @@ function askDatagram(upstream: Upstream, message: Uint8Array, { read, signal }: 
       const reply = read(bytes)
       if (reply !== undefined) end(() => resolve(reply))
     })
-    socket.connect(upstream.port, upstream.address, () => socket.send(message))
+    // Not as a callback of `connect`: that is also called where there is no route.
+    socket.once('connect', () => socket.send(message))
+    socket.connect(upstream.port, upstream.address)
   })
 }
 
