@@ -43,9 +43,4 @@ export class Arena {
     this.u32[at >> 2] = address
     this.u32[(at >> 2) + 1] = high
   }
-
-  /** Where bytes lie in the arena; undefined for bytes that live elsewhere. */
-  offsetOf(bytes: Uint8Array): number | undefined {
-    return bytes.buffer === this.bytes.buffer ? bytes.byteOffset : undefined
-  }
 }

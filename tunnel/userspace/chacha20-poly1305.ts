@@ -56,15 +56,7 @@ class ComposedKey implements AeadKey {
 
   seal(memory: Uint8Array, from: number, length: number, to: number, counter: number): void {
     this.#layOut(memory, counter)
-    const { at } = this.#desk
-    this.#clear(from - AEAD_BEFORE)
-    this.#primitives.chacha20(
-      from - AEAD_BEFORE,
-      to - AEAD_BEFORE,
-      AEAD_BEFORE + length,
-      at,
-      at + part.counter,
-    )
+    this.#stream(from, length, to)
     const summed = this.#putLengths(to, length)
     this.#primitives.poly1305(to, summed, to - AEAD_BEFORE, to + length)
   }
@@ -84,16 +76,16 @@ class ComposedKey implements AeadKey {
     this.#arena.bytes.fill(0, this.#desk.at, this.#desk.at + part.size)
   }
 
-  #openTo(from: number, length: number, to: number): boolean {
+  /** ChaCha20 from a block before the text on; what comes of the zeros there is the one-time key. */
+  #stream(from: number, length: number, to: number): void {
     const { at } = this.#desk
-    this.#clear(from - AEAD_BEFORE)
-    this.#primitives.chacha20(
-      from - AEAD_BEFORE,
-      to - AEAD_BEFORE,
-      AEAD_BEFORE + length,
-      at,
-      at + part.counter,
-    )
+    const source = from - AEAD_BEFORE
+    this.#clear(source)
+    this.#primitives.chacha20(source, to - AEAD_BEFORE, AEAD_BEFORE + length, at, at + part.counter)
+  }
+
+  #openTo(from: number, length: number, to: number): boolean {
+    this.#stream(from, length, to)
     return this.#verify(from, length, to - AEAD_BEFORE)
   }
 
