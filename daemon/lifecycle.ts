@@ -231,7 +231,7 @@ export class Lifecycle {
       { clock: system.clock, log, meter },
       { address, port, upstreams, resolvConf, search, domain },
     )
-    const metadata = await startMetadata({ log, meter }, { address, port: this.#config.metadata.port })
+    const metadata = await startMetadata({ log, meter }, { address, ...this.#config.metadata })
     this.#servers = { dns, metadata }
     if (this.#engine !== undefined) dns.applyNetworks(this.#engine.networks)
     const environment = this.#control?.environment

@@ -104,6 +104,16 @@ export const metricTable = {
     help: 'Requests that the metadata service refused.',
     labels: [],
   },
+  drover_metadata_limited_total: {
+    kind: 'counter',
+    help: 'Refusals by the limit that was met: connections, polls, head, time.',
+    labels: ['limit'],
+  },
+  drover_metadata_connections: {
+    kind: 'gauge',
+    help: 'Connections of clients that are open.',
+    labels: [],
+  },
   drover_metadata_waiting: { kind: 'gauge', help: 'Long polls that are open.', labels: [] },
 } as const satisfies Record<string, MetricRow>
 

@@ -48,6 +48,24 @@ export function formatOf(accept: string | undefined): Format {
   return best.format
 }
 
+/** Few clients say the same thing again and again: what they say is read once. */
+export class Formats {
+  readonly #known = new Map<string, Format>()
+
+  of(accept: string | undefined): Format {
+    if (accept === undefined) return 'text'
+    const known = this.#known.get(accept)
+    if (known !== undefined) return known
+    const format = formatOf(accept)
+    if (this.#known.size >= mostKnown) this.#known.clear()
+    if (accept.length <= longestKnown) this.#known.set(accept, format)
+    return format
+  }
+}
+
+const mostKnown = 1000
+const longestKnown = 256
+
 /** Whether the client takes gzip (RFC 9110 12.5.3). */
 export function acceptsGzip(encoding: string | undefined): boolean {
   return encoding !== undefined && wantedOf(encoding).some(({ type }) => type === 'gzip' || type === '*')

@@ -1,11 +1,13 @@
 /**
  * Who asks, by the address that the question comes from; nothing else is trusted. A container on this host may
- * ask from its address on an engine network, which means something here only.
+ * ask from its address on an engine network, which means something here only. Containers of other hosts have a
+ * metadata service of their own: here they are known only where a trusted proxy speaks for them.
  */
 import type { Environment } from '../model/environment.ts'
 import { type Ipv4, parseIpv4 } from '../model/ip.ts'
 import type { ContainerRecord } from '../model/records.ts'
 import { isRunning } from '../model/services.ts'
+import type { Client } from './forwarded.ts'
 
 export type Asker =
   | { readonly is: 'container'; readonly record: ContainerRecord }
@@ -15,7 +17,7 @@ export type Asker =
   | { readonly is: 'ambiguous' }
 
 export interface Askers {
-  at(address: string): Asker
+  at(client: Client): Asker
 }
 
 const host: Asker = { is: 'host' }
@@ -46,11 +48,12 @@ export function askersOf(environment: Environment, isOwn: (address: string) => b
     for (const address of new Set(record.engineAddresses)) push(local, address, record)
   }
   return {
-    at(text) {
-      const plain = text.replace(/^::ffff:/, '')
+    at(client) {
+      const plain = client.address.replace(/^::ffff:/, '')
       const address = parseIpv4(plain)
-      const known = address === undefined ? undefined : managed.get(address)
-      if (known !== undefined) return ownerOf(known)
+      const holders = address === undefined ? [] : (managed.get(address) ?? [])
+      const known = client.forwarded ? holders : holders.filter(({ host }) => host === environment.self)
+      if (known.length > 0) return ownerOf(known)
       return isOwn(plain) ? host : ownerOf(local.get(plain) ?? [])
     },
   }

@@ -1,23 +1,21 @@
 /**
  * What the daemon's thread and the metadata thread tell each other.
  */
+import type { Cidr } from '../model/ip.ts'
 import type { Delta } from './delta.ts'
+import type { ServerStats } from './server.ts'
+import type { Scope } from './view.ts'
 
 export type ToWorker =
   | { readonly is: 'delta'; readonly delta: Delta }
   | { readonly is: 'stats' }
   | { readonly is: 'close' }
 
-export interface MetadataStats {
+export interface MetadataStats extends ServerStats {
   /** The revision of the store that answers are made from; 0 before the first. */
   readonly revision: number
   /** The `version` that clients see. */
   readonly version: string
-  readonly requests: number
-  /** Answers of 400 and above. */
-  readonly refused: number
-  /** Long polls that wait now. */
-  readonly waiting: number
 }
 
 export type FromWorker =
@@ -30,4 +28,10 @@ export type FromWorker =
 export interface WorkerOptions {
   readonly address: string
   readonly port: number
+  /** Connections that one address may have open. */
+  readonly connections: number
+  /** Proxies whose X-Forwarded-For counts. */
+  readonly trustedProxies: readonly Cidr[]
+  /** What a container sees of the environment. */
+  readonly scope: Scope
 }

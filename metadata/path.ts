@@ -12,6 +12,8 @@ export type Target =
   | {
       readonly is: 'path'
       readonly segments: readonly string[]
+      /** As it was written, without the query. */
+      readonly path: string
       /** A slash follows the first segment, even if nothing follows the slash. */
       readonly deep: boolean
       readonly query: URLSearchParams | undefined
@@ -33,6 +35,7 @@ export function targetOf(raw: string): Target {
   return {
     is: 'path',
     segments: parts[0] === '' ? [] : parts.map(unescapeSegment),
+    path,
     deep: path.indexOf('/', 1) > 0,
     query: query === '' ? undefined : new URLSearchParams(query),
   }

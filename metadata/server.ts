@@ -1,67 +1,105 @@
 /**
- * HTTP for the metadata service. Fastify owns the listener, its limits and its end; every request goes to one
- * handler, which writes the answer itself: what the contract says byte for byte is not left to a framework.
- * Answers of a change are given in the same turn of the event loop. No answer carries a stack.
+ * HTTP for the metadata service, on node:http itself: what the contract says byte for byte is not left to a framework
+ * (docs/adr/0016). Whoever asks is admitted, told apart and answered here; answers of a change are given in the same turn
+ * of the event loop. No answer carries a stack, and no request ends without an answer.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { gzip } from 'node:zlib'
-import { type FastifyInstance, fastify } from 'fastify'
 import type { Clock } from '../model/ports.ts'
 import type { Millis } from '../model/time.ts'
-import { acceptsGzip } from './accept.ts'
-import { type Answer, type Answers, type Asked, askedBy, type Body } from './answer.ts'
+import { Formats } from './accept.ts'
+import { type Answer, type Asked, askedBy, plain } from './answer.ts'
+import type { Answers } from './answers.ts'
+import { Connections } from './connections.ts'
+import type { Client, Proxies } from './forwarded.ts'
+import { Replies } from './replies.ts'
+import { Shares } from './shares.ts'
 import { Waiters } from './wait.ts'
 
 /** How long a socket may do nothing: longer than the longest poll. */
 const idle = 150_000
 /** How long a request may take to arrive. */
 const arrival = 15_000
+const keptAlive = 75_000
 const largestHead = 16 * 1024
-/** Below this a body is not worth compressing. */
-const gzipFrom = 1400
+const backlog = 4096
+
+const limits = ['connections', 'polls', 'head', 'time'] as const
+export type Limit = (typeof limits)[number]
 
 export interface ServerStats {
   readonly requests: number
+  /** Answers of 400 and above. */
   readonly refused: number
   readonly waiting: number
+  readonly connections: number
+  /** Refusals by the limit that was met; part of `refused`. */
+  readonly limited: Readonly<Record<Limit, number>>
 }
 
+export interface ServerOptions {
+  /** Connections that one address may have open, and long polls that it may have waiting. */
+  readonly connections: number
+}
+
+interface ServerDeps {
+  readonly clock: Clock
+  readonly answers: Answers
+  readonly proxies: Proxies
+}
+
+const noHost = plain(400, '400 Bad Request: missing required Host header')
+const tooManyPolls = plain(429, 'Too many requests that wait\n')
+const unexpected = plain(417, '417 Expectation Failed')
+
 export class MetadataServer {
-  readonly #app: FastifyInstance
+  readonly #server: Server
   readonly #waiters: Waiters
-  readonly #zipped = new WeakMap<Body, Promise<Buffer>>()
   readonly #answers: Answers
+  readonly #proxies: Proxies
+  readonly #connections: Connections
+  readonly #polls: Shares
+  readonly #formats = new Formats()
+  readonly #replies = new Replies()
+  readonly #limited: Record<Limit, number> = { connections: 0, polls: 0, head: 0, time: 0 }
   #requests = 0
   #refused = 0
 
-  constructor({ clock, answers }: { readonly clock: Clock; readonly answers: Answers }) {
+  constructor({ clock, answers, proxies }: ServerDeps, { connections }: ServerOptions) {
     this.#waiters = new Waiters({ clock })
     this.#answers = answers
-    this.#app = fastify({
-      logger: false,
+    this.#proxies = proxies
+    const isExempt = (address: string): boolean => proxies.trusts(address)
+    this.#connections = new Connections({ clock }, { connections, isExempt })
+    this.#polls = new Shares({ most: connections })
+    const options = {
       requestTimeout: arrival,
-      connectionTimeout: idle,
-      keepAliveTimeout: 75_000,
-      forceCloseConnections: true,
-      exposeHeadRoutes: false,
-      // One route: the target is read by path.ts and by nothing else.
-      rewriteUrl: () => '/',
-      http: { maxHeaderSize: largestHead, headersTimeout: arrival, connectionsCheckingInterval: 5000 },
-      clientErrorHandler: (error, socket) => this.#clientError(error.code, socket),
-    })
-    this.#app.removeAllContentTypeParsers()
-    this.#app.addContentTypeParser('*', (_request, _payload, done) => done(null))
-    this.#app.setNotFoundHandler((request, reply) => {
-      reply.hijack()
-      this.#serve(request.raw, reply.raw, request.originalUrl)
-    })
+      headersTimeout: arrival,
+      connectionsCheckingInterval: 5000,
+      keepAliveTimeout: keptAlive,
+      maxHeaderSize: largestHead,
+      requireHostHeader: false,
+    }
+    this.#server = createServer(options, (request, response) => this.#serve(request, response))
+    this.#server.setTimeout(idle)
+    this.#server.on('connection', (socket: Socket) => this.#admit(socket))
+    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) =>
+      this.#clientError(error.code, socket),
+    )
+    this.#server.on('connect', (_request: IncomingMessage, socket: Socket) =>
+      this.#dismiss(socket, '404 Not Found', '404 page not found\n'),
+    )
+    this.#server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) =>
+      this.#reply(unexpected, request, response),
+    )
   }
 
   /** Begins to listen and returns the port. */
   async listen(address: string, port: number): Promise<number> {
-    await this.#app.listen({ host: address, port, backlog: 4096 })
-    const bound = this.#app.server.address()
+    this.#server.listen({ host: address, port, backlog })
+    await once(this.#server, 'listening')
+    const bound = this.#server.address()
     return typeof bound === 'object' && bound !== null ? bound.port : port
   }
 
@@ -71,30 +109,58 @@ export class MetadataServer {
   }
 
   stats(): ServerStats {
-    return { requests: this.#requests, refused: this.#refused, waiting: this.#waiters.size }
+    return {
+      requests: this.#requests,
+      refused: this.#refused,
+      waiting: this.#waiters.size,
+      connections: this.#connections.open,
+      limited: { ...this.#limited },
+    }
   }
 
+  /** Answers what waits, lets these answers go, and ends. */
   async close(): Promise<void> {
     this.#waiters.close()
-    await this.#app.close()
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    setImmediate(() => this.#server.closeAllConnections())
+    await closed
   }
 
-  #serve(request: IncomingMessage, response: ServerResponse, target: string): void {
+  #serve(request: IncomingMessage, response: ServerResponse): void {
+    if (!this.#connections.asks(request.socket)) return
     this.#requests += 1
-    const asked = askedBy({
-      method: request.method ?? '',
-      target,
-      accept: request.headers.accept,
-      client: request.socket.remoteAddress ?? '',
-    })
-    const reply = (): void => this.#reply(this.#answers.answer(asked), request, response)
-    const patience = this.#patience(asked)
-    if (patience === undefined) {
-      reply()
+    const { method = '', url: target = '', headers } = request
+    if (headers.host === undefined && request.httpVersion === '1.1') {
+      this.#reply(noHost, request, response)
       return
     }
-    const poll = this.#waiters.wait(() => this.#answers.isUnchanged(asked), patience, reply)
-    response.on('close', () => poll.cancel())
+    const client = this.#proxies.clientOf(request.socket.remoteAddress ?? '', forwardedFor(request))
+    const asking = { method, target, accept: headers.accept, client }
+    const known = this.#answers.known(asking, this.#formats.of(headers.accept))
+    if (known !== undefined) this.#replies.send(known, request, response)
+    else this.#answer(askedBy(asking), client, request, response)
+  }
+
+  #answer(asked: Asked, client: Client, request: IncomingMessage, response: ServerResponse): void {
+    const patience = this.#patience(asked)
+    if (patience === undefined) {
+      this.#reply(this.#answers.answer(asked), request, response)
+      return
+    }
+    if (!this.#polls.take(client.address)) {
+      this.#limited.polls += 1
+      this.#reply(tooManyPolls, request, response)
+      return
+    }
+    const poll = this.#waiters.wait(
+      () => this.#answers.isUnchanged(asked),
+      patience,
+      () => this.#reply(this.#answers.answer(asked), request, response),
+    )
+    response.once('close', () => {
+      poll.cancel()
+      this.#polls.give(client.address)
+    })
   }
 
   /** How long to wait for a change; undefined for an answer at once. */
@@ -104,80 +170,33 @@ export class MetadataServer {
   }
 
   #reply(answer: Answer, request: IncomingMessage, response: ServerResponse): void {
-    const { body } = answer
-    if (answer.shared) response.setHeader('Access-Control-Allow-Origin', '*')
-    if (answer.location !== undefined) response.setHeader('Location', answer.location)
-    if (answer.type !== undefined) response.setHeader('Content-Type', answer.type)
-    if (answer.status >= 400) {
-      this.#refused += 1
-      response.setHeader('X-Content-Type-Options', 'nosniff')
-    }
-    if (answer.status !== 200) {
-      finish(response, answer.status, body.content)
-      return
-    }
-    response.setHeader('ETag', body.etag)
-    response.setHeader('Vary', 'Accept, Accept-Encoding')
-    const known = matches(request.headers['if-none-match'], body.etag)
-    const worthIt = body.content.length >= gzipFrom && acceptsGzip(request.headers['accept-encoding'])
-    if (known) finish(response, 304)
-    else if (worthIt) this.#replyZipped(body, response)
-    else finish(response, 200, body.content)
+    if (answer.status >= 400) this.#refused += 1
+    this.#replies.send(answer, request, response)
   }
 
-  #replyZipped(body: Body, response: ServerResponse): void {
-    const zipped = this.#zipped.get(body) ?? zip(body.content)
-    this.#zipped.set(body, zipped)
-    zipped.then(
-      (content) => {
-        response.setHeader('Content-Encoding', 'gzip')
-        response.setHeader('ETag', body.etag.replace(/"$/, '-gzip"'))
-        finish(response, 200, content)
-      },
-      () => finish(response, 200, body.content),
-    )
+  #admit(socket: Socket): void {
+    if (this.#connections.admit(socket)) return
+    this.#refused += 1
+    this.#limited.connections += 1
   }
 
   #clientError(code: string | undefined, socket: Socket): void {
+    if (code === 'HPE_HEADER_OVERFLOW') {
+      this.#limited.head += 1
+      this.#dismiss(socket, '431 Request Header Fields Too Large', '431 Request Header Fields Too Large')
+    } else if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+      this.#limited.time += 1
+      this.#dismiss(socket, '408 Request Timeout', '408 Request Timeout')
+    } else this.#dismiss(socket, '400 Bad Request', '400 Bad Request')
+  }
+
+  #dismiss(socket: Socket, status: string, text: string): void {
     this.#refused += 1
-    if (!socket.writable || socket.destroyed) return
-    const status = clientErrors[code ?? ''] ?? '400 Bad Request'
-    socket.end(
-      `HTTP/1.1 ${status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${status.length}\r\nConnection: close\r\n\r\n${status}`,
-    )
+    this.#connections.dismiss(socket, status, text)
   }
 }
 
-const clientErrors: Readonly<Record<string, string>> = {
-  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
-  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
-}
-
-function zip(content: string | Buffer): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    gzip(content, { level: 3 }, (error, zipped) => (error === null ? resolve(zipped) : reject(error)))
-  })
-}
-
-/** RFC 9110 13.1.2: weak comparison; the compressed form counts as the same. */
-function matches(condition: string | undefined, etag: string): boolean {
-  if (condition === undefined) return false
-  const known = condition.split(',').map((tag) =>
-    tag
-      .trim()
-      .replace(/^W\//, '')
-      .replace(/-gzip"$/, '"'),
-  )
-  return known.includes(etag) || known.includes('*')
-}
-
-function finish(response: ServerResponse, status: number, content?: string | Buffer): void {
-  if (response.destroyed || response.headersSent) return
-  response.statusCode = status
-  if (content === undefined) {
-    response.end()
-    return
-  }
-  response.setHeader('Content-Length', Buffer.byteLength(content))
-  response.end(content)
+function forwardedFor({ headers }: IncomingMessage): string | undefined {
+  const value = headers['x-forwarded-for']
+  return Array.isArray(value) ? value.join(',') : value
 }

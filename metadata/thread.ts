@@ -125,7 +125,12 @@ class MetadataThread implements Metadata {
     this.#counted = stats
     meter.count('drover_metadata_requests_total', stats.requests - (before?.requests ?? 0))
     meter.count('drover_metadata_refused_total', stats.refused - (before?.refused ?? 0))
+    for (const [limit, count] of Object.entries(stats.limited)) {
+      const earlier = new Map(Object.entries(before?.limited ?? {})).get(limit) ?? 0
+      meter.count('drover_metadata_limited_total', count - earlier, { limit })
+    }
     meter.gauge('drover_metadata_waiting', stats.waiting)
+    meter.gauge('drover_metadata_connections', stats.connections)
     for (const resolve of this.#waiting.splice(0)) resolve(stats)
   }
 

@@ -10,16 +10,9 @@ import { type Parts, partsOf, serviceKey } from './parts.ts'
 import type { Pieces } from './pieces.ts'
 import type { Dict } from './value.ts'
 import { hostIn, serviceIn, stackIn, type Version } from './versions.ts'
+import { type Scope, seenBy, viewKey } from './view.ts'
 
-export interface Tree {
-  readonly revision: number
-  /** A digest of everything that the tree shows: it changes with the content and only then. */
-  readonly version: string
-  /** The root as `asker` sees it in one version of the contract. */
-  root(version: Version, asker: Asker): Dict
-}
-
-/** What one version shows to everybody. */
+/** What one version shows to everybody who has the same view. */
 interface Shape {
   readonly shared: Dict
   readonly services: ReadonlyMap<string, Dict>
@@ -27,20 +20,77 @@ interface Shape {
   readonly hosts: ReadonlyMap<string, Dict>
 }
 
-export function treeOf(environment: Environment, pieces: Pieces): Tree {
-  pieces.turn()
-  const parts = partsOf(environment, pieces)
-  const version = versionHash(parts)
-  const shapes = new Map<Version, Shape>()
-  return {
-    revision: environment.revision,
-    version,
-    root(name, asker) {
-      const shape = shapes.get(name) ?? shapeOf(parts, version, name)
-      shapes.set(name, shape)
-      return { ...shape.shared, ...selfOf(parts, shape, name, asker) }
-    },
+/** What askers with one key see, in each version once somebody asked. */
+interface View {
+  readonly parts: Parts
+  readonly version: string
+  readonly shapes: Map<Version, Shape>
+}
+
+export interface TreeOptions {
+  /** What containers see. */
+  readonly scope?: Scope
+  /** The tree before this one: views of equal content are taken over. */
+  readonly former?: Tree | undefined
+}
+
+export const treeOf = (environment: Environment, pieces: Pieces, options: TreeOptions = {}): Tree => {
+  // What nobody asked for since the last change is forgotten; snapshots that show the same ask for nothing.
+  if (options.former?.isChange !== false) pieces.turn()
+  return new Tree(partsOf(environment, pieces), options)
+}
+
+export class Tree {
+  readonly revision: number
+  /** A digest of everything that the tree shows: it changes with the content and only then. */
+  readonly version: string
+  /** Whether it shows something else than the tree before. */
+  readonly isChange: boolean
+  readonly #parts: Parts
+  readonly #scope: Scope
+  readonly #views: Map<string, View>
+  readonly #roots = new Map<Version, Map<unknown, Dict>>()
+
+  constructor(parts: Parts, { scope = 'environment', former }: TreeOptions) {
+    this.revision = parts.environment.revision
+    this.#parts = parts
+    this.#scope = scope
+    const whole = viewOf(parts, former === undefined ? undefined : former.#views.get(everything))
+    this.version = whole.version
+    this.isChange = former?.version !== whole.version
+    this.#views = new Map([[everything, whole]])
   }
+
+  /** The root as `asker` sees it in one version of the contract; the same object for the same asker. */
+  root(name: Version, asker: Asker): Dict {
+    const roots = this.#roots.get(name) ?? new Map<unknown, Dict>()
+    this.#roots.set(name, roots)
+    const key = asker.is === 'container' ? asker.record : asker.is
+    const known = roots.get(key)
+    if (known !== undefined) return known
+    const view = this.#view(asker)
+    const shape = view.shapes.get(name) ?? shapeOf(view.parts, view.version, name)
+    view.shapes.set(name, shape)
+    const root = { ...shape.shared, ...selfOf(this.#parts, shape, name, asker) }
+    roots.set(key, root)
+    return root
+  }
+
+  #view(asker: Asker): View {
+    const key = viewKey(this.#scope, asker) ?? everything
+    const view = this.#views.get(key) ?? viewOf(seenBy(this.#parts, asker), undefined)
+    this.#views.set(key, view)
+    return view
+  }
+}
+
+/** No key of a single view. */
+const everything = ''
+
+function viewOf(parts: Parts, former: View | undefined): View {
+  const version = versionHash(parts)
+  const same = former?.version === version
+  return { parts, version, shapes: same ? former.shapes : new Map() }
 }
 
 function versionHash({ environment, pieces, hosts, containers, stacks, network }: Parts): string {

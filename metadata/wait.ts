@@ -1,9 +1,12 @@
 /**
  * Long polls that wait for a change. They are woken by the change itself and end at their own deadline to the
- * millisecond; there is no tick.
+ * millisecond; there is no tick. Thousands are looked at a few hundred at a time, so that others are answered between.
  */
 import type { Clock, Timer } from '../model/ports.ts'
-import type { Millis } from '../model/time.ts'
+import { type Millis, millis } from '../model/time.ts'
+
+/** Polls that are looked at in one go: some milliseconds. */
+const atOnce = 256
 
 interface Poll {
   readonly isUnchanged: () => boolean
@@ -14,6 +17,8 @@ interface Poll {
 export class Waiters {
   readonly #clock: Clock
   readonly #polls = new Set<Poll>()
+  #woken: Poll[] = []
+  #next: Timer | undefined
 
   constructor({ clock }: { readonly clock: Clock }) {
     this.#clock = clock
@@ -33,13 +38,21 @@ export class Waiters {
 
   /** Looks at every poll again: to be called whenever the tree is a new one. */
   wake(): void {
-    for (const poll of [...this.#polls]) {
+    this.#next?.cancel()
+    this.#woken = [...this.#polls]
+    this.#look()
+  }
+
+  #look(): void {
+    for (const poll of this.#woken.splice(-atOnce)) {
       if (this.#polls.has(poll) && !poll.isUnchanged()) this.#end(poll)
     }
+    this.#next = this.#woken.length === 0 ? undefined : this.#clock.after(millis(0), () => this.#look())
   }
 
   /** Answers all of them as they are. */
   close(): void {
+    this.#next?.cancel()
     for (const poll of [...this.#polls]) this.#end(poll)
   }
 

@@ -2,13 +2,14 @@
  * The metadata thread: composition root of HTTP and rendering, so that pollers delay neither DNS nor control.
  * It is told changes of the environment and answers from the newest state; it keeps nothing that a restart loses.
  */
-import { networkInterfaces } from 'node:os'
+import { networkInterfaces, setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import { DroverError, reasonOf } from '../model/errors.ts'
 import type { Clock } from '../model/ports.ts'
 import { instant, millis } from '../model/time.ts'
-import { Answers } from './answer.ts'
+import { Answers } from './answers.ts'
 import type { Delta } from './delta.ts'
+import { Proxies } from './forwarded.ts'
 import { LiveTree } from './live.ts'
 import type { FromWorker, ToWorker, WorkerOptions } from './messages.ts'
 import { MetadataServer } from './server.ts'
@@ -23,29 +24,42 @@ const systemClock: Clock = {
   },
 }
 
-/** This machine's addresses, read again at most once a second. */
-function ownAddresses(clock: Clock): (address: string) => boolean {
-  let known = new Set<string>()
-  let readAt = -1000
-  return (address) => {
-    if (address.startsWith('127.') || address === '::1') return true
-    if (clock.boot() - readAt >= 1000) {
-      readAt = clock.boot()
-      known = new Set(
-        Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map((one) => one.address)),
-      )
+const ownAddresses = (): ReadonlySet<string> =>
+  new Set(Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map(({ address }) => address)))
+
+/** This machine's addresses, read again every second; says when they are others than before. */
+class OwnAddresses {
+  #known = ownAddresses()
+
+  has(address: string): boolean {
+    return address.startsWith('127.') || address === '::1' || this.#known.has(address)
+  }
+
+  watch(onChange: () => void): void {
+    const again = (): void => {
+      const found = ownAddresses()
+      if (found.size === this.#known.size && [...found].every((address) => this.#known.has(address))) return
+      this.#known = found
+      onChange()
     }
-    return known.has(address)
+    setInterval(again, 1000).unref()
   }
 }
 
-async function main({ address, port }: WorkerOptions): Promise<void> {
+/** DNS and the control loop come first where processors are short: on Linux this is the thread's priority alone. */
+const niceness = 5
+
+async function main({ address, port, connections, trustedProxies, scope }: WorkerOptions): Promise<void> {
   const parent = parentPort
   if (parent === null) throw new DroverError('USAGE', 'metadata/worker.ts is started by the daemon')
+  setPriority(0, niceness)
   const tell = (message: FromWorker): void => parent.postMessage(message)
-  const live = new LiveTree({ isOwn: ownAddresses(systemClock) })
+  const own = new OwnAddresses()
+  const live = new LiveTree({ isOwn: (asking) => own.has(asking) }, { scope })
+  own.watch(() => live.reconsider())
   const answers = new Answers({ source: live, texts: live.pieces.texts })
-  const server = new MetadataServer({ clock: systemClock, answers })
+  const proxies = new Proxies({ trusted: trustedProxies })
+  const server = new MetadataServer({ clock: systemClock, answers, proxies }, { connections })
   const stats = () => ({ revision: live.revision, version: live.version, ...server.stats() })
   const show = (delta: Delta): void => {
     try {

@@ -3,7 +3,7 @@
  * its line of documentation, which docs/configuration.md repeats and a test compares.
  */
 import { z } from 'zod'
-import { isIpAddress } from '../../model/ip.ts'
+import { type Cidr, isIpAddress, parseCidr } from '../../model/ip.ts'
 import { dnsLabel } from '../../model/names.ts'
 
 const text = (what: string) => z.string().min(1, `must be ${what}`)
@@ -18,6 +18,12 @@ const address = z.string().refine(isIpAddress, 'must be an IP address')
 const upstream = z
   .string()
   .refine((value) => isIpAddress(value.replace(/:\d+$/, '')), 'must be a list of ADDRESS or ADDRESS:PORT')
+const network = z.string().transform((value, context): Cidr => {
+  const cidr = parseCidr(value.includes('/') ? value : `${value}/32`)
+  if (cidr !== undefined) return cidr
+  context.addIssue('must be a list of IPv4 ADDRESS or NETWORK/BITS')
+  return z.NEVER
+})
 const list = <T extends z.ZodType>(item: T) =>
   z.preprocess(
     (value) => (typeof value === 'string' ? value.split(',').map((part) => part.trim()) : value),
@@ -101,6 +107,21 @@ export const configSchema = z.object({
     port: port
       .default(10080)
       .describe('Port of the metadata server on 169.254.169.250; packets to port 80 are sent to it.'),
+    connections: z.coerce
+      .number('must be a number')
+      .int()
+      .min(1, 'must be at least 1')
+      .default(256)
+      .describe('Connections, and waiting long polls, that one client address may have at once.'),
+    trustedProxies: list(network)
+      .default([])
+      .describe('Addresses or networks of proxies whose X-Forwarded-For says who asks; else it is ignored.'),
+    scope: z
+      .enum(['environment', 'stack'])
+      .default('environment')
+      .describe(
+        'What a container sees: the containers, services and stacks of the environment, or of its own stack.',
+      ),
   }),
   join: z.object({
     port: port

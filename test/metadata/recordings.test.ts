@@ -6,7 +6,8 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { test } from 'tap'
 import { parse } from 'yaml'
-import { type Answer, Answers, askedBy, type Source } from '../../metadata/answer.ts'
+import { type Answer, askedBy } from '../../metadata/answer.ts'
+import { Answers, type Source } from '../../metadata/answers.ts'
 import { isDict, type Value } from '../../metadata/value.ts'
 
 interface Recorded {
@@ -42,11 +43,13 @@ function sourceOf(file: Value): Source {
   const versions = isDict(file) ? file : {}
   return {
     versions: Object.keys(versions),
-    root(version, client) {
+    generation: 0,
+    isPersonal: () => true,
+    root(version, { address }) {
       const clients = versions[version] ?? null
       if (!isDict(clients)) return undefined
       const defaults = clients.default ?? null
-      const own = clients[client] ?? null
+      const own = clients[address] ?? null
       return isDict(own) && isDict(defaults) ? { ...defaults, ...own } : (own ?? defaults)
     },
   }
@@ -86,7 +89,8 @@ for (const { name, input, golden, count } of sets) {
     const used = new Map<string, number>()
     for (const recorded of all) {
       const { method, path, src, req_headers: headers } = recorded
-      const answer = answers.answer(askedBy({ method, target: path, accept: headers?.Accept, client: src }))
+      const client = { address: src, forwarded: false }
+      const answer = answers.answer(askedBy({ method, target: path, accept: headers?.Accept, client }))
       const label = `${method} ${path} from ${src} accepting ${headers?.Accept ?? 'nothing'}`
       const body = method === 'HEAD' ? '' : answer.body.content.toString()
       if (recorded.status === answer.status && recorded.body === body) {

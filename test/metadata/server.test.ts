@@ -11,6 +11,7 @@ import { promisify } from 'node:util'
 import type { Worker } from 'node:worker_threads'
 import { gunzipSync } from 'node:zlib'
 import { type Test, test } from 'tap'
+import type { WorkerOptions } from '../../metadata/messages.ts'
 import { type Metadata, startMetadata } from '../../metadata/thread.ts'
 import type { Environment } from '../../model/environment.ts'
 import { DroverError } from '../../model/errors.ts'
@@ -86,10 +87,18 @@ async function raw(port: number, text: string): Promise<string> {
   return Buffer.concat(chunks).toString()
 }
 
-async function start(t: Test, environment: Environment | null = shop) {
+const usual = {
+  address: '127.0.0.1',
+  port: 0,
+  connections: 1000,
+  trustedProxies: [],
+  scope: 'environment',
+} as const
+
+async function start(t: Test, environment: Environment | null = shop, options: Partial<WorkerOptions> = {}) {
   const log = new MemoryLog()
   const meter = new MemoryMeter()
-  const metadata = await startMetadata({ log, meter }, { address: '127.0.0.1', port: 0 })
+  const metadata = await startMetadata({ log, meter }, { ...usual, ...options })
   t.teardown(() => metadata.close())
   if (environment !== null) await show(metadata, environment)
   return { metadata, port: metadata.port, log, meter }
@@ -118,8 +127,7 @@ test('what a container reads', async (t) => {
     (await ask(port, path, from === undefined ? {} : { from })).text
   t.equal(await text('/'), '2015-07-25\n2015-12-19\n2016-07-29\nlatest\n')
   t.equal(await text('/latest/self/container/primary_ip', '127.0.0.11'), '127.0.0.11')
-  t.equal(await text('/latest/self/container/name', '127.0.0.12'), 'web-2', 'also of another host')
-  t.equal(await text('/latest/self/host/name', '127.0.0.12'), 'host2')
+  t.equal(await text('/latest/self/container', '127.0.0.12'), 'Not found\n', 'it is on another host')
   t.equal(await text('/latest/self/service/containers', '127.0.0.11'), '0=web-1\n1=web-2\n')
   t.equal(await text('/latest/self/stack/name', '127.0.0.11'), 'shop')
   t.equal(await text('/latest/self'), 'host/\n', 'the host sees itself')
@@ -129,7 +137,7 @@ test('what a container reads', async (t) => {
   t.match(await text('/latest/version'), /^[0-9a-f-]{36}$/)
   const spoofed = { from: '127.0.0.11', headers: { 'X-Forwarded-For': '127.0.0.12' } }
   t.equal((await ask(port, '/latest/self/container/name', spoofed)).text, 'web-1')
-  t.match(await metadata.stats(), { revision: 7, refused: 1, waiting: 0 })
+  t.match(await metadata.stats(), { revision: 7, refused: 2, waiting: 0 })
 })
 
 test('an address of two containers is nobody', async (t) => {
@@ -350,7 +358,7 @@ test('a snapshot that cannot be shown leaves the last one in place', async (t) =
 test('an address that is taken is refused with its name', async (t) => {
   const { port } = await start(t)
   const ports = { log: new MemoryLog(), meter: new MemoryMeter() }
-  const refused = await startMetadata(ports, { address: '127.0.0.1', port }).catch((error: unknown) => error)
+  const refused = await startMetadata(ports, { ...usual, port }).catch((error: unknown) => error)
   t.ok(refused instanceof DroverError)
   t.match(refused, { code: 'LISTEN_FAILED', culprit: 'operator', message: new RegExp(`127.0.0.1:${port}`) })
 })

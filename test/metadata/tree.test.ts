@@ -165,15 +165,17 @@ test('who asks', async (t) => {
     containerRecordOf(9, { address: ip('10.42.0.18') }),
   ]
   const askers = askersOf(environmentOf({ containers }), (address) => address === '172.17.0.1')
-  const who = (address: string): string => {
-    const asker = askers.at(address)
+  const who = (address: string, forwarded = false): string => {
+    const asker = askers.at({ address, forwarded })
     return asker.is === 'container' ? asker.record.name : asker.is
   }
   t.equal(who('10.42.0.10'), 'container-1', 'the owner of a shared namespace')
   t.equal(who('::ffff:10.42.0.10'), 'container-1')
   t.equal(who('172.17.0.2'), 'container-1')
   t.equal(who('172.18.0.2'), 'ambiguous', 'one address on two networks of the engine')
-  t.equal(who('10.42.1.10'), 'container-5', 'a managed address of another host')
+  t.equal(who('10.42.1.10'), 'host', 'a container of another host asks over there')
+  t.equal(who('10.42.1.10', true), 'container-5', 'unless a trusted proxy speaks for it')
+  t.equal(who('172.17.0.3', true), 'host', 'whose engine address means nothing here all the same')
   t.equal(who('172.17.0.3'), 'host', 'an engine address of another host means nothing here')
   t.equal(who('172.17.0.4'), 'host', 'a stopped container does not ask')
   t.equal(who('10.42.0.17'), 'container-7')

@@ -4,7 +4,8 @@
 import { test } from 'tap'
 import { parse } from 'yaml'
 import { acceptsGzip, formatOf } from '../../metadata/accept.ts'
-import { Answers, askedBy } from '../../metadata/answer.ts'
+import { askedBy } from '../../metadata/answer.ts'
+import { Answers } from '../../metadata/answers.ts'
 import { targetOf, valueAt } from '../../metadata/path.ts'
 import { jsonOf, queryEscape, textOf } from '../../metadata/render.ts'
 import { nilList, nilMap, type Value } from '../../metadata/value.ts'
@@ -22,6 +23,8 @@ const tree: Value = {
   KEY3: 'upper',
   key3: 'lower',
 }
+
+const nobody = { address: '', forwarded: false }
 
 test('paths', async (t) => {
   const at = (target: string): Value | undefined => {
@@ -152,7 +155,7 @@ test('negotiation', async (t) => {
 
 test('a request for a long poll', async (t) => {
   const wait = (target: string) => {
-    const asked = askedBy({ method: 'GET', target, accept: undefined, client: '' })
+    const asked = askedBy({ method: 'GET', target, accept: undefined, client: nobody })
     return asked.is === 'value' ? asked.wait : undefined
   }
   t.strictSame(wait('/latest/version?wait=true&value=x'), { value: 'x', atMost: 60_000 })
@@ -244,7 +247,10 @@ test('any target gets an answer of the contract', async (t) => {
     '__proto__',
     '9'.repeat(30),
   ]
-  const answers = new Answers({ source: { versions: ['latest'], root: () => tree }, texts: new WeakMap() })
+  const answers = new Answers({
+    source: { versions: ['latest'], generation: 0, isPersonal: () => false, root: () => tree },
+    texts: new WeakMap(),
+  })
   const seen = new Set<number>()
   for (let round = 0; round < rounds; round += 1) {
     const target = Array.from({ length: random.below(12) }, () => bits[random.below(bits.length)]).join('')
@@ -252,7 +258,7 @@ test('any target gets an answer of the contract', async (t) => {
       method: 'GET',
       target: `/${target}`,
       accept: bits[random.below(bits.length)],
-      client: '',
+      client: nobody,
     })
     const answer = answers.answer(asked)
     answers.isUnchanged(asked)
