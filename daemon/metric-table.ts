@@ -49,6 +49,11 @@ export const metricTable = {
     help: '1 while the userspace engine uses this offload.',
     labels: ['offload'],
   },
+  drover_ipsec_heals_total: {
+    kind: 'counter',
+    help: 'Peers whose IPsec state was deleted in the kernel and made again.',
+    labels: [],
+  },
   drover_peer_path_mtu_bytes: {
     kind: 'gauge',
     help: 'Largest packet that the path to the peer carries inside of the tunnel.',

@@ -84,6 +84,8 @@ export const hostSchema = z.object({
   capabilities: z.array(textField).max(32),
   /** Which engine runs WireGuard on this host. */
   wireguardEngine: z.enum(['kernel', 'userspace']).optional(),
+  /** Where the IKE daemon of this host listens, and who encrypts: the kernel, or that daemon. Absent without one. */
+  ipsec: z.object({ port: portField, esp: z.enum(['kernel', 'userspace']) }).optional(),
   /** The Docker engine's version; empty while there is none. */
   engine: textField,
   labels: labelsField,

@@ -2,6 +2,7 @@
  * One way of carrying packets between this host and the others. Four members; peers come as a projection of the
  * snapshot and are applied as a whole, as often as one likes.
  */
+import type { DroverError } from '../model/errors.ts'
 import type { Cidr } from '../model/ip.ts'
 import type { HostId } from '../model/records.ts'
 import type { EngineFacts } from './engine-facts.ts'
@@ -15,6 +16,8 @@ export interface Peer {
   readonly allowed: readonly Cidr[]
   /** Whether its engine understands marks in the reserved bytes of transport headers. */
   readonly marks: boolean
+  /** Its IKE daemon: the UDP port, and who encrypts there; undefined where it has none. */
+  readonly ipsec?: { readonly port: number; readonly esp: 'kernel' | 'userspace' }
 }
 
 export interface PeerReport {
@@ -33,6 +36,8 @@ export interface BackendReport {
   readonly peers: readonly PeerReport[]
   /** What the engine says of itself; undefined where it is not our userspace engine. */
   readonly facts: EngineFacts | undefined
+  /** Why peers are not served; `fields.peer` says whose problem it is. */
+  readonly problems?: readonly DroverError[]
 }
 
 export interface Backend {

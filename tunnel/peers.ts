@@ -25,6 +25,7 @@ export function peersFor(environment: Environment, self: HostId): readonly Peer[
       endpoint: { address: record.endpoint.address, port: record.endpoint.wireguard },
       allowed: allowedOf(environment, record.id),
       marks: record.wireguardEngine === 'userspace' && record.capabilities.includes(checksumMarks),
+      ...(record.ipsec === undefined ? {} : { ipsec: record.ipsec }),
     })
   }
   return peers

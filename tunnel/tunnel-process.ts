@@ -1,5 +1,5 @@
 /**
- * Keeps a tunnel process up. One that runs already is found through its socket and left alone; it outlives this
+ * Keeps the process of an engine up. One that runs already is found through its socket and left alone; it outlives this
  * process. When it ends it is started again, at once at first, then ever more slowly; one that gave its tunnel to a
  * successor has not ended.
  */
@@ -8,25 +8,29 @@ import { closeSync, openSync } from 'node:fs'
 import { type Clock, type Log, type Meter, sleep } from '../model/ports.ts'
 import { millis } from '../model/time.ts'
 import type { Keeper } from './keeper.ts'
-import type { UapiClient } from './uapi-client.ts'
+
+interface Held {
+  readonly ended: Promise<void>
+}
 
 export interface TunnelProcessDeps {
-  readonly client: UapiClient
+  /** Connects to the engine and waits for its answer; rejects where none answers. */
+  readonly client: { hold(signal: AbortSignal): Promise<Held> }
+  /** Readies what the process needs, before each start; rejects where it cannot run. */
+  readonly prepare?: () => Promise<void>
   readonly clock: Clock
   readonly log: Log
   readonly meter: Meter
 }
 
 export interface TunnelProcessOptions {
+  /** What it is called in the log and the metrics. */
+  readonly name?: 'tunnel' | 'charon'
   /** The command line that runs it in the foreground; empty where somebody else starts it. */
   readonly command: readonly string[]
   readonly environment: Readonly<Record<string, string | undefined>>
   /** What it says goes here. */
   readonly logFile: string
-}
-
-interface Held {
-  readonly ended: Promise<void>
 }
 
 const pollEvery = 20
@@ -41,11 +45,13 @@ export class TunnelProcess implements Keeper {
   readonly #deps: TunnelProcessDeps
   readonly #options: TunnelProcessOptions
   readonly #stop = new AbortController()
+  readonly #worker: string
   #running = false
 
   constructor(deps: TunnelProcessDeps, options: TunnelProcessOptions) {
     this.#deps = deps
     this.#options = options
+    this.#worker = options.name ?? 'tunnel'
   }
 
   get running(): boolean {
@@ -69,8 +75,8 @@ export class TunnelProcess implements Keeper {
       await this.#attend(held, up)
       this.#running = false
       if (signal.aborted) return
-      log.warn('the tunnel process ended')
-      meter.count('drover_worker_restarts_total', 1, { worker: 'tunnel' })
+      log.warn('the tunnel process ended', { worker: this.#worker })
+      meter.count('drover_worker_restarts_total', 1, { worker: this.#worker })
       if (clock.boot() - since > steady) pause = shortest
     }
   }
@@ -89,17 +95,24 @@ export class TunnelProcess implements Keeper {
       await engine.ended
       if (signal.aborted) return
       engine = await client.hold(signal).catch(() => undefined)
-      if (engine !== undefined) log.info('the tunnel process was replaced')
+      if (engine !== undefined) log.info('the tunnel process was replaced', { worker: this.#worker })
     }
   }
 
   /** The engine that is there, else the one that was started; undefined when none answers in time. */
-  async #find(client: UapiClient): Promise<Held | undefined> {
-    const { clock } = this.#deps
+  async #find(client: TunnelProcessDeps['client']): Promise<Held | undefined> {
+    const { clock, prepare } = this.#deps
     const { signal } = this.#stop
     const hold = () => client.hold(signal).catch(() => undefined)
     const there = await hold()
-    if (there !== undefined || this.#options.command.length === 0) return there
+    if (there !== undefined) return there
+    const ready =
+      prepare === undefined ||
+      (await prepare().then(
+        () => true,
+        () => false,
+      ))
+    if (!ready || this.#options.command.length === 0) return undefined
     const alive = this.#start()
     const end = clock.boot() + startPatience
     while (!signal.aborted && alive() && clock.boot() < end) {
@@ -126,7 +139,7 @@ export class TunnelProcess implements Keeper {
     })
     child.once('error', (err) => {
       alive = false
-      this.#deps.log.error('the tunnel process cannot be started', { err })
+      this.#deps.log.error('the tunnel process cannot be started', { err, worker: this.#worker })
     })
     child.unref()
     return () => alive

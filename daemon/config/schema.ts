@@ -81,6 +81,7 @@ export const configSchema = z.object({
       .optional()
       .describe('Name of the tunnel device. drover0, or one derived from the environment.'),
     port: port.default(51820).describe('UDP port of the WireGuard backend.'),
+    ipsecPort: port.default(4500).describe('UDP port of the IPsec backend, for IKE and ESP.'),
     sockets: path.default('/var/run/wireguard').describe("Folder of the tunnel's UAPI socket."),
     mtu: z.coerce
       .number('must be a number')

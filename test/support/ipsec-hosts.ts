@@ -1,0 +1,261 @@
+/**
+ * Hosts with a charon each in network namespaces: one environment, its CA, an identity and a certificate per host, a
+ * wire to a router. The daemon's part is what `daemon/ipsec-engine.ts` composes. Needs root; ends with `close`.
+ */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { resolveConfig } from '../../daemon/config/resolve.ts'
+import { configSchema } from '../../daemon/config/schema.ts'
+import { composeIpsec, type Ipsec } from '../../daemon/ipsec-engine.ts'
+import type { DroverError } from '../../model/errors.ts'
+import { type Cidr, parseCidr } from '../../model/ip.ts'
+import type { Log } from '../../model/ports.ts'
+import { type Instant, instant } from '../../model/time.ts'
+import { type Uuid, uuidOf } from '../../model/uuid.ts'
+import { type Authority, loadOrCreateAuthority } from '../../pki/authority.ts'
+import { type HostIdentity, loadOrCreateIdentity } from '../../pki/identity.ts'
+import type { Trust } from '../../pki/trust.ts'
+import type { Peer } from '../../tunnel/backend.ts'
+import { charonProgram } from '../../tunnel/ipsec/charon-place.ts'
+import type { Esp } from '../../tunnel/ipsec/connections.ts'
+import { ViciClient } from '../../tunnel/ipsec/vici-client.ts'
+import { isRoot, NetnsWorld, type TestNetns, until } from './netns.ts'
+import { MemoryLog, MemoryMeter } from './ports.ts'
+import { realClock } from './real-clock.ts'
+
+export const environmentName = 'default'
+export const environmentUuid: Uuid = uuidOf('test', 'ipsec')
+const subnet = parseCidr('10.42.0.0/16') as Cidr
+
+/** For tap's `skip` option. */
+export const needsIpsec: { skip?: string } = !isRoot
+  ? { skip: 'needs root for network namespaces' }
+  : charonProgram() === undefined
+    ? { skip: 'needs charon-systemd' }
+    : {}
+
+export interface HostWish {
+  readonly number: number
+  readonly esp: Esp
+  /** When its certificate was made. */
+  readonly certified?: Instant
+}
+
+export class IpsecHost {
+  readonly number: number
+  readonly space: TestNetns
+  readonly folder: string
+  readonly identity: HostIdentity
+  readonly esp: Esp
+  readonly log: MemoryLog = new MemoryLog()
+  readonly meter = new MemoryMeter()
+  certificate: string
+  fault: DroverError | undefined
+  readonly #authority: Authority
+  #daemon: { readonly ipsec: Ipsec; readonly running: Promise<void> } | undefined
+  ups = 0
+
+  constructor(space: TestNetns, folder: string, authority: Authority, wish: HostWish) {
+    this.number = wish.number
+    this.esp = wish.esp
+    this.space = space
+    this.folder = folder
+    this.#authority = authority
+    this.identity = loadOrCreateIdentity(join(folder, 'state'))
+    this.certificate = authority.issueHost(
+      this.identity.id,
+      this.identity.signingKey,
+      wish.certified ?? instant(Date.now()),
+    ).pem
+  }
+
+  get outer(): string {
+    return `192.168.77.${this.number}`
+  }
+
+  get block(): Cidr {
+    return `10.42.${this.number}.0/26` as Cidr
+  }
+
+  get managed(): string {
+    return `10.42.${this.number}.1`
+  }
+
+  get socket(): string {
+    return join(this.folder, 'run', 'charon.vici')
+  }
+
+  get backend() {
+    if (this.#daemon === undefined) throw new Error('no daemon runs')
+    return this.#daemon.ipsec.backend
+  }
+
+  /** As the daemon would: finds charon or starts it. */
+  async start(): Promise<void> {
+    const input = configSchema.parse({
+      state: join(this.folder, 'state'),
+      run: join(this.folder, 'run'),
+      host: {},
+      store: {},
+      docker: {},
+      tunnel: {},
+      dns: {},
+      metadata: {},
+      join: {},
+      ca: {},
+      log: {},
+    })
+    const config = resolveConfig(input, { hostname: `h${this.number}`, address: this.outer })
+    const ipsec = composeIpsec(
+      {
+        runner: this.space.runner,
+        trust: this.#trust(),
+        onTrouble: (fault) => {
+          this.fault = fault
+        },
+        clock: realClock,
+        log: this.log as Log,
+        meter: this.meter,
+      },
+      config,
+      {
+        identity: this.identity,
+        settings: { name: environmentName, subnet },
+        esp: this.esp,
+        external: false,
+        within: ['nsenter', `--net=${this.space.path}`],
+      },
+    )
+    const before = this.ups
+    const running = ipsec.keeper.run(() => {
+      this.ups++
+    })
+    this.#daemon = { ipsec, running }
+    await until(`charon of host ${this.number}`, () => this.ups > before)
+  }
+
+  /** The daemon ends; charon goes on. */
+  async stop(): Promise<void> {
+    const daemon = this.#daemon
+    if (daemon === undefined) return
+    this.#daemon = undefined
+    daemon.ipsec.keeper.close()
+    await daemon.running
+    await daemon.ipsec.backend.close()
+  }
+
+  /** A connection of the test's own. */
+  vici(): Promise<ViciClient> {
+    return ViciClient.open(this.socket)
+  }
+
+  /** The processes that are charon of this host. */
+  pids(): readonly number[] {
+    const wanted = `STRONGSWAN_CONF=${join(this.folder, 'state', 'ipsec', 'strongswan.conf')}`
+    return readdirSync('/proc')
+      .map(Number)
+      .filter(Number.isInteger)
+      .filter((pid) => {
+        try {
+          return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(wanted)
+        } catch {
+          return false // it has just ended
+        }
+      })
+  }
+
+  async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    const pids = this.pids()
+    for (const pid of pids) process.kill(pid, signal)
+    await until('charon ended', () => pids.every((pid) => !this.pids().includes(pid)))
+  }
+
+  async close(): Promise<void> {
+    await this.stop()
+    if (this.pids().length > 0) await this.kill()
+  }
+
+  #trust() {
+    const authorities = [this.#authority.certificate]
+    const trust: Trust = { environment: environmentUuid, authorities, revoked: new Set() }
+    const certificate = () => this.certificate
+    return {
+      trust,
+      get certificate() {
+        return certificate()
+      },
+    }
+  }
+}
+
+export class IpsecWorld {
+  readonly netns: NetnsWorld
+  readonly folder = mkdtempSync(join(tmpdir(), 'drover-ipsec-'))
+  readonly authority: Authority
+  readonly #hosts: IpsecHost[] = []
+  #underlay: TestNetns | undefined
+
+  private constructor(netns: NetnsWorld) {
+    this.netns = netns
+    this.authority = loadOrCreateAuthority(join(this.folder, 'ca'), {
+      environment: { name: environmentName, uuid: environmentUuid },
+      passphrase: undefined,
+      now: instant(Date.now()),
+    })
+  }
+
+  static async open(): Promise<IpsecWorld> {
+    return new IpsecWorld(await NetnsWorld.open())
+  }
+
+  /** A host on the underlay, with its managed address on `lo`; its charon is not started. */
+  async host(wish: HostWish): Promise<IpsecHost> {
+    const { number } = wish
+    const space = await this.netns.netns(`i${number}`)
+    const underlay = await this.#net()
+    await underlay.sh(`ip link add p${number} type veth peer name eth0 netns ${space.name}`)
+    await underlay.sh(`ip link set dev p${number} master br0 up`)
+    for (const line of [
+      `ip addr add 192.168.77.${number}/24 dev eth0`,
+      'ip link set dev eth0 up',
+      `ip addr add 10.42.${number}.1/32 dev lo`,
+      'ip route add unreachable 10.42.0.0/16 metric 4278198272',
+    ])
+      await space.sh(line)
+    const host = new IpsecHost(space, join(this.folder, `h${number}`), this.authority, wish)
+    this.#hosts.push(host)
+    return host
+  }
+
+  async #net(): Promise<TestNetns> {
+    if (this.#underlay !== undefined) return this.#underlay
+    const space = await this.netns.netns('inet')
+    await space.sh('ip link add br0 type bridge')
+    await space.sh('ip link set dev br0 up')
+    this.#underlay = space
+    return space
+  }
+
+  async close(): Promise<void> {
+    for (const host of this.#hosts) await host.close()
+    await this.netns.close()
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+export const peerOf = (host: IpsecHost, over: Partial<Peer> = {}): Peer => ({
+  host: host.identity.id,
+  publicKey: host.identity.wireguardKey,
+  endpoint: { address: host.outer, port: 51_820 },
+  allowed: [host.block],
+  marks: false,
+  ipsec: { port: 4500, esp: host.esp },
+  ...over,
+})
+
+/** Whether a ping from one host's managed address to the other's is answered. */
+export async function pings(from: IpsecHost, to: IpsecHost): Promise<boolean> {
+  const { status } = await from.space.runner.attempt(['ping', '-c1', '-W1', '-I', from.managed, to.managed])
+  return status === 0
+}

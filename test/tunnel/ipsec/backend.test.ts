@@ -1,0 +1,146 @@
+/**
+ * Two hosts with a real charon each, userspace ESP: real IKE, real packets.
+ */
+import { type Test, test } from 'tap'
+import type { Cidr } from '../../../model/ip.ts'
+import type { Peer } from '../../../tunnel/backend.ts'
+import { type IkeSa, ikeSasIn } from '../../../tunnel/ipsec/sas.ts'
+import { type IpsecHost, IpsecWorld, needsIpsec, peerOf, pings } from '../../support/ipsec-hosts.ts'
+import { until } from '../../support/netns.ts'
+
+async function sasOf(host: IpsecHost): Promise<readonly IkeSa[]> {
+  const vici = await host.vici()
+  const sas = ikeSasIn(await vici.list('list-sas'))
+  vici.close()
+  return sas
+}
+
+/** Numbers of the SAs that carry, without those that are on their way out. */
+async function standing(host: IpsecHost): Promise<string> {
+  const sas = await sasOf(host)
+  return sas
+    .filter(({ state }) => state === 'ESTABLISHED')
+    .map(
+      ({ id, children }) =>
+        `${id}:${children.filter(({ state }) => state === 'INSTALLED').map((one) => one.id)}`,
+    )
+    .join(' ')
+}
+
+const isSingle = async (host: IpsecHost): Promise<boolean> => /^\d+:\d+$/.test(await standing(host))
+
+/** The networks of others go into charon's device, as the daemon's routes do. */
+const route = (host: IpsecHost, to: string) =>
+  host.space.sh(`ip route replace ${to} dev ipsec0 src ${host.managed}`)
+
+async function pair(t: Test): Promise<{ world: IpsecWorld; one: IpsecHost; two: IpsecHost }> {
+  const world = await IpsecWorld.open()
+  t.teardown(() => world.close())
+  const one = await world.host({ number: 1, esp: 'userspace' })
+  const two = await world.host({ number: 2, esp: 'userspace' })
+  await Promise.all([one.start(), two.start()])
+  for (const [host, other] of [
+    [one, two],
+    [two, one],
+  ] as const)
+    await route(host, other.block)
+  return { world, one, two }
+}
+
+const meet = (one: IpsecHost, two: IpsecHost) =>
+  Promise.all([one.backend.apply([peerOf(two)]), two.backend.apply([peerOf(one)])])
+
+const carried = (from: IpsecHost, to: IpsecHost) =>
+  until(`a ping from ${from.number} to ${to.number}`, () => pings(from, to), 30_000)
+
+test('hosts meet, packets go, and nothing goes in clear', needsIpsec, async (t) => {
+  const { world, one, two } = await pair(t)
+  const capture = await world.netns.capture(one.space, 'eth0', 'net 10.42.0.0/16')
+  await meet(one, two)
+  await carried(one, two)
+  await carried(two, one)
+  t.same(await capture.lines(), [], 'not one packet with an address of ours outside')
+
+  const { peers, problems } = await one.backend.status()
+  t.match(peers, [
+    { host: two.identity.id, backend: 'ipsec', engine: 'charon', endpoint: '192.168.77.2:4500' },
+  ])
+  t.ok((peers[0]?.received ?? 0) > 0 && (peers[0]?.sent ?? 0) > 0, 'bytes are counted')
+  t.ok((peers[0]?.lastHandshake ?? 0) > Date.now() - 60_000)
+  t.same(problems, [])
+
+  const before = await standing(one)
+  await meet(one, two)
+  t.equal(await standing(one), before, 'applying again changes nothing')
+  await one.stop()
+  await one.start()
+  await one.backend.apply([peerOf(two)])
+  await one.backend.tend()
+  t.equal(await standing(one), before, 'a restart of the daemon changes nothing')
+  t.ok(await pings(one, two))
+
+  await one.backend.apply([])
+  await until('the other side knows', async () => (await standing(two)) === '')
+  t.notOk(await pings(two, one), 'a host that was removed has no SA')
+})
+
+test('both initiate at once and end with one SA', needsIpsec, async (t) => {
+  const { one, two } = await pair(t)
+  for (const host of [one, two]) {
+    const other = host === one ? two : one
+    await host.backend.apply([peerOf(other, { endpoint: { address: '192.168.77.99', port: 1 } })])
+  }
+  await meet(one, two)
+  const calls = [one, two].map(async (host) => {
+    const other = host === one ? two : one
+    const vici = await host.vici()
+    await vici.request('initiate', { ike: other.identity.id, child: 'net', timeout: '-1' })
+    vici.close()
+  })
+  await Promise.all(calls)
+  await until('one SA', async () => (await isSingle(one)) && (await isSingle(two)), 30_000)
+  await carried(one, two)
+  t.ok((await isSingle(one)) && (await isSingle(two)), 'also after traffic')
+})
+
+test('a new block is carried, and the SA before it goes', needsIpsec, async (t) => {
+  const { one, two } = await pair(t)
+  await meet(one, two)
+  await carried(one, two)
+  await two.space.sh('ip addr add 10.42.20.1/32 dev lo')
+  await route(one, '10.42.20.0/26')
+  const allowed = [two.block, '10.42.20.0/26'] as Cidr[]
+  const grown: Peer = peerOf(two, { allowed })
+  await one.backend.apply([grown])
+  await until(
+    'the new block',
+    async () => {
+      const { status } = await one.space.runner.attempt([
+        'ping',
+        '-c1',
+        '-W1',
+        '-I',
+        one.managed,
+        '10.42.20.1',
+      ])
+      return status === 0
+    },
+    30_000,
+  )
+  await until('one SA', () => isSingle(one), 60_000)
+  t.ok(await pings(one, two), 'and the old one still is')
+})
+
+test('charon killed on one side: both sides carry again by themselves', needsIpsec, async (t) => {
+  const { one, two } = await pair(t)
+  await meet(one, two)
+  await carried(one, two)
+  const ups = two.ups
+  await two.kill()
+  await until('charon is back', () => two.ups > ups, 30_000)
+  await two.backend.apply([peerOf(one)])
+  await route(two, one.block)
+  await carried(two, one)
+  await carried(one, two)
+  t.pass()
+})

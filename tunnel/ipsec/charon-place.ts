@@ -1,0 +1,70 @@
+/**
+ * Edge: the folder of our own charon, and what the machine says about running one there. The configuration is written
+ * before charon starts and replaced atomically; nothing outside of the folder is changed.
+ */
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import type { Runner } from '../../linux/run.ts'
+import { type CharonPlace, charonConf } from './charon-conf.ts'
+import { type Machine, machineFault } from './needs.ts'
+
+export interface CharonFolder extends CharonPlace {
+  /** Holds strongswan.conf; mode 0700. */
+  readonly folder: string
+}
+
+/** Where distributions put it. */
+const programs = [
+  '/usr/sbin/charon-systemd',
+  '/usr/libexec/strongswan/charon-systemd',
+  '/usr/local/sbin/charon-systemd',
+]
+
+export const charonProgram = (): string | undefined => programs.find((path) => existsSync(path))
+
+/** The variables with which charon and swanctl read this folder and nothing else. */
+export const charonEnvironment = (folder: string): Readonly<Record<string, string>> => ({
+  STRONGSWAN_CONF: join(folder, 'strongswan.conf'),
+  SWANCTL_DIR: folder,
+})
+
+/** Readies the folder; rejects with what is in the way of starting charon there. */
+export async function prepareCharon(place: CharonFolder, runner: Pick<Runner, 'attempt'>): Promise<void> {
+  const { folder, socket, port } = place
+  const { STRONGSWAN_CONF: path = '' } = charonEnvironment(folder)
+  const machine = await machineOf(runner)
+  const fault = machineFault(machine, {
+    port,
+    folders: [folder, dirname(socket)],
+    isOurs: (pid) => reads(pid, path),
+  })
+  if (fault !== undefined) throw fault
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  mkdirSync(dirname(socket), { recursive: true, mode: 0o755 })
+  const text = charonConf(place)
+  if (readIfThere(path) === text) return
+  writeFileSync(`${path}.new`, text, { mode: 0o600 })
+  renameSync(`${path}.new`, path)
+}
+
+async function machineOf(runner: Pick<Runner, 'attempt'>): Promise<Machine> {
+  const { stdout } = await runner.attempt(['ss', '-Hulnp'])
+  return {
+    program: charonProgram(),
+    profiles: readIfThere('/sys/kernel/security/apparmor/profiles'),
+    profileAdditions: readIfThere('/etc/apparmor.d/local/usr.sbin.charon-systemd'),
+    sockets: stdout,
+  }
+}
+
+/** Whether a process was started with this configuration. */
+const reads = (pid: number, path: string): boolean =>
+  readIfThere(`/proc/${pid}/environ`).split('\0').includes(`STRONGSWAN_CONF=${path}`)
+
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}
