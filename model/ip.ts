@@ -69,6 +69,12 @@ export function contains(cidr: Cidr, address: Ipv4): boolean {
   return address >= first && address <= last
 }
 
+/** Whether the outer network holds all of the inner one. */
+export function isWithin(outer: Cidr, inner: Cidr): boolean {
+  const { first, last } = networkOf(inner)
+  return contains(outer, first) && contains(outer, last)
+}
+
 export function overlaps(one: Cidr, other: Cidr): boolean {
   const a = networkOf(one)
   const b = networkOf(other)
