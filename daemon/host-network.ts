@@ -15,6 +15,7 @@ import {
   hostPlan,
   signatureOf,
 } from '../network/host-plan.ts'
+import type { IpsecLinks } from '../network/ipsec-plan.ts'
 import { Latest } from './latest.ts'
 
 export interface HostNetworkDeps {
@@ -22,12 +23,14 @@ export interface HostNetworkDeps {
   readonly clock: Clock
   readonly log: Log
   readonly meter: Meter
+  /** Where IPsec leads, and whom it is used for; `refresh` after it has changed. */
+  readonly ipsec: () => IpsecLinks
   /** After every successful application. */
   readonly onApplied: (outcome: HostOutcome) => void
 }
 
 /** What does not change while the daemon runs. */
-type Known = Omit<HostPlanOptions, 'bridges' | 'pathMtus'>
+type Known = Omit<HostPlanOptions, 'bridges' | 'pathMtus' | 'ipsec'>
 
 const reapplyEvery = seconds(30)
 
@@ -70,6 +73,11 @@ export class HostNetwork {
     this.#offer()
   }
 
+  /** Some peer is reached by another interface. */
+  refresh(): void {
+    this.#offer()
+  }
+
   /** Applies the plan again although it is the same: the tunnel's device has come, or Docker has restarted. */
   again(): void {
     this.#signature = ''
@@ -86,6 +94,7 @@ export class HostNetwork {
     const plan = hostPlan(this.#environment, {
       ...this.#options,
       bridges: bridgesOf(this.#networks),
+      ipsec: this.#deps.ipsec(),
       pathMtus: this.#pathMtus,
     })
     const signature = signatureOf(plan)

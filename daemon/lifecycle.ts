@@ -13,7 +13,6 @@ import { formatIpv4, type Ipv4 } from '../model/ip.ts'
 import { keysOf } from '../model/keys.ts'
 import type { Log } from '../model/ports.ts'
 import type { HostRecord } from '../model/records.ts'
-import type { Millis } from '../model/time.ts'
 import type { HostIdentity } from '../pki/identity.ts'
 import { type AdminServer, startAdmin } from '../status/server.ts'
 import { containersView, hostsView, statusOf, type Vitals } from '../status/status.ts'
@@ -26,8 +25,7 @@ import { hostRecordOf } from './host-record.ts'
 import { machineFacts, machineSize } from './machine.ts'
 import { type Membership, writeMembership } from './membership.ts'
 import type { PrometheusMeter } from './meter.ts'
-import { PathProber } from './path-prober.ts'
-import { Prober } from './prober.ts'
+import { PeerPaths, withoutIpsec } from './peer-paths.ts'
 import type { System } from './system.ts'
 import type { Tasks } from './tasks.ts'
 import { trustCommands, trustProblems } from './trust-admin.ts'
@@ -56,8 +54,7 @@ export class Lifecycle {
   readonly #stop = new AbortController()
   readonly #ledgers: Ledgers
   readonly #network: HostNetwork
-  readonly #prober: Prober
-  readonly #pathProber: PathProber
+  readonly #paths: PeerPaths
   readonly #size = machineSize()
   readonly #hostname = machineFacts().hostname
   readonly #started
@@ -79,35 +76,35 @@ export class Lifecycle {
     this.#started = system.clock.now()
     this.#ledgers = openLedgers(config.state)
     this.#network = new HostNetwork(
-      { applier: system.applier, clock: system.clock, log, meter, onApplied: () => this.#applied() },
+      {
+        applier: system.applier,
+        clock: system.clock,
+        log,
+        meter,
+        ipsec: () => this.#paths.ipsecLinks,
+        onApplied: () => this.#applied(),
+      },
       {
         names: system.names,
         tunnel: { name: config.tunnel.interface, mtu: config.tunnel.mtu },
         servers: { address: serversAddress, dnsPort: config.dns.port, metadataPort: config.metadata.port },
       },
     )
-    this.#prober = new Prober({
-      echo: { probe: (addresses, options) => system.pinger.probe(addresses, this.#probeOptions(options)) },
-      clock: system.clock,
-      log,
-      meter,
-      environment: () => this.#control?.environment,
-      onResult: (reachability) => this.#control?.probed(reachability),
-    })
-    this.#pathProber = new PathProber(
+    this.#paths = new PeerPaths(
       {
-        echo: {
-          probeSizes: (probes, options) => system.pinger.probeSizes(probes, this.#probeOptions(options)),
-        },
+        pinger: system.pinger,
         hints: system.routeMtu,
         clock: system.clock,
         log,
         meter,
+        ipsec: withoutIpsec('it is not built yet'),
         environment: () => this.#control?.environment,
         peers: () => deps.tunnel.peers(),
-        onChange: (mtus) => this.#network.pathMtus(mtus),
+        onReachability: (reachability) => this.#control?.probed(reachability),
+        onPathMtus: (mtus) => this.#network.pathMtus(mtus),
+        onSwitch: () => this.#network.refresh(),
       },
-      { mtu: config.tunnel.mtu },
+      { interface: config.tunnel.interface, mtu: config.tunnel.mtu, wish: config.tunnel.backend },
     )
   }
 
@@ -123,6 +120,7 @@ export class Lifecycle {
     const networkUp = new Promise<void>((resolve) => {
       this.#networkUp = resolve
     })
+    this.#paths.adopt(await system.ip.routes())
     await this.#newControl()
     tasks.run(
       'tunnel',
@@ -131,8 +129,7 @@ export class Lifecycle {
     await Promise.race([networkUp, this.#stopped()])
     if (this.#stop.signal.aborted) return
     await this.#startServers()
-    tasks.run('probes', this.#prober.run())
-    tasks.run('path MTU probes', this.#pathProber.run())
+    this.#paths.start(tasks)
     tasks.run(
       'engine watch',
       system.engineWatch.run((state) => this.#engineChanged(state), this.#stop.signal),
@@ -150,8 +147,7 @@ export class Lifecycle {
     this.#stop.abort()
     // What is being made now is closed as well.
     await this.#starting?.catch(() => undefined)
-    this.#prober.close()
-    this.#pathProber.close()
+    this.#paths.close()
     await this.#admin?.close()
     await this.#control?.close()
     await this.#network.close()
@@ -216,6 +212,7 @@ export class Lifecycle {
 
   /** One snapshot in, many projections out. */
   #project(environment: Environment): void {
+    this.#paths.observe(environment)
     this.#network.observe(environment)
     this.#deps.tunnel.observe(environment)
     this.#servers?.dns.apply(environment)
@@ -277,15 +274,6 @@ export class Lifecycle {
     }
   }
 
-  #probeOptions(options: { readonly timeout: Millis }) {
-    const managed = this.#control?.environment?.hosts.get(this.#deps.identity.id)?.record.managed
-    return {
-      ...options,
-      ...(managed == null ? {} : { source: managed }),
-      interface: this.#config.tunnel.interface,
-    } as const
-  }
-
   #actions() {
     const view =
       <T>(render: (environment: Environment) => T) =>
@@ -342,9 +330,9 @@ export class Lifecycle {
         metadata: this.#place(80, this.#config.metadata.port),
       },
       peers: tunnel.peers(),
-      lastSeen: this.#prober.lastSeen,
+      lastSeen: this.#paths.lastSeen,
       problems: trustProblems(this.#deps.trust, this.#control, system.clock),
-      pathMtus: this.#pathProber.mtus,
+      pathMtus: this.#paths.mtus,
     }
   }
 

@@ -39,6 +39,16 @@ export const metricTable = {
     help: '1 when the peer answers probes through the tunnel.',
     labels: ['peer'],
   },
+  drover_peer_backend: {
+    kind: 'gauge',
+    help: '1 for the backend that carries packets to the peer: ipsec or wireguard.',
+    labels: ['peer', 'backend'],
+  },
+  drover_backend_switches_total: {
+    kind: 'counter',
+    help: 'Changes of the backend that carries packets to the peer.',
+    labels: ['peer'],
+  },
   drover_tunnel_engine: {
     kind: 'gauge',
     help: '1 for the WireGuard engine of this host: kernel or userspace.',

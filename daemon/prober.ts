@@ -1,17 +1,17 @@
 /**
- * Whether peers answer through the tunnel: an echo to every peer's managed address every 3 s. One answer makes a
- * peer reachable at once; only several rounds without one make it silent (design section 5: a dead host leaves
- * within 15 s, a returning one is back within 3 s).
+ * Whether peers answer through the tunnel: an echo to every peer's managed address by each backend every 3 s, by a
+ * backend that has just missed one every second. One answer makes a peer reachable at once; only several misses by
+ * every backend make it silent (design section 5: a dead host leaves within 15 s, a returning one is back within 3 s).
  */
 import type { Environment, Reachability } from '../model/environment.ts'
-import type { Ipv4 } from '../model/ip.ts'
 import { type Clock, type Log, type Meter, sleep } from '../model/ports.ts'
 import type { HostId } from '../model/records.ts'
 import { type Millis, millis, seconds } from '../model/time.ts'
+import type { Way } from './backend-chooser.ts'
 
 export interface Echo {
-  /** The addresses that answered within `timeout` milliseconds. */
-  probe(addresses: readonly Ipv4[], options: { readonly timeout: Millis }): Promise<ReadonlySet<Ipv4>>
+  /** The ways by which an answer came within `timeout` milliseconds. */
+  probe(ways: readonly Way[], options: { readonly timeout: Millis }): Promise<ReadonlyMap<Way, Millis>>
 }
 
 export interface ProberDeps {
@@ -19,19 +19,34 @@ export interface ProberDeps {
   readonly clock: Clock
   readonly log: Log
   readonly meter: Meter
+  readonly ways: () => readonly Way[]
   readonly environment: () => Environment | undefined
+  /** What became of the probes of one round. */
+  readonly onHeard: (answers: ReadonlyMap<Way, boolean>) => void
   readonly onResult: (reachability: ReadonlyMap<HostId, Reachability>) => void
 }
 
+const tick = seconds(1)
 const interval = seconds(3)
-const timeout = millis(2000)
+const timeout = seconds(2)
+/** Rounds of `interval` without an answer, the last one waited for. */
+const silentAfter = millis(2 * interval + timeout)
 const missesUntilSilent = 3
+
+interface Seen {
+  /** When it was first asked, or last answered. */
+  readonly heard: Millis
+  readonly misses: number
+}
 
 export class Prober {
   readonly #deps: ProberDeps
   readonly #stop = new AbortController()
-  readonly #misses = new Map<HostId, number>()
+  readonly #askedAt = new Map<string, number>()
+  readonly #answeredAt = new Map<string, number>()
+  readonly #seen = new Map<HostId, Seen>()
   readonly #lastSeen = new Map<HostId, number>()
+  readonly #underWay = new Set<Promise<void>>()
   #states: ReadonlyMap<HostId, Reachability> = new Map()
 
   constructor(deps: ProberDeps) {
@@ -42,55 +57,86 @@ export class Prober {
     return this.#lastSeen
   }
 
+  /** A round may wait for its answers longer than the next one waits to begin. */
   async run(): Promise<void> {
-    while (!this.#stop.signal.aborted) {
-      const begun = this.#deps.clock.boot()
-      await this.#round().catch((err: unknown) => this.#deps.log.debug('probes failed', { err }))
-      const left = interval - (this.#deps.clock.boot() - begun)
-      await sleep(this.#deps.clock, millis(Math.max(100, left)), this.#stop.signal).catch(() => undefined)
+    const { signal } = this.#stop
+    while (!signal.aborted) {
+      const due = this.#due()
+      const round = this.#round(due).catch((err: unknown) => this.#deps.log.debug('probes failed', { err }))
+      this.#underWay.add(round)
+      void round.then(() => this.#underWay.delete(round))
+      await sleep(this.#deps.clock, tick, signal).catch(() => undefined)
     }
+    await Promise.all(this.#underWay)
   }
 
   close(): void {
     this.#stop.abort()
   }
 
-  async #round(): Promise<void> {
-    const environment = this.#deps.environment()
-    if (environment === undefined) return
-    const peers = [...environment.hosts.values()].flatMap(({ record: { id, managed } }) =>
-      id === environment.self || managed === null ? [] : [{ id, managed }],
-    )
-    const answered =
-      peers.length === 0
-        ? new Set<Ipv4>()
-        : await this.#deps.echo.probe(
-            peers.map(({ managed }) => managed),
-            { timeout },
-          )
-    if (this.#stop.signal.aborted) return
-    const now = this.#deps.clock.now()
-    const states = new Map<HostId, Reachability>()
-    for (const { id, managed } of peers) {
-      if (answered.has(managed)) this.#lastSeen.set(id, now)
-      states.set(id, this.#stateOf(id, answered.has(managed)))
-    }
-    for (const id of this.#misses.keys()) if (!states.has(id)) this.#forget(id)
-    this.#report(environment, states)
-    this.#states = states
-    this.#deps.onResult(states)
+  #due(): readonly Way[] {
+    const now = this.#deps.clock.boot()
+    const ways = this.#deps.ways()
+    const due = ways.filter((way) => {
+      const waited = now - (this.#askedAt.get(keyOf(way)) ?? Number.NEGATIVE_INFINITY)
+      return waited >= (way.doubtful ? tick : interval)
+    })
+    const known = new Set(ways.map(keyOf))
+    for (const times of [this.#askedAt, this.#answeredAt])
+      for (const key of times.keys()) if (!known.has(key)) times.delete(key)
+    for (const way of due) this.#askedAt.set(keyOf(way), now)
+    return due
   }
 
-  #stateOf(id: HostId, answered: boolean): Reachability {
-    const misses = answered ? 0 : (this.#misses.get(id) ?? 0) + 1
-    this.#misses.set(id, misses)
-    if (answered) return 'answers'
-    if (misses >= missesUntilSilent) return 'silent'
-    return this.#states.get(id) ?? 'unknown'
+  async #round(due: readonly Way[]): Promise<void> {
+    const begun = this.#deps.clock.boot()
+    const answered = due.length === 0 ? new Map() : await this.#deps.echo.probe(due, { timeout })
+    if (this.#stop.signal.aborted) return
+    for (const way of answered.keys()) this.#answeredAt.set(keyOf(way), this.#deps.clock.boot())
+    // What was asked later may have been answered before: then this one is no news.
+    const news = due.filter((way) => answered.has(way) || (this.#answeredAt.get(keyOf(way)) ?? -1) < begun)
+    this.#deps.onHeard(new Map(news.map((way) => [way, answered.has(way)])))
+    this.#settle(news, answered)
+  }
+
+  #settle(due: readonly Way[], answered: ReadonlyMap<Way, Millis>): void {
+    const { clock, environment, onResult } = this.#deps
+    for (const [host, ways] of Map.groupBy(due, (way) => way.host)) {
+      const heard = ways.some((way) => answered.has(way))
+      const before = this.#seen.get(host)
+      if (heard) this.#lastSeen.set(host, clock.now())
+      this.#seen.set(host, {
+        heard: heard ? clock.boot() : (before?.heard ?? clock.boot()),
+        misses: heard ? 0 : (before?.misses ?? 0) + 1,
+      })
+    }
+    const known = environment()
+    if (known === undefined) return
+    const states = this.#reachability(known)
+    this.#report(known, states)
+    this.#states = states
+    onResult(states)
+  }
+
+  #reachability({ hosts, self }: Environment): ReadonlyMap<HostId, Reachability> {
+    const states = new Map<HostId, Reachability>()
+    for (const { record } of hosts.values())
+      if (record.id !== self && record.managed !== null) states.set(record.id, this.#stateOf(record.id))
+    for (const id of this.#seen.keys()) if (!states.has(id)) this.#forget(id)
+    return states
+  }
+
+  #stateOf(id: HostId): Reachability {
+    const seen = this.#seen.get(id)
+    if (seen?.misses === 0) return 'answers'
+    if (seen === undefined) return 'unknown'
+    const silence = this.#deps.clock.boot() - seen.heard
+    const silent = seen.misses >= missesUntilSilent && silence >= silentAfter
+    return silent ? 'silent' : (this.#states.get(id) ?? 'unknown')
   }
 
   #forget(id: HostId): void {
-    this.#misses.delete(id)
+    this.#seen.delete(id)
     this.#lastSeen.delete(id)
   }
 
@@ -104,3 +150,5 @@ export class Prober {
     }
   }
 }
+
+const keyOf = ({ host, backend }: Way): string => `${host} ${backend}`

@@ -1,7 +1,7 @@
 /**
- * Asks many IPv4 addresses for an ICMP echo at once (RFC 792), each of a size of its own, and says which answered.
- * Nothing fragments a request. One raw socket per round, never blocking: it is read when the clock says so. Needs
- * CAP_NET_RAW.
+ * Asks many IPv4 addresses for an ICMP echo at once (RFC 792), each of a size and by an interface of its own, and
+ * says which answered. Nothing fragments a request. One raw socket per interface and round, never blocking: it is
+ * read when the clock says so. Needs CAP_NET_RAW.
  */
 import { DroverError } from '../model/errors.ts'
 import type { Ipv4 } from '../model/ip.ts'
@@ -12,22 +12,21 @@ import type { Libc } from './ffi.ts'
 
 export interface ProbeOptions {
   readonly source?: Ipv4
-  /** Name of the interface that requests leave by and answers must come in by. */
-  readonly interface?: string
   readonly timeout: Millis
 }
 
-/** An echo request of `size` bytes, IP header included. */
-export interface SizedProbe {
+export interface Probe {
   readonly address: Ipv4
-  readonly size: number
+  /** Bytes of the request, IP header included. */
+  readonly size?: number
+  /** Name of the interface that the request leaves by, whatever the routes say, and its answer must come in by. */
+  readonly interface?: string
 }
 
-/** Says which of the addresses answer. */
+/** Says which of the probes were answered, and how long it took. */
 export interface Prober {
-  probe(addresses: readonly Ipv4[], options: ProbeOptions): Promise<ReadonlySet<Ipv4>>
-  /** The probes that were answered, with the time that it took. */
-  probeSizes(probes: readonly SizedProbe[], options: ProbeOptions): Promise<ReadonlyMap<SizedProbe, Millis>>
+  /** Rejects with TUNNEL_UNAVAILABLE when none of the interfaces is there; behind a missing one nobody answers. */
+  probe<T extends Probe>(probes: readonly T[], options: ProbeOptions): Promise<ReadonlyMap<T, Millis>>
 }
 
 export interface PingerDeps {
@@ -55,12 +54,18 @@ const option = {
 /** IP_PMTUDISC_PROBE: don't fragment, whatever the route says; only the device limits. */
 const neverFragment = 3
 
-interface Round {
+interface Line {
   readonly fd: number
+  /** Not the same for two interfaces: who answers tells the requests of one flow apart by nothing else. */
   readonly id: number
+}
+
+interface Round<T extends Probe> {
+  /** By interface; undefined for probes that the routes lead. */
+  readonly lines: ReadonlyMap<string | undefined, Line>
   readonly begun: Millis
-  readonly waiting: Map<number, SizedProbe>
-  readonly answered: Map<SizedProbe, Millis>
+  readonly waiting: Map<number, T>
+  readonly answered: Map<T, Millis>
 }
 
 export class Pinger implements Prober {
@@ -74,69 +79,63 @@ export class Pinger implements Prober {
     this.#address = deps.libc.arena.take(32)
   }
 
-  async probe(addresses: readonly Ipv4[], options: ProbeOptions): Promise<ReadonlySet<Ipv4>> {
-    const probes = [...new Set(addresses)].map((address) => ({ address, size: usual }))
-    const answered = await this.probeSizes(probes, options)
-    return new Set([...answered.keys()].map(({ address }) => address))
-  }
-
-  async probeSizes(
-    probes: readonly SizedProbe[],
-    options: ProbeOptions,
-  ): Promise<ReadonlyMap<SizedProbe, Millis>> {
+  async probe<T extends Probe>(probes: readonly T[], options: ProbeOptions): Promise<ReadonlyMap<T, Millis>> {
     if (probes.length === 0) return new Map()
-    const fd = this.#open(options)
+    const lines = this.#openAll(new Set(probes.map((probe) => probe.interface)), options.source)
     try {
-      const [low = 0, high = 0] = this.#deps.random.bytes(2)
       const waiting = new Map(probes.map((probe, at) => [at & 0xffff, probe]))
       const begun = this.#deps.clock.boot()
-      const round = { fd, id: low | (high << 8), begun, waiting, answered: new Map<SizedProbe, Millis>() }
+      const round = { lines, begun, waiting, answered: new Map<T, Millis>() }
       for (const [sequence, probe] of waiting) this.#send(round, sequence, probe)
       await this.#collect(round, options.timeout)
       return round.answered
     } finally {
-      this.#deps.libc.close(fd)
+      for (const { fd } of lines.values()) this.#deps.libc.close(fd)
     }
   }
 
   /** Looks for answers ever less often: a near peer is heard within a millisecond or two. */
-  async #collect(round: Round, timeout: Millis): Promise<void> {
+  async #collect<T extends Probe>(round: Round<T>, timeout: Millis): Promise<void> {
     const { clock } = this.#deps
     const end = clock.boot() + timeout
     for (let pause = 1; round.waiting.size > 0; pause = Math.min(pause * 2, 50)) {
-      this.#drain(round)
+      for (const [device, line] of round.lines) this.#drain(round, device, line)
       const left = end - clock.boot()
       if (round.waiting.size === 0 || left <= 0) return
       await sleep(clock, millis(Math.min(pause, left)))
     }
   }
 
-  #drain(round: Round): void {
+  #drain<T extends Probe>(round: Round<T>, device: string | undefined, { fd, id }: Line): void {
     const { libc } = this.#deps
     const { bytes, view } = libc.arena
     for (;;) {
-      const length = libc.receive(round.fd, this.#packet, largest, 0x40)
+      const length = libc.receive(fd, this.#packet, largest, 0x40)
       if (length < 0) return
       const icmp = this.#packet + ((bytes[this.#packet] ?? 0) & 15) * 4
       if (length < icmp - this.#packet + 8 || bytes[icmp] !== echoReply) continue
-      if (view.getUint16(icmp + 4) !== round.id) continue
+      if (view.getUint16(icmp + 4) !== id) continue
       const sequence = view.getUint16(icmp + 6)
       const asked = round.waiting.get(sequence)
-      if (asked === undefined || asked.address !== view.getUint32(this.#packet + 12)) continue
+      // a socket without an interface hears all of them
+      if (asked === undefined || asked.interface !== device) continue
+      if (asked.address !== view.getUint32(this.#packet + 12)) continue
       round.waiting.delete(sequence)
       round.answered.set(asked, millis(this.#deps.clock.boot() - round.begun))
     }
   }
 
   /** A request that cannot leave is one that is not answered. */
-  #send(round: Round, sequence: number, { address, size }: SizedProbe): void {
+  #send(round: Round<Probe>, sequence: number, { address, size = usual, interface: device }: Probe): void {
     const { libc } = this.#deps
+    const line = round.lines.get(device)
+    if (line === undefined) return
     const { bytes, view } = libc.arena
     const at = this.#packet
     const length = Math.min(Math.max(size, smallest), largest) - ipHeader
     bytes.fill(0, at, at + length)
     view.setUint8(at, echoRequest)
-    view.setUint16(at + 4, round.id)
+    view.setUint16(at + 4, line.id)
     view.setUint16(at + 6, sequence)
     let sum = 0
     // the rest is zero
@@ -144,10 +143,32 @@ export class Pinger implements Prober {
     sum = (sum & 0xffff) + (sum >>> 16)
     view.setUint16(at + 2, ~(sum + (sum >>> 16)) & 0xffff)
     this.#putAddress(address)
-    libc.sendTo(round.fd, at, length, 0x40, this.#address, 16)
+    libc.sendTo(line.fd, at, length, 0x40, this.#address, 16)
   }
 
-  #open(options: ProbeOptions): number {
+  #openAll(
+    devices: ReadonlySet<string | undefined>,
+    source: Ipv4 | undefined,
+  ): ReadonlyMap<string | undefined, Line> {
+    const [low = 0, high = 0] = this.#deps.random.bytes(2)
+    const first = low | (high << 8)
+    const lines = new Map<string | undefined, Line>()
+    let failure: DroverError | undefined
+    for (const device of devices) {
+      const fd = this.#open()
+      const bound = this.#bind(fd, device, source)
+      if (bound >= 0) lines.set(device, { fd, id: (first + lines.size) & 0xffff })
+      else {
+        this.#deps.libc.close(fd)
+        const fields = { interface: device, errno: -bound }
+        failure = new DroverError('TUNNEL_UNAVAILABLE', `probes by ${device ?? 'their source'}`, { fields })
+      }
+    }
+    if (lines.size === 0 && failure !== undefined) throw failure
+    return lines
+  }
+
+  #open(): number {
     const { libc } = this.#deps
     const fd = libc.socket(2, 3 | 0o2000000 | 0o4000, 1)
     if (fd < 0) throw new DroverError('NOT_ROOT', 'raw socket for probes', { fields: { errno: -fd } })
@@ -155,15 +176,10 @@ export class Pinger implements Prober {
     libc.setOption(fd, level.socket, option.SO_RCVBUFFORCE, bufferSize)
     libc.setOption(fd, level.socket, option.SO_SNDBUFFORCE, bufferSize)
     libc.setOption(fd, level.ip, option.IP_MTU_DISCOVER, neverFragment)
-    const bound = this.#bind(fd, options)
-    if (bound >= 0) return fd
-    libc.close(fd)
-    throw new DroverError('TUNNEL_UNAVAILABLE', `probes by ${options.interface ?? 'their source'}`, {
-      fields: { interface: options.interface, errno: -bound },
-    })
+    return fd
   }
 
-  #bind(fd: number, { interface: device, source }: ProbeOptions): number {
+  #bind(fd: number, device: string | undefined, source: Ipv4 | undefined): number {
     const { libc } = this.#deps
     if (device !== undefined) {
       const name = Buffer.from(`${device}\0`)

@@ -1,8 +1,8 @@
 /**
- * Links, addresses, routes and neighbours by iproute2: `ip -json` reads, `ip -batch` writes, one process each.
+ * Links, addresses, routes, rules and neighbours by iproute2: `ip -json` reads, `ip -batch` writes, one process each.
  * IPv4 only. A batch stops at its first failing line and names it; the lines before it have happened.
  */
-import { DroverError } from '../model/errors.ts'
+import { DroverError, reasonOf } from '../model/errors.ts'
 import { type Cidr, type Ipv4, parseIpv4 } from '../model/ip.ts'
 import { commandFailed, type Runner } from './run.ts'
 
@@ -14,8 +14,10 @@ export interface LinkAddress {
 
 export interface Link {
   readonly name: string
-  /** `wireguard`, `tun`, `veth` and so on; empty for hardware. */
+  /** `wireguard`, `tun`, `veth`, `xfrm` and so on; empty for hardware. */
   readonly kind: string
+  /** Which SAs and policies an XFRM interface stands for; undefined for others. */
+  readonly ifId: number | undefined
   readonly index: number
   readonly up: boolean
   /** Both ends are up. */
@@ -39,6 +41,15 @@ export interface Route {
   readonly mtu: number | undefined
 }
 
+/** Which packets are routed by which table. */
+export interface RoutingRule {
+  readonly priority: number
+  /** Mark of the packets; undefined where it does not matter. */
+  readonly mark: number | undefined
+  /** A name or number of /etc/iproute2/rt_tables. */
+  readonly table: string
+}
+
 export interface Neighbour {
   readonly address: Ipv4
   readonly device: string
@@ -53,8 +64,9 @@ export interface Within {
 
 export interface Ip {
   links(within?: Within): Promise<readonly Link[]>
-  /** The main table. */
-  routes(within?: Within): Promise<readonly Route[]>
+  /** Of the main table, or another one, which need not be there. */
+  routes(within?: Within, table?: number): Promise<readonly Route[]>
+  rules(within?: Within): Promise<readonly RoutingRule[]>
   neighbours(within?: Within): Promise<readonly Neighbour[]>
   /** Runs lines such as `route replace 10.42.0.5/32 dev dr1`; no process at all for none. */
   batch(lines: readonly string[], within?: Within): Promise<void>
@@ -67,7 +79,7 @@ interface RawLink {
   mtu: number
   address?: string
   ifalias?: string
-  linkinfo?: { info_kind?: string }
+  linkinfo?: { info_kind?: string; info_data?: { if_id?: string | number } }
   addr_info?: { family: string; local: string; prefixlen: number; label?: string }[]
 }
 
@@ -79,6 +91,12 @@ interface RawRoute {
   prefsrc?: string
   metric?: number
   metrics?: { mtu?: number }[]
+}
+
+interface RawRule {
+  priority: number
+  fwmark?: string
+  table?: string
 }
 
 interface RawNeighbour {
@@ -100,8 +118,14 @@ export class CommandIp implements Ip {
     return (await this.#read<RawLink>(['-d', 'addr', 'show'], within)).map(linkOf)
   }
 
-  async routes(within: Within = {}): Promise<readonly Route[]> {
-    return (await this.#read<RawRoute>(['-4', 'route', 'show'], within)).map(routeOf)
+  async routes(within: Within = {}, table?: number): Promise<readonly Route[]> {
+    const which = table === undefined ? [] : ['table', String(table)]
+    const routes = this.#read<RawRoute>(['-4', 'route', 'show', ...which], within)
+    return (await routes.catch(unlessNoTable)).map(routeOf)
+  }
+
+  async rules(within: Within = {}): Promise<readonly RoutingRule[]> {
+    return (await this.#read<RawRule>(['-4', 'rule', 'show'], within)).map(ruleOf)
   }
 
   async neighbours(within: Within = {}): Promise<readonly Neighbour[]> {
@@ -129,9 +153,16 @@ export class CommandIp implements Ip {
   }
 }
 
+/** A table comes with its first route. */
+function unlessNoTable(thrown: unknown): readonly RawRoute[] {
+  if (/FIB table does not exist/.test(reasonOf(thrown))) return []
+  throw thrown
+}
+
 const linkOf = (raw: RawLink): Link => ({
   name: raw.ifname,
   kind: raw.linkinfo?.info_kind ?? '',
+  ifId: raw.linkinfo?.info_data?.if_id === undefined ? undefined : Number(raw.linkinfo.info_data.if_id),
   index: raw.ifindex,
   up: raw.flags.includes('UP'),
   carrier: raw.flags.includes('LOWER_UP'),
@@ -152,6 +183,12 @@ const routeOf = (raw: RawRoute): Route => ({
   metric: raw.metric ?? 0,
   protocol: raw.protocol ?? '',
   mtu: raw.metrics?.find(({ mtu }) => mtu !== undefined)?.mtu,
+})
+
+const ruleOf = (raw: RawRule): RoutingRule => ({
+  priority: raw.priority,
+  mark: raw.fwmark === undefined ? undefined : Number(raw.fwmark),
+  table: raw.table ?? '',
 })
 
 function neighbourOf(raw: RawNeighbour): readonly Neighbour[] {

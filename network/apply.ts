@@ -14,9 +14,9 @@ import { type Cidr, formatIpv4, parseCidr } from '../model/ip.ts'
 import type { Log } from '../model/ports.ts'
 import { type AttachPlan, hostLines, insideLines, vethLine } from './attach-plan.ts'
 import { type Attachment, attachmentsOf, elementsOf, namelessOf, pairOf } from './attachments.ts'
-import { hostChanges, leaveLines } from './host-changes.ts'
+import { hostChanges, type KernelState, leaveLines, linkChanges } from './host-changes.ts'
 import { type HostPlan, signatureOf } from './host-plan.ts'
-import { type NetworkNames, tablePrefix } from './names.ts'
+import { answering, type NetworkNames, rulePriority, tablePrefix } from './names.ts'
 import { addElements, elementChanges, removeElements, tableText, withoutTable } from './ruleset.ts'
 
 export interface ApplierDeps {
@@ -71,23 +71,48 @@ export class NetworkApplier {
 
   async #applyHost(plan: HostPlan): Promise<HostOutcome> {
     const { ip, nft } = this.#deps
-    const [links, routes, neighbours, table] = await Promise.all([
+    const [found, routes, neighbours, table, answers] = await Promise.all([
       ip.links(),
       ip.routes(),
       ip.neighbours(),
       nft.table('inet', this.#names.table),
+      this.#answers(plan),
     ])
-    const attachments = this.#remember(links)
+    const attachments = this.#remember(found)
     const walls = wallText(plan, attachments, table)
     await nft.apply(walls) // first: nothing is routed before the walls stand
-    const lines = hostChanges(this.#names, plan, attachments, { links, routes, neighbours })
+    const { links, made } = await this.#peerLinks(plan, found)
+    const lines = hostChanges(this.#names, plan, attachments, { links, routes, neighbours, ...answers })
     await ip.batch(lines)
     const outward = attachments.some((attachment) => attachment.outward)
     const permitted = await this.#permit(plan.subnet, outward)
-    const tunnel = links.find(({ name }) => name === plan.tunnel.name)
-    const forwards = tunnel === undefined || (await this.#forward(tunnel.name))
-    const changes = lines.length + [walls !== '', permitted, !forwards].filter(Boolean).length
-    return { changes, tunnel: tunnel !== undefined }
+    const there = links.filter(({ name }) => plan.devices.includes(name))
+    const switched = await Promise.all(there.map(({ name }) => this.#forward(name, there.length > 1)))
+    const changes =
+      lines.length + made + [walls !== '', permitted, switched.includes(true)].filter(Boolean).length
+    return { changes, tunnel: there.some(({ name }) => name === plan.tunnel.name) }
+  }
+
+  /** Rules and tables of answers, where they were ever needed. */
+  async #answers({ answers }: Pick<HostPlan, 'answers'>): Promise<Pick<KernelState, 'rules' | 'tables'>> {
+    const { ip } = this.#deps
+    const rules = (await ip.rules()).filter(({ priority }) => priority === rulePriority)
+    const tables = Object.values(answering).map(({ table }) => table)
+    if (rules.length === 0 && answers.length === 0) return { rules, tables: new Map() }
+    const routes = await Promise.all(tables.map((table) => ip.routes({}, table)))
+    return { rules, tables: new Map(tables.map((table, at) => [table, routes[at] ?? []])) }
+  }
+
+  /** Makes the interfaces of peers; without one, its peer is reached by another backend. */
+  async #peerLinks(plan: HostPlan, links: readonly Link[]) {
+    const { ip, log } = this.#deps
+    let made = 0
+    for (const lines of linkChanges(plan, links))
+      await ip.batch(lines).then(
+        () => made++,
+        (err: unknown) => log.warn('the interface of a peer cannot be made', { err }),
+      )
+    return { links: made === 0 ? links : await ip.links(), made }
   }
 
   /** Attaches a container, or mends its attachment; rejects with ATTACH_FAILED when it cannot be. */
@@ -117,15 +142,17 @@ export class NetworkApplier {
     this.#known = new Map()
     this.#applied = ''
     await iptables.remove(this.#names.comment)
-    const [table, tables, after, routes] = await Promise.all([
+    const [table, tables, after, routes, answers] = await Promise.all([
       nft.table('inet', this.#names.table),
       nft.tables('inet'),
       ip.links(),
       ip.routes(),
+      this.#answers({ answers: [] }),
     ])
     const others = tables.filter((name) => name.startsWith(tablePrefix) && name !== this.#names.table)
     const recorded = parseCidr(table?.sets.get('subnet')?.[0] ?? '') ?? subnet
-    await this.#each(leaveLines(this.#names, recorded, { links: after, routes }, others.length === 0))
+    const kernel = { links: after, routes, ...answers }
+    await this.#each(leaveLines(this.#names, recorded, kernel, others.length === 0))
     if (table !== undefined) await nft.apply(withoutTable(this.#names.table)) // last: it names the subnet
   }
 
@@ -222,12 +249,21 @@ export class NetworkApplier {
     return this.#deps.iptables.ensure(this.#names.comment, outward ? [overlay, ...world] : [overlay])
   }
 
-  /** Whether the link forwarded already. */
-  async #forward(link: string): Promise<boolean> {
-    const path = forwardingOf(link)
-    if ((await this.#deps.sysctl.read(path)) === '1') return true
-    await this.#deps.sysctl.write(path, '1')
-    return false
+  /**
+   * Whether something had to be switched. `several`: a peer may come in by either of them, so that the kernel must not
+   * drop what it would send by another; who may send from what is the table's to decide.
+   */
+  async #forward(link: string, several: boolean): Promise<boolean> {
+    const { sysctl } = this.#deps
+    const wanted: [string, string][] = [[forwardingOf(link), '1']]
+    if (several) wanted.push([`net/ipv4/conf/${link}/rp_filter`, loose])
+    let changed = false
+    for (const [path, value] of wanted) {
+      if ((await sysctl.read(path)) === value) continue
+      await sysctl.write(path, value)
+      changed = true
+    }
+    return changed
   }
 
   async #each(lines: readonly string[]): Promise<void> {
@@ -257,6 +293,9 @@ export class NetworkApplier {
 }
 
 const nothing = (): void => {}
+
+/** RFC 3704 2.4. */
+const loose = '2'
 
 /** The nft commands towards the plan; empty when the table is as it should be. */
 function wallText(plan: HostPlan, attachments: readonly Attachment[], table: NftTable | undefined): string {

@@ -5,9 +5,19 @@
  */
 import type { EngineNetwork } from '../model/engine.ts'
 import type { Environment } from '../model/environment.ts'
-import { type Cidr, cidrOf, contains, type Ipv4, networkOf } from '../model/ip.ts'
+import { type Cidr, cidrOf, type Ipv4, isWithin } from '../model/ip.ts'
 import type { HostId } from '../model/records.ts'
-import type { NetworkNames } from './names.ts'
+import {
+  type AnswerTable,
+  answersOf,
+  type IpsecLinks,
+  ipsecDevices,
+  linkTo,
+  ownedOf,
+  type PeerLink,
+  type PlannedRoute,
+} from './ipsec-plan.ts'
+import { type NetworkNames, peerAliasOf } from './names.ts'
 import { type Elements, type Ruleset, rulesetOf, type Servers } from './ruleset.ts'
 
 export interface HostPlan {
@@ -17,8 +27,14 @@ export interface HostPlan {
   /** On `lo`, each as /32: the managed one, and the servers'. */
   readonly addresses: readonly Ipv4[]
   readonly tunnel: { readonly name: string; readonly mtu: number }
-  /** What other hosts hold: routed into the tunnel while it exists. */
-  readonly routes: readonly Cidr[]
+  /** XFRM interfaces. */
+  readonly links: readonly (PeerLink & { readonly alias: string })[]
+  /** Every interface that leads to peers. */
+  readonly devices: readonly string[]
+  /** What other hosts hold: routed into a tunnel while it exists. */
+  readonly routes: readonly PlannedRoute[]
+  /** None where there is one backend only. */
+  readonly answers: readonly AnswerTable[]
   /** What the paths of these routes carry. A route that is not named keeps the MTU that it has. */
   readonly mtus: ReadonlyMap<Cidr, number>
   readonly ruleset: Ruleset
@@ -32,6 +48,7 @@ export interface HostPlanOptions {
   readonly servers: Servers
   /** Docker's bridges: unmanaged containers on them may ask our servers. */
   readonly bridges: readonly string[]
+  readonly ipsec: IpsecLinks
   /** Path MTUs that are known, inside of the tunnel. */
   readonly pathMtus: ReadonlyMap<HostId, number>
 }
@@ -44,16 +61,23 @@ export const bridgesOf = (networks: readonly EngineNetwork[]): readonly string[]
 ]
 
 export function hostPlan(environment: Environment, options: HostPlanOptions): HostPlan {
-  const { names, tunnel, servers, bridges, pathMtus } = options
+  const { names, tunnel, servers, bridges, ipsec, pathMtus } = options
   const { subnet } = environment.settings
   const managed = environment.hosts.get(environment.self)?.record.managed ?? undefined
   const held = routesOf(environment)
+  const devices = ipsecDevices(ipsec)
   return {
     subnet,
     managed,
     addresses: managed === undefined ? [servers.address] : [managed, servers.address],
     tunnel,
-    routes: held.map(({ to }) => to),
+    links: [...ipsec.links].map(([host, link]) => ({ ...link, alias: peerAliasOf(names, host) })),
+    devices: [tunnel.name, ...devices],
+    routes: held.map(({ to, host }) => ({
+      to,
+      device: (ipsec.chosen.has(host) ? linkTo(ipsec, host) : undefined) ?? tunnel.name,
+    })),
+    answers: devices.length === 0 ? [] : answersOf(environment, tunnel.name, ipsec),
     mtus: new Map(
       held.flatMap(({ to, host }) => {
         const mtu = pathMtus.get(host)
@@ -63,7 +87,9 @@ export function hostPlan(environment: Environment, options: HostPlanOptions): Ho
     ruleset: rulesetOf(names.table, subnet, servers),
     elements: new Map([
       ['subnet', [subnet]],
-      ['tunnels', [tunnel.name]],
+      ['tunnels', [tunnel.name, ...devices]],
+      ['ipsecs', devices],
+      ['owned', ownedOf(environment, ipsec)],
       ['bridges', [...new Set(bridges)]],
     ]),
   }
@@ -89,15 +115,11 @@ export interface HeldRoute {
  */
 export function routesOf(environment: Environment): readonly HeldRoute[] {
   const { subnet } = environment.settings
-  const inside = ({ to }: HeldRoute): boolean => {
-    const { first, last } = networkOf(to)
-    return contains(subnet, first) && contains(subnet, last)
-  }
   const blocks = [...environment.blocks]
     .filter(([, claim]) => claim.host !== environment.self)
     .map(([to, { host }]) => ({ to, host }))
   const pins = [...environment.pins]
     .filter(([, claim]) => claim.host !== environment.self && claim.confirmed)
     .map(([address, { host }]) => ({ to: cidrOf(address, 32), host }))
-  return [...blocks, ...pins].filter(inside)
+  return [...blocks, ...pins].filter(({ to }) => isWithin(subnet, to))
 }

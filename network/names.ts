@@ -3,7 +3,7 @@
  * machine, and a daemon that knows nothing finds what an earlier one made. Pure.
  */
 import { formatIpv4, type Ipv4, parseIpv4 } from '../model/ip.ts'
-import type { ContainerId } from '../model/records.ts'
+import type { ContainerId, HostId } from '../model/records.ts'
 import { uuidOf } from '../model/uuid.ts'
 
 export interface NetworkNames {
@@ -22,6 +22,18 @@ export const managedDevice = 'managed0'
 
 /** Marks our routes (`proto 208`, free in /etc/iproute2/rt_protos). */
 export const routeProtocol = '208'
+
+/**
+ * How a peer is asked by one backend, and answers by it (ruleset.ts): what came in by a backend is marked, and what
+ * answers it is routed by that backend's table. Environments share them, their peers differ.
+ */
+export const answering = {
+  wireguard: { mark: 0x20800001, table: 20801 },
+  ipsec: { mark: 0x20800002, table: 20802 },
+} as const
+
+/** Of the rules that lead to those tables: behind `local`, before everything that people make. */
+export const rulePriority = 208
 
 /** Tables of all environments begin with this. */
 export const tablePrefix = 'drover_'
@@ -59,6 +71,12 @@ export const aliasOf = (names: NetworkNames, tag: Tag): string =>
   [names.table, tag.container, tag.inode, formatIpv4(tag.address), tag.outward ? 'outward' : 'overlay'].join(
     '/',
   )
+
+/** Alias of the interface that leads to a peer. */
+export const peerAliasOf = (names: NetworkNames, host: HostId): string => `${peerAlias(names)}${host}`
+
+/** Aliases of all such interfaces begin with this. */
+export const peerAlias = (names: NetworkNames): string => `${names.table}/peer/`
 
 /** The tag in a link's alias; undefined for links that are not of this environment. */
 export function tagOf(names: NetworkNames, alias: string): Tag | undefined {

@@ -4,6 +4,7 @@
  */
 import { type Cidr, formatIpv4, type Ipv4 } from '../model/ip.ts'
 import { uuidOf } from '../model/uuid.ts'
+import { answering } from './names.ts'
 
 /** Elements by set name, each as nft prints it. */
 export type Elements = ReadonlyMap<string, readonly string[]>
@@ -27,7 +28,12 @@ export interface Ruleset {
 /** Sets and their types. `natural` ones follow the attachments, the others the host's plan. */
 const setTypes = {
   subnet: 'type ipv4_addr; flags interval',
+  /** Every interface that leads to peers. */
   tunnels: 'type ifname',
+  /** Those of them that IPsec is behind. */
+  ipsecs: 'type ifname',
+  /** What a peer may send from, by the interface that is its own: WireGuard sees to that by itself. */
+  owned: 'type ifname . ipv4_addr; flags interval',
   bridges: 'type ifname',
   veths: 'type ifname',
   allowed: 'type ifname . ipv4_addr',
@@ -44,11 +50,20 @@ const source = (subnet: Cidr, server: string): readonly string[] => [
   'type filter hook prerouting priority raw; policy accept;',
   'iifname . ip saddr @allowed accept',
   'iifname @veths drop',
-  `iifname @tunnels ip saddr ${subnet} ip daddr ${subnet} accept`,
-  'iifname @tunnels drop',
+  'iifname @tunnels jump carried',
   `ip daddr ${server} iifname != "lo" iifname != "dr*" iifname != @bridges drop`,
   `ip saddr ${subnet} iifname != "lo" drop`,
 ]
+
+const carried = (subnet: Cidr): readonly string[] => [
+  `iifname != @ipsecs ip saddr ${subnet} ip daddr ${subnet} accept`,
+  `iifname . ip saddr @owned ip daddr ${subnet} accept`,
+  'drop',
+]
+
+/** An echo is answered by the backend that it was asked by, whichever carries the rest. */
+const asked = 'iifname @tunnels icmp type echo-request fib daddr type local ct mark set'
+const { ipsec, wireguard } = answering
 
 /** Only addresses that are ours enter the overlay; nothing of ours leaves by any other way than ours. */
 const forward = (subnet: Cidr): readonly string[] => [
@@ -100,7 +115,23 @@ const masquerading = (subnet: Cidr): readonly string[] => [
 function chainsOf(subnet: Cidr, own: Servers): ReadonlyMap<string, readonly string[]> {
   return new Map([
     ['servers', servers(own)],
+    ['carried', carried(subnet)],
     ['source', source(subnet, formatIpv4(own.address))],
+    [
+      'asked',
+      [
+        'type filter hook prerouting priority mangle; policy accept;',
+        `iifname != @ipsecs ${asked} ${wireguard.mark}`,
+        `iifname @ipsecs ${asked} ${ipsec.mark}`,
+      ],
+    ],
+    [
+      'answering',
+      [
+        'type route hook output priority mangle; policy accept;',
+        `icmp type echo-reply ct mark { ${wireguard.mark}, ${ipsec.mark} } meta mark set ct mark`,
+      ],
+    ],
     [
       'mss',
       [

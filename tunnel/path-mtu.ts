@@ -5,6 +5,7 @@
  * a peer that does not answer at all changes nothing.
  */
 import { type Millis, millis, minutes, seconds } from '../model/time.ts'
+import type { BackendName } from './choice.ts'
 
 /** WireGuard pads to a multiple of 16 bytes (paper 5.4.6): sizes between two of them are the same on the wire. */
 const step = 16
@@ -26,8 +27,12 @@ const shortestWait = millis(250)
 const longestWait = millis(2000)
 const never = Number.POSITIVE_INFINITY
 
-/** What a tunnel puts around a packet: IP, UDP, transport header and tag. */
-export const overheadOver = (family: 4 | 6): number => (family === 4 ? 20 : 40) + 8 + 16 + 16
+/**
+ * What a tunnel puts around a packet: IP and UDP, then WireGuard's transport header and tag, or the header, IV, trailer
+ * and tag of ESP (RFC 4303, RFC 4106), which pads the packets of a search by two bytes.
+ */
+export const overheadOver = (family: 4 | 6, backend: BackendName): number =>
+  (family === 4 ? 20 : 40) + 8 + (backend === 'ipsec' ? 8 + 8 + 2 + 2 + 16 : 16 + 16)
 
 type Phase =
   | { readonly is: 'complete' }

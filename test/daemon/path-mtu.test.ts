@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { type Test, test } from 'tap'
+import type { Way } from '../../daemon/backend-chooser.ts'
 import { PathProber } from '../../daemon/path-prober.ts'
 import { Libc, makeArena } from '../../linux/ffi.ts'
 import { Pinger } from '../../linux/icmp.ts'
@@ -21,7 +22,7 @@ import { applierIn, hostPlanOf, ip4 } from '../support/network.ts'
 import { enterNetns } from '../support/own-netns.ts'
 import { MemoryLog, MemoryMeter, SeededRandom } from '../support/ports.ts'
 import { realClock } from '../support/real-clock.ts'
-import { environment, host, hostId } from '../support/records.ts'
+import { hostId } from '../support/records.ts'
 import { transfer } from '../support/transfer.ts'
 
 const run = promisify(execFile)
@@ -110,7 +111,16 @@ function daemonOf(t: Test, { near, far: other }: Lan, endpoint: string) {
   const libc = new Libc(makeArena(1 << 16))
   const applier = applierIn(near.space)
   const pinger = new Pinger({ libc, clock: realClock, random: new SeededRandom(process.pid) })
-  const options = { interface: near.device, source: ip4(near.managed) }
+  const source = ip4(near.managed)
+  const way: Way = {
+    host: far,
+    name: 'far',
+    address: ip4(other.managed),
+    backend: 'wireguard',
+    interface: near.device,
+    answers: true,
+    doubtful: false,
+  }
   const common = {
     host: far,
     backend: 'wireguard',
@@ -134,13 +144,12 @@ function daemonOf(t: Test, { near, far: other }: Lan, endpoint: string) {
   }
   const prober = new PathProber(
     {
-      echo: { probeSizes: (probes, timeout) => pinger.probeSizes(probes, { ...options, ...timeout }) },
+      echo: { probe: (probes, timeout) => pinger.probe(probes, { source, ...timeout }) },
       hints: new RouteMtu(libc),
       clock: realClock,
       log: new MemoryLog(),
       meter: new MemoryMeter(),
-      environment: () =>
-        environment({ hosts: [host('h1'), host('far', {}, { managed: ip4(other.managed) })] }),
+      ways: () => [way],
       peers: () => reports,
       onChange: apply,
     },

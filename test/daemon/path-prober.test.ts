@@ -3,21 +3,22 @@
  * lasts under traffic, and what a hint of the kernel does.
  */
 import { type Test, test } from 'tap'
-import { PathProber } from '../../daemon/path-prober.ts'
-import type { SizedProbe } from '../../linux/icmp.ts'
-import type { Environment, Reachability } from '../../model/environment.ts'
+import type { Way } from '../../daemon/backend-chooser.ts'
+import { PathProber, type SizedWay } from '../../daemon/path-prober.ts'
 import { type Ipv4, ipv4At } from '../../model/ip.ts'
 import type { HostId } from '../../model/records.ts'
 import { type Millis, millis, seconds } from '../../model/time.ts'
 import type { PeerState } from '../../status/status.ts'
 import { FakeClock, MemoryLog, MemoryMeter } from '../support/ports.ts'
-import { environment, host, hostId, ip } from '../support/records.ts'
+import { hostId, ip } from '../support/records.ts'
 
 interface FakePeer {
   readonly id: HostId
   readonly managed: Ipv4
   /** What its path carries inside of the tunnel. */
   carries: number
+  /** The same by IPsec, where it has that. */
+  byIpsec?: number
   sent: number
   /** Bytes per second. */
   rate: number
@@ -34,12 +35,13 @@ class World {
   readonly told: ReadonlyMap<HostId, number>[] = []
   readonly prober: PathProber
   largestRound = 0
-  #environment: Environment = environment({})
+  #answers: boolean
   #report: readonly PeerState[] = []
   #reportedAt = 0
   readonly #running: Promise<void>
 
-  constructor(t: Test, count: number, reachability: Reachability = 'answers') {
+  constructor(t: Test, count: number, answers = true) {
+    this.#answers = answers
     this.peers = Array.from({ length: count }, (_, at) => ({
       id: hostId(`p${at}`),
       managed: ipv4At(ip('10.42.1.0'), at),
@@ -52,27 +54,35 @@ class World {
     const byAddress = new Map(this.peers.map((peer) => [peer.managed, peer]))
     this.prober = new PathProber(
       {
-        echo: { probeSizes: (probes, { timeout }) => this.#echo(byAddress, probes, timeout) },
+        echo: { probe: (probes, { timeout }) => this.#echo(byAddress, probes, timeout) },
         hints: {
           pathMtu: ({ bytes }) => this.peers[((bytes[2] ?? 0) << 8) | (bytes[3] ?? 0)]?.hint,
         },
         clock: this.clock,
         log: this.log,
         meter: this.meter,
-        environment: () => this.#environment,
+        ways: () => this.#ways(),
         peers: () => this.#report,
         onChange: (mtus) => this.told.push(mtus),
       },
       { mtu: 1420 },
     )
-    this.reach(reachability)
     this.#running = this.prober.run()
     t.teardown(() => this.close())
   }
 
-  reach(reachability: Reachability): void {
-    const hosts = this.peers.map(({ managed }, at) => host(`p${at}`, { reachability }, { managed }))
-    this.#environment = environment({ hosts })
+  reach(answers: boolean): void {
+    this.#answers = answers
+  }
+
+  #ways(): readonly Way[] {
+    return this.peers.flatMap(({ id, managed, byIpsec }, at) => {
+      const common = { host: id, name: `p${at}`, address: managed, answers: this.#answers, doubtful: false }
+      const wireguard = { ...common, backend: 'wireguard', interface: 'drover0' } as const
+      return byIpsec === undefined
+        ? [wireguard]
+        : [wireguard, { ...common, backend: 'ipsec', interface: 'drx1' } as const]
+    })
   }
 
   mtuOf(at: number): number | undefined {
@@ -106,17 +116,18 @@ class World {
     }))
   }
 
-  #echo(byAddress: ReadonlyMap<Ipv4, FakePeer>, probes: readonly SizedProbe[], timeout: Millis) {
+  #echo(byAddress: ReadonlyMap<Ipv4, FakePeer>, probes: readonly SizedWay[], timeout: Millis) {
     this.largestRound = Math.max(this.largestRound, probes.length)
-    const answered = new Map<SizedProbe, Millis>()
+    const answered = new Map<SizedWay, Millis>()
     for (const probe of probes) {
       const peer = byAddress.get(probe.address)
       if (peer === undefined) continue
       peer.probes++
-      if (probe.size <= peer.carries) answered.set(probe, millis(5))
+      const carries = probe.backend === 'ipsec' ? (peer.byIpsec ?? 0) : peer.carries
+      if (probe.size <= carries) answered.set(probe, millis(5))
     }
     const wait = answered.size === probes.length ? millis(5) : timeout
-    return new Promise<ReadonlyMap<SizedProbe, Millis>>((resolve) => {
+    return new Promise<ReadonlyMap<SizedWay, Millis>>((resolve) => {
       this.clock.after(wait, () => resolve(answered))
     })
   }
@@ -185,14 +196,26 @@ test('what the kernel learned by ICMP holds at its next look', async (t) => {
 })
 
 test('a silent peer is not asked, and one that returns is asked at once', async (t) => {
-  const world = new World(t, 1, 'silent')
+  const world = new World(t, 1, false)
   const [peer] = world.peers
   if (peer === undefined) return
   await world.pass(seconds(30))
   t.equal(peer.probes, 0)
   t.equal(world.mtuOf(0), undefined)
   peer.carries = 700
-  world.reach('answers')
+  world.reach(true)
   await world.pass(seconds(8))
   t.equal(world.mtuOf(0), 688)
+})
+
+test('what both backends carry counts, whichever is used', async (t) => {
+  const world = new World(t, 1, false)
+  const [peer] = world.peers
+  if (peer === undefined) return
+  peer.byIpsec = 1418
+  world.reach(true)
+  await world.pass(seconds(5))
+  t.equal(world.mtuOf(0), 1408, 'IPsec over IPv6 carries less')
+  t.equal(world.told.at(-1)?.get(peer.id), 1408)
+  t.equal(world.meter.values.get('drover_peer_path_mtu_bytes{"peer":"p0"}'), 1408)
 })

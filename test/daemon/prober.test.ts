@@ -1,59 +1,134 @@
 /**
- * Probes on a fake clock: one answer makes a peer reachable, three rounds without one make it silent.
+ * Probes on a fake clock: one answer makes a peer reachable, several rounds without one by any backend make it silent,
+ * a backend that misses one is asked more often.
  */
-import { test } from 'tap'
+import { type Test, test } from 'tap'
+import type { Way } from '../../daemon/backend-chooser.ts'
 import { Prober } from '../../daemon/prober.ts'
 import type { Reachability } from '../../model/environment.ts'
-import type { Ipv4 } from '../../model/ip.ts'
-import { seconds } from '../../model/time.ts'
+import { type Millis, millis, seconds } from '../../model/time.ts'
+import type { BackendName } from '../../tunnel/choice.ts'
 import { FakeClock, MemoryLog, MemoryMeter } from '../support/ports.ts'
 import { environment, host, hostId, ip } from '../support/records.ts'
 
-test('reachability follows the answers', async (t) => {
-  const clock = new FakeClock()
-  const up = new Set<Ipv4>()
-  const seen: (Reachability | undefined)[] = []
-  const hosts = [
-    host('h1', {}, { managed: ip('10.42.0.1') }),
-    host('h2', {}, { managed: ip('10.42.0.65') }),
-    host('h3'),
-  ]
-  const prober = new Prober({
-    echo: { probe: (addresses) => Promise.resolve(new Set(addresses.filter((one) => up.has(one)))) },
-    clock,
-    log: new MemoryLog(),
-    meter: new MemoryMeter(),
-    environment: () => environment({ hosts }),
-    onResult: (states) => {
-      t.notOk(states.has(hostId('h1')), 'never ourselves')
-      t.notOk(states.has(hostId('h3')), 'nobody without an address')
-      seen.push(states.get(hostId('h2')))
-    },
-  })
-  const running = prober.run()
-  const rounds = async (count: number): Promise<void> => {
-    for (let at = 0; at < count; at++) {
-      for (let turn = 0; turn < 10; turn++) await Promise.resolve()
-      clock.advance(seconds(3))
+const address = ip('10.42.0.65')
+const hosts = [host('h1', {}, { managed: ip('10.42.0.1') }), host('h2', {}, { managed: address }), host('h3')]
+
+class World {
+  readonly clock = new FakeClock()
+  readonly seen: (Reachability | undefined)[] = []
+  /** Seconds at which each backend was asked. */
+  readonly asked: Record<BackendName, number[]> = { ipsec: [], wireguard: [] }
+  readonly heard: string[] = []
+  readonly up: Set<BackendName>
+  /** How long an answer takes. */
+  took: Millis = millis(0)
+  readonly #doubtful = new Set<BackendName>()
+  readonly #prober: Prober
+  readonly #running: Promise<void>
+
+  constructor(t: Test, backends: readonly BackendName[], up: readonly BackendName[] = []) {
+    this.up = new Set(up)
+    this.#prober = new Prober({
+      echo: { probe: (ways, { timeout }) => this.#echo(ways, timeout) },
+      clock: this.clock,
+      log: new MemoryLog(),
+      meter: new MemoryMeter(),
+      ways: () => backends.map((backend) => this.#way(backend)),
+      environment: () => environment({ hosts }),
+      onHeard: (answers) => this.#hear(answers),
+      onResult: (states) => {
+        t.same([...states.keys()], [hostId('h2')], 'neither ourselves, nor who has no address')
+        this.seen.push(states.get(hostId('h2')))
+      },
+    })
+    this.#running = this.#prober.run()
+    t.teardown(async () => {
+      this.#prober.close()
+      this.clock.advance(seconds(5))
+      await this.#running
+    })
+  }
+
+  get state(): Reachability | undefined {
+    return this.seen.at(-1)
+  }
+
+  async pass(time: Millis): Promise<void> {
+    for (let passed = 0; passed < time; passed += 100) {
+      for (let turn = 0; turn < 12; turn++) await Promise.resolve()
+      this.clock.advance(millis(100))
+    }
+    for (let turn = 0; turn < 12; turn++) await Promise.resolve()
+  }
+
+  #way(backend: BackendName): Way {
+    const doubtful = this.#doubtful.has(backend)
+    const device = backend === 'ipsec' ? 'drx1' : 'drover0'
+    return {
+      host: hostId('h2'),
+      name: 'h2',
+      address,
+      backend,
+      interface: device,
+      answers: !doubtful,
+      doubtful,
     }
   }
-  await rounds(2)
-  up.add(ip('10.42.0.65'))
-  await rounds(1)
-  up.clear()
-  await rounds(4)
-  up.add(ip('10.42.0.65'))
-  await rounds(1)
-  prober.close()
-  await running
-  t.strictSame(seen.slice(0, 8), [
-    'unknown',
-    'unknown',
-    'answers',
-    'answers',
-    'answers',
-    'silent',
-    'silent',
-    'answers',
-  ])
+
+  #echo(ways: readonly Way[], timeout: Millis): Promise<ReadonlyMap<Way, Millis>> {
+    const answered = new Map<Way, Millis>()
+    for (const way of ways) {
+      this.asked[way.backend].push(this.clock.boot() / 1000)
+      if (this.up.has(way.backend)) answered.set(way, this.took)
+    }
+    const wait = answered.size === ways.length ? this.took : timeout
+    return new Promise((resolve) => void this.clock.after(wait, () => resolve(answered)))
+  }
+
+  #hear(answers: ReadonlyMap<Way, boolean>): void {
+    for (const [{ backend }, answered] of answers) {
+      this.heard.push(`${backend} ${answered}`)
+      if (answered) this.#doubtful.delete(backend)
+      else this.#doubtful.add(backend)
+    }
+  }
+}
+
+test('reachability follows the answers', async (t) => {
+  const world = new World(t, ['wireguard'])
+  await world.pass(seconds(4))
+  t.equal(world.state, 'unknown')
+  world.up.add('wireguard')
+  await world.pass(seconds(3))
+  t.equal(world.state, 'answers')
+  world.up.clear()
+  await world.pass(seconds(6))
+  t.equal(world.state, 'answers', 'not for a few losses')
+  await world.pass(seconds(6))
+  t.equal(world.state, 'silent')
+  world.up.add('wireguard')
+  await world.pass(seconds(3))
+  t.equal(world.state, 'answers', 'back within three seconds')
+})
+
+test('a backend that misses one is asked every second, the other goes on as before', async (t) => {
+  const world = new World(t, ['ipsec', 'wireguard'], ['ipsec', 'wireguard'])
+  await world.pass(seconds(6))
+  t.same(world.asked, { ipsec: [0, 3, 6], wireguard: [0, 3, 6] })
+  world.up.delete('ipsec')
+  await world.pass(seconds(10))
+  t.same(world.asked.wireguard, [0, 3, 6, 9, 12, 15])
+  t.same(world.asked.ipsec, [0, 3, 6, 9, 11, 12, 13, 14, 15, 16])
+  t.equal(world.state, 'answers', 'one backend is enough')
+})
+
+test('a late miss is no news after an answer', async (t) => {
+  const world = new World(t, ['ipsec'])
+  await world.pass(seconds(4))
+  world.up.add('ipsec')
+  await world.pass(seconds(4))
+  const first = world.heard.indexOf('ipsec true')
+  t.ok(first > 0)
+  t.notOk(world.heard.slice(first).includes('ipsec false'), world.heard.join(', '))
 })

@@ -3,6 +3,7 @@ import { test } from 'tap'
 import { type Cidr, parseCidr } from '../../model/ip.ts'
 import type { ContainerId } from '../../model/records.ts'
 import { bridgesOf, hostPlan, routesOf, signatureOf } from '../../network/host-plan.ts'
+import { noIpsec } from '../../network/ipsec-plan.ts'
 import { aliasOf, networkNames, tagOf, vethName } from '../../network/names.ts'
 import { occupiedOf, overlapOf, overlapText } from '../../network/overlap.ts'
 import { editedResolvConf, type ResolvWish, restoredResolvConf, searchOf } from '../../network/resolv-conf.ts'
@@ -41,6 +42,7 @@ test('the host plan routes what others hold, and nothing that is not of the subn
     tunnel: { name: 'drover0', mtu: 1380 },
     servers: { address: ip('169.254.169.250'), dnsPort: 10053, metadataPort: 10080 },
     bridges: bridgesOf([{ id: 'abcdef0123456789', name: 'shop', subnets: [], endpoints: [] }]),
+    ipsec: noIpsec,
     pathMtus: new Map([[hostIdOf(2), 1232]]),
   }
   const plan = hostPlan(environment, options)
@@ -126,7 +128,7 @@ test('resolv.conf of any shape: twice is once, and back is back', async (t) => {
 })
 
 test('a taken subnet is named with a free one', async (t) => {
-  const link = { kind: '', index: 1, up: true, carrier: true, mtu: 1500, mac: '', alias: '' }
+  const link = { kind: '', ifId: undefined, index: 1, up: true, carrier: true, mtu: 1500, mac: '', alias: '' }
   const address = (text: string, bits: number, label = '') => ({ address: ip(text), bits, label })
   const links = [
     { ...link, name: 'eth0', addresses: [address('192.0.2.2', 24)] },

@@ -37,9 +37,11 @@ export interface PlanParts {
   readonly subnet?: string
   readonly managed?: string
   readonly tunnel?: string
+  /** Into the tunnel, or as `NETWORK DEVICE`. */
   readonly routes?: readonly string[]
   readonly bridges?: readonly string[]
   readonly mtus?: Readonly<Record<string, number>>
+  readonly ipsec?: Partial<Pick<HostPlan, 'links' | 'answers'>> & { readonly owned?: readonly string[] }
 }
 
 export function hostPlanOf(parts: PlanParts): HostPlan {
@@ -47,17 +49,27 @@ export function hostPlanOf(parts: PlanParts): HostPlan {
   const subnet = (parts.subnet ?? '10.42.0.0/16') as Cidr
   const managed = parts.managed === undefined ? undefined : ip4(parts.managed)
   const servers = { address: serversAddress, dnsPort: 10053, metadataPort: 10080 }
+  const { links = [], answers = [], owned = [] } = parts.ipsec ?? {}
+  const byIpsec = links.map(({ name }) => name)
   return {
     subnet,
     managed,
     addresses: managed === undefined ? [serversAddress] : [managed, serversAddress],
     tunnel: { name: tunnel, mtu: 1380 },
-    routes: routes as readonly Cidr[],
+    links,
+    devices: [tunnel, ...byIpsec],
+    routes: routes.map((route) => {
+      const [to, device = tunnel] = route.split(' ')
+      return { to: to as Cidr, device }
+    }),
+    answers,
     mtus: new Map(Object.entries(parts.mtus ?? {}) as [Cidr, number][]),
     ruleset: rulesetOf(networkNames(environment).table, subnet, servers),
     elements: new Map([
       ['subnet', [subnet]],
-      ['tunnels', [tunnel]],
+      ['tunnels', [tunnel, ...byIpsec]],
+      ['ipsecs', byIpsec],
+      ['owned', [...owned]],
       ['bridges', [...bridges]],
     ]),
   }

@@ -36,6 +36,7 @@ const link = (kind: string): Link => ({
   index: 7,
   up: true,
   carrier: true,
+  ifId: undefined,
   mtu: 1420,
   mac: '',
   alias: '',

@@ -119,11 +119,11 @@ test('a hop that shrinks in silence is found in less than two seconds once someb
 test('what ICMP told the kernel holds at once, and ends when the kernel forgets it', async (t) => {
   const path = new SimulatedPath(1420, 1440, new SeededRandom(3))
   path.run(minute)
-  path.search.limit(1300 - overheadOver(4), millis(path.now))
+  path.search.limit(1300 - overheadOver(4, 'wireguard'), millis(path.now))
   t.equal(path.search.mtu, 1232)
   path.run(2 * minute)
   t.equal(path.search.mtu, 1232, 'nothing larger is tried while the kernel would fragment it')
-  path.search.limit(1500 - overheadOver(4), millis(path.now))
+  path.search.limit(1500 - overheadOver(4, 'wireguard'), millis(path.now))
   path.run(path.now + 5000)
   t.equal(path.search.mtu, 1420)
   const before = new PathMtuSearch(1420)
