@@ -3,6 +3,7 @@
  * line (DAEMON_UNREACHABLE).
  */
 import { request } from 'node:http'
+import { createInterface } from 'node:readline'
 import { DroverError, reasonOf } from '../model/errors.ts'
 
 export class AdminClient {
@@ -18,6 +19,24 @@ export class AdminClient {
 
   post<T>(path: string, body: object): Promise<T> {
     return this.#call('POST', path, JSON.stringify(body)) as Promise<T>
+  }
+
+  /** Calls with each value that the daemon tells, until it ends. */
+  follow<T extends object>(path: string, each: (value: T) => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const call = request({ socketPath: this.#socket, path }, (response) => {
+        if (response.statusCode !== 200) return void this.get(path).catch(reject)
+        const lines = createInterface({ input: response })
+        // The first one only says that it has begun.
+        lines.on('line', (line) => {
+          if (line !== '{}') each(JSON.parse(line) as T)
+        })
+        response.once('error', (cause) => reject(this.#unreachable(cause)))
+        lines.once('close', resolve)
+      })
+      call.on('error', (cause) => reject(this.#unreachable(cause)))
+      call.end()
+    })
   }
 
   #call(method: string, path: string, body?: string): Promise<unknown> {

@@ -3,11 +3,12 @@
  */
 import { Command } from 'commander'
 import { DroverError, reasonOf } from '../model/errors.ts'
-import type { Explained } from '../model/explained.ts'
 import type { ContainerView, HostView, StatusView } from '../status/status.ts'
 import { type Context, clientOf, configured, schema, sourcesOf } from './configured.ts'
+import { dnsCommand } from './dns.ts'
 import { print, printJson } from './print.ts'
-import { containersText, explainedText, hostsText, statusText } from './render.ts'
+import { containersText, hostsText, statusText } from './render.ts'
+import { serviceCommand } from './service.ts'
 import { caCommand, hostCommand, joinCommand, tokenCommand } from './trust.ts'
 
 const daemon = () => import('../daemon/main.ts')
@@ -99,22 +100,6 @@ function storeCommand(context: Context): Command {
   return new Command('store').description('the shared truth').addCommand(move)
 }
 
-function dnsCommand(context: Context): Command {
-  const explain = configured('explain', 'why a name gets the answer it gets', context)
-  explain
-    .argument('<name>')
-    .option('--from <container>', 'who asks: name, id or address of a container of this host')
-    .option('--json', 'as JSON')
-    .action(async (name: string, { from, json }: { from?: string; json?: boolean }) => {
-      const query = new URLSearchParams({ name, ...(from === undefined ? {} : { from }) })
-      const client = await clientOf(explain, context)
-      const value = await client.get<Explained>(`/v1/dns/explain?${query}`)
-      if (json) printJson(value)
-      else print(explainedText(value))
-    })
-  return new Command('dns').description('names and their answers').addCommand(explain)
-}
-
 async function run(argv: readonly string[]): Promise<number> {
   const context: Context = { keys: (await schema()).configKeys, code: 0 }
   const { version } = await import('../daemon/version.ts')
@@ -134,6 +119,7 @@ async function run(argv: readonly string[]): Promise<number> {
     shownCommand(hostsShown, context),
     storeCommand(context),
     dnsCommand(context),
+    serviceCommand(context),
   ]
   for (const command of commands) program.addCommand(quiet(command))
   await quiet(program).parseAsync([...argv], { from: 'user' })

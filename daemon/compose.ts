@@ -8,8 +8,8 @@ import { Allocator } from '../ipam/allocator.ts'
 import type { Environment } from '../model/environment.ts'
 import { type Ipv4, parseIpv4 } from '../model/ip.ts'
 import { type Keys, keysOf } from '../model/keys.ts'
-import type { Ledger, Log, Meter, Sealer } from '../model/ports.ts'
-import type { HostRecord } from '../model/records.ts'
+import type { Clock, Ledger, Log, Meter, Sealer } from '../model/ports.ts'
+import type { HostId, HostRecord } from '../model/records.ts'
 import type { Instant } from '../model/time.ts'
 import type { Attachment } from '../network/attachments.ts'
 import type { HostIdentity } from '../pki/identity.ts'
@@ -24,6 +24,7 @@ import { NetworkAttacher } from './attacher.ts'
 import type { Config } from './config/resolve.ts'
 import { Containers } from './containers.ts'
 import { Control } from './control.ts'
+import { Declarations } from './declarations.ts'
 import { Door } from './door.ts'
 import { Fold } from './fold.ts'
 import { Live } from './live.ts'
@@ -131,15 +132,12 @@ export function composeControl(parts: ControlParts, membership: Membership, stor
   const observer = composeObserver(parts, membership, { ...bound, live }, () => control)
   const door = composeDoor(parts, membership, bound)
   const renewal = composeRenewal(parts, bound, () => control)
-  const removal = composeRemoval(parts, bound, () => control)
-  const adoption = new Adoption(
-    {
-      adopt: (container, address) => allocator.adopt(container, address),
-      detach: (inode) => applier.detach(inode),
-      log,
-    },
-    found,
+  const declarations = composeDeclarations(
+    { ...bound, live, self, clock, observer, publisher },
+    () => control,
   )
+  const removal = composeRemoval(parts, { ...bound, declarations }, () => control)
+  const adoption = composeAdoption(parts, allocator)
   const control: Control = new Control(
     {
       store,
@@ -148,6 +146,7 @@ export function composeControl(parts: ControlParts, membership: Membership, stor
       allocator,
       adoption,
       containers,
+      declarations,
       clock,
       meter,
       tasks,
@@ -162,11 +161,56 @@ export function composeControl(parts: ControlParts, membership: Membership, stor
   return control
 }
 
+function composeAdoption({ system, log, found }: ControlParts, allocator: Allocator): Adoption {
+  return new Adoption(
+    {
+      adopt: (container, address) => allocator.adopt(container, address),
+      detach: (inode) => system.applier.detach(inode),
+      log,
+    },
+    found,
+  )
+}
+
 /** What parts share that are bound to one store. */
 interface Bound {
   readonly keys: Keys
   readonly store: Store
   readonly sealer: Sealer
+}
+
+function composeDeclarations(
+  {
+    keys,
+    store,
+    live,
+    self,
+    clock,
+    observer,
+    publisher,
+  }: Bound & {
+    readonly live: Live
+    readonly self: HostId
+    readonly clock: Clock
+    readonly observer: Observer
+    readonly publisher: Publisher
+  },
+  control: () => Control,
+): Declarations {
+  return new Declarations(
+    {
+      store,
+      live,
+      clock,
+      environment: () => observer.environment,
+      fresh: () => observer.fresh,
+      counts: (key) => observer.counts(key),
+      signerOf: (key) => observer.signerOf(key),
+      onChange: () => control().publish(),
+      onForget: () => publisher.headChanged(),
+    },
+    { keys, self },
+  )
 }
 
 function composeDoor(parts: ControlParts, membership: Membership, { keys, store, sealer }: Bound): Door {
@@ -209,7 +253,11 @@ function composeRenewal(parts: ControlParts, { keys, store }: Bound, control: ()
   )
 }
 
-function composeRemoval(parts: ControlParts, { keys, store }: Bound, control: () => Control): Removal {
+function composeRemoval(
+  parts: ControlParts,
+  { keys, store, declarations }: Bound & { readonly declarations: Declarations },
+  control: () => Control,
+): Removal {
   const { system, log, meter, identity, trust } = parts
   return new Removal(
     {
@@ -219,6 +267,7 @@ function composeRemoval(parts: ControlParts, { keys, store }: Bound, control: ()
       holds: trust.authority !== undefined,
       environment: () => control().environment,
       strangers: () => control().strangers,
+      inherit: (host) => declarations.inherit(host),
       clock: system.clock,
       log,
       meter,

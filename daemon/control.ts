@@ -13,6 +13,7 @@ import { minutes, seconds } from '../model/time.ts'
 import type { Store, Update } from '../store/store.ts'
 import type { Adoption } from './adoption.ts'
 import type { Containers, Held } from './containers.ts'
+import type { Declarations } from './declarations.ts'
 import type { Door } from './door.ts'
 import type { Refused } from './fold.ts'
 import type { Observer } from './observer.ts'
@@ -31,6 +32,7 @@ export interface ControlDeps {
   readonly clock: Clock
   readonly meter: Meter
   readonly containers: Containers
+  readonly declarations: Declarations
   readonly tasks: Tasks
   readonly door: Door
   readonly renewal: Renewal
@@ -75,6 +77,10 @@ export class Control {
     return this.#deps.removal
   }
 
+  get declarations(): Declarations {
+    return this.#deps.declarations
+  }
+
   /** Why the store's entries do not count that do not. */
   get refused(): readonly Refused[] {
     return this.#deps.observer.refused
@@ -111,6 +117,7 @@ export class Control {
   /** A raw update of the store. */
   updated(update: Update): void {
     this.#deps.publisher.observe(update)
+    this.#deps.declarations.observe(update)
     this.#deps.renewal.observe(update)
     this.#deps.removal.observe(update)
   }
@@ -155,13 +162,14 @@ export class Control {
 
   /** Says what holds now; nothing is written where nothing differs. */
   publish(): void {
-    const { publisher, containers, hostRecord } = this.#deps
+    const { publisher, containers, declarations, hostRecord } = this.#deps
     const environment = this.environment
     if (environment === undefined) return
     this.#deps.meter.gauge('drover_containers', containers.held().length)
     const held = this.#engineHeard ? containers.held() : undefined
     this.#managed = this.#deps.allocator.managed()
-    publisher.publish(ownRecords({ keys: this.#keys, host: hostRecord(), held, environment }))
+    const declared = declarations.own
+    publisher.publish(ownRecords({ keys: this.#keys, host: hostRecord(), held, declared, environment }))
   }
 
   /** Stops everything but what is in the kernel. */

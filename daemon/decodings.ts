@@ -52,9 +52,10 @@ export class Decodings {
             this.containers.set(value.id, value)
         })
       case 'service':
-        return keep(decodeRecord(serviceSchema, body), (value) =>
-          this.services.set(`${meaning.stack}/${meaning.name}`, value),
-        )
+        return keep(decodeRecord(serviceSchema, body), (value) => {
+          if (value.stack === meaning.stack && value.name === meaning.name)
+            this.services.set(`${meaning.stack}/${meaning.name}`, value)
+        })
       default:
         return 'unknown key'
     }

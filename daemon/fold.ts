@@ -113,6 +113,11 @@ export class Fold {
     return this.#waiting.has(key) || this.#refused.has(key)
   }
 
+  /** Who signed what counts under a key. */
+  signerOf(key: string): HostId | undefined {
+    return this.#accepted.get(key)?.signer
+  }
+
   /** What lies in the store and does not count. */
   refused(): readonly Refused[] {
     const waiting = [...this.#waiting.keys()].map((key) => ({

@@ -6,7 +6,7 @@ import { existsSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { wishOf } from '../docker/labels.ts'
 import { reasonOf } from '../model/errors.ts'
-import { keysOf } from '../model/keys.ts'
+import { type Keys, keysOf } from '../model/keys.ts'
 import type { Log } from '../model/ports.ts'
 import type { HostId } from '../model/records.ts'
 import { restoreResolvFile } from '../network/resolv-file.ts'
@@ -32,13 +32,17 @@ export async function leave({ system, log, member }: LeaveDeps, config: Config):
   await system.ip.batch([`link del dev ${config.tunnel.interface}`]).catch(() => undefined)
   await system.applier.leave(member?.membership.settings.subnet)
   if (member !== undefined) {
-    const prefix = keysOf(member.membership.environment).prefix
-    const alone = await withdraw(member.store, prefix, member.self).catch((error: unknown) => {
+    const keys = keysOf(member.membership.environment)
+    const { alone, services } = await withdraw(member.store, keys, member.self).catch((error: unknown) => {
       log.warn('the records of this host could not be taken out of the store', { why: reasonOf(error) })
-      return member.membership.store === 'embedded'
+      return { alone: member.membership.store === 'embedded', services: [] }
     })
     await member.store.close()
     if (!alone) keepAuthority(config.state, log)
+    if (!alone && services.length > 0)
+      log.warn('services that were declared on this host are gone with it: declare them on another one', {
+        what: services.join(' '),
+      })
   }
   for (const folder of [config.state, config.run]) removeOurs(folder)
   log.info('this machine has left', { environment: config.environment })
@@ -80,16 +84,22 @@ export function removeOurs(folder: string): void {
 
 /**
  * Deletes what this host has signed: its record, its containers', its claims. Settings stay for the others; the
- * last host takes everything along. Says whether it was the last.
+ * last host takes everything along. Says whether it was the last, and which services it had declared.
  */
-async function withdraw(store: Store, prefix: string, self: HostId): Promise<boolean> {
+async function withdraw(
+  store: Store,
+  keys: Keys,
+  self: HostId,
+): Promise<{ readonly alone: boolean; readonly services: readonly string[] }> {
+  const { prefix } = keys
   const { entries } = await store.list(prefix)
   const alone = entries.every(({ key }) => !key.startsWith(`${prefix}hosts/`) || key.endsWith(`/${self}`))
   const own = entries.filter(({ key, value }) => {
     const opened = openEnvelope(value)
-    return alone || (opened.is === 'ok' && opened.value.key === self && key !== `${prefix}settings`)
+    return alone || (opened.is === 'ok' && opened.value.key === self && key !== keys.settings)
   })
   const writes: Write[] = own.map(({ key }) => ({ is: 'delete', key }))
   for (let at = 0; at < writes.length; at += 100) await store.transact([], writes.slice(at, at + 100))
-  return alone
+  const services = own.filter(({ key }) => key.startsWith(keys.services))
+  return { alone, services: services.map(({ key }) => key.slice(keys.services.length)) }
 }

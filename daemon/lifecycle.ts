@@ -20,12 +20,14 @@ import { copyStore } from '../store/move.ts'
 import { composeControl, type Ledgers, openLedgers, serversAddress, storeOf } from './compose.ts'
 import type { Config } from './config/resolve.ts'
 import type { Control } from './control.ts'
+import { dnsActions } from './dns-admin.ts'
 import { HostNetwork } from './host-network.ts'
 import { hostRecordOf } from './host-record.ts'
 import { machineFacts, machineSize } from './machine.ts'
 import { type Membership, writeMembership } from './membership.ts'
 import type { PrometheusMeter } from './meter.ts'
 import { PeerPaths, withoutIpsec } from './peer-paths.ts'
+import { serviceCommands, servicesView } from './service-admin.ts'
 import type { System } from './system.ts'
 import type { Tasks } from './tasks.ts'
 import { trustCommands, trustProblems } from './trust-admin.ts'
@@ -287,6 +289,7 @@ export class Lifecycle {
         ps: view(containersView),
         hosts: view((environment) => hostsView(environment, this.#vitals())),
         tokens: () => this.#present.door.list(),
+        services: view((environment) => servicesView(() => this.#present, environment)),
       },
       metrics: async () => {
         await this.#servers?.metadata.stats()
@@ -295,8 +298,9 @@ export class Lifecycle {
       commands: {
         'store/move': ({ url }: Readonly<Record<string, unknown>>) => this.#moveStore(String(url ?? '')),
         ...trustCommands(() => this.#present),
+        ...serviceCommands(() => this.#present),
       },
-      explain: (name: string, from: string | undefined) => this.#servers?.dns.explain(name, from),
+      ...dnsActions(() => this.#servers?.dns),
     }
   }
 

@@ -65,6 +65,16 @@ export class Observer {
     return this.#deps.fold.strangers()
   }
 
+  /** Whether what stands under a key counts. */
+  counts(key: string): boolean {
+    return !this.#deps.fold.refuses(key)
+  }
+
+  /** Who signed what counts under a key. */
+  signerOf(key: string): HostId | undefined {
+    return this.#deps.fold.signerOf(key)
+  }
+
   /** Time has passed or trust has changed: what counts may be something else. */
   again(): void {
     if (this.#seen) this.#emit()

@@ -4,7 +4,7 @@
  */
 import type { Environment } from '../model/environment.ts'
 import type { Keys } from '../model/keys.ts'
-import type { ContainerRecord, HostRecord } from '../model/records.ts'
+import type { ContainerRecord, DeclaredService, HostRecord } from '../model/records.ts'
 import { containerRecordOf } from './container-record.ts'
 import type { Held } from './containers.ts'
 import { indexOf } from './numbering.ts'
@@ -14,6 +14,8 @@ export interface OwnRecords {
   readonly host: HostRecord
   /** Undefined while the engine has not been heard. */
   readonly held: readonly Held[] | undefined
+  /** What people declared here, by key. */
+  readonly declared: ReadonlyMap<string, DeclaredService>
   readonly environment: Environment | undefined
 }
 
@@ -24,6 +26,7 @@ export function ownRecords(own: OwnRecords): ReadonlyMap<string, object> {
   return new Map<string, object>([
     [keys.host(host.id), host],
     ...containers.map((container) => [keys.container(host.id, container.id), container] as const),
+    ...own.declared,
   ])
 }
 

@@ -67,6 +67,8 @@ export class Publisher {
   #wanted: ReadonlyMap<string, object> | undefined
   #running: Promise<void> | undefined
   #again = false
+  /** Before what stands is known, whatever is written could take something back. */
+  #known = false
   #lease: Lease | undefined
   #aliveRevision = 0
 
@@ -80,6 +82,7 @@ export class Publisher {
     if (update.is === 'stale') return
     this.#deps.live.observe(update)
     if (update.is === 'snapshot') {
+      this.#known = true
       this.#standing = new Map()
       for (const { key, value } of update.entries) this.#stands(key, value)
       this.#adopt(update.entries)
@@ -138,9 +141,10 @@ export class Publisher {
   #stands(key: string, value: Uint8Array): void {
     const { keys, self } = this.#options
     const opened = openEnvelope(value)
-    const { body, counter } = opened.is === 'ok' ? opened.value : { body: '', counter: -1 }
+    const { body, counter, key: signer } = opened.is === 'ok' ? opened.value : nothingReadable
     if (key === keys.head(self)) this.#headDue ||= counter !== this.#head
-    else if (this.#owns(key)) this.#standing.set(key, { body, counter })
+    else if (this.#owns(key, signer)) this.#standing.set(key, { body, counter })
+    else this.#standing.delete(key)
   }
 
   /** After a restart: what this host's own head lists need not be written again. */
@@ -156,8 +160,10 @@ export class Publisher {
       if (head.value.live.has(counter)) this.#deps.live.adopt(key, counter)
   }
 
-  #owns(key: string): boolean {
+  /** Whatever lies under this host's own keys, and the services that it has signed. */
+  #owns(key: string, signer: HostId | undefined): boolean {
     const { keys, self } = this.#options
+    if (key.startsWith(keys.services)) return signer === self
     return key === keys.host(self) || key.startsWith(keys.containersOf(self))
   }
 
@@ -174,9 +180,10 @@ export class Publisher {
     this.#aliveRevision = outcome.revision
   }
 
+  /** The writing begins after the present step, so that all of an update is known by then. */
   #kick(): void {
     this.#again = true
-    this.#running ??= this.#write()
+    if (this.#known) this.#running ??= Promise.resolve().then(() => this.#write())
   }
 
   async #write(): Promise<void> {
@@ -242,6 +249,8 @@ export class Publisher {
     }
   }
 }
+
+const nothingReadable = { body: '', counter: -1, key: undefined }
 
 type Change =
   | { readonly is: 'put'; readonly key: string; readonly record: object; readonly body: string }

@@ -25,6 +25,8 @@ export interface RemovalDeps {
   readonly clock: Clock
   readonly log: Log
   readonly meter: Meter
+  /** Takes over the services that a host has declared; says under which keys. */
+  readonly inherit: (host: HostId) => ReadonlySet<string>
   /** Somebody was removed. */
   readonly onChange: () => void
 }
@@ -72,10 +74,12 @@ export class Removal {
     const ca = authority()
     const { id, name } = this.#find(which)
     const { environment, revoked } = keeper.trust
+    // Before it stops to count.
+    const inherited = this.#deps.inherit(id)
     this.#take({ environment, number: keeper.listed + 1, hosts: [...revoked, id] })
     this.#deps.onChange()
     await this.#publish(ca)
-    const records = await this.#takeOut(id)
+    const records = await this.#takeOut(id, inherited)
     this.#deps.log.info('a host was removed', { host: id })
     return { id, name, records }
   }
@@ -126,13 +130,14 @@ export class Removal {
   }
 
   /** Takes the host's records and claims out of the store, so that its addresses are free again. */
-  async #takeOut(id: HostId): Promise<number> {
+  async #takeOut(id: HostId, inherited: ReadonlySet<string>): Promise<number> {
     const { store } = this.#deps
     const { keys } = this.#options
     const { entries } = await store.list(keys.prefix)
     const own = entries.filter(({ key, value }) => {
       const opened = openEnvelope(value)
-      return key !== keys.settings && opened.is === 'ok' && opened.value.key === id
+      if (key === keys.settings || inherited.has(key)) return false
+      return opened.is === 'ok' && opened.value.key === id
     })
     const writes = [...own.map(({ key }) => key), keys.certificate(id)].map(
       (key): Write => ({ is: 'delete', key }),

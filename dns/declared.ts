@@ -4,7 +4,7 @@
 import type { Environment } from '../model/environment.ts'
 import { type Ipv4, isIpv6, parseIpv4 } from '../model/ip.ts'
 import type { DeclaredService } from '../model/records.ts'
-import { type Name, parseName } from './name.ts'
+import { isWithin, type Name, parseName } from './name.ts'
 import { linkedName, serviceName, type Target, targetOf } from './targets.ts'
 
 export interface Declared {
@@ -71,4 +71,38 @@ export function unionOf(
   const [host] = hosts
   if (four.size + six.size === 0 && host !== undefined) return { is: 'alias', name: host }
   return targetOf([...four], [...six])
+}
+
+/** Names of declared services that lead to each other in a circle, the first one again at the end. */
+export function declaredLoop(
+  services: ReadonlyMap<string, DeclaredService>,
+  domain: string,
+): readonly Name[] | undefined {
+  const next = new Map([...services.values()].flatMap((service) => stepsOf(service, parseName(domain) ?? '')))
+  const done = new Set<Name>()
+  const follow = (name: Name, path: readonly Name[]): readonly Name[] | undefined => {
+    if (path.includes(name)) return [...path.slice(path.indexOf(name)), name]
+    if (done.has(name)) return undefined
+    done.add(name)
+    for (const to of next.get(name) ?? []) {
+      const found = follow(to, [...path, name])
+      if (found !== undefined) return found
+    }
+    return undefined
+  }
+  for (const name of next.keys()) {
+    const found = follow(name, [])
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+/** Where one declared service leads, inside of the domain. */
+function stepsOf(service: DeclaredService, domain: Name): readonly (readonly [Name, readonly Name[]])[] {
+  const name = serviceName(domain, { stack: service.stack, service: service.name })
+  if (name === undefined) return []
+  const { kind, targets, stack, hostname } = service
+  if (kind === 'dnsService') return [[name, targets.flatMap((text) => linkedName(text, stack, domain) ?? [])]]
+  const host = hostname === null ? undefined : parseName(hostname)
+  return [[name, host !== undefined && isWithin(host, domain) ? [host] : []]]
 }

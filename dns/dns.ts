@@ -7,7 +7,7 @@ import type { EngineNetwork } from '../model/engine.ts'
 import type { Environment } from '../model/environment.ts'
 import { DroverError, reasonOf } from '../model/errors.ts'
 import type { Explained } from '../model/explained.ts'
-import { formatIpv4, parseIpv4 } from '../model/ip.ts'
+import { formatIpv4, type Ipv4, parseIpv4 } from '../model/ip.ts'
 import type { Clock, Log, Meter, Timer } from '../model/ports.ts'
 import { millis, seconds } from '../model/time.ts'
 import { EngineNames } from './engine-names.ts'
@@ -15,6 +15,7 @@ import { explained } from './explain.ts'
 import type { FromWorker, Report, ToWorker, WorkerOptions } from './link.ts'
 import { parseName } from './name.ts'
 import { ZoneProjection } from './projection.ts'
+import { type Asked, addressesOf, type Follower } from './question-log.ts'
 import type { Result } from './resolver.ts'
 import type { SearchMode } from './search.ts'
 
@@ -45,6 +46,8 @@ export interface Dns {
   applyNetworks(networks: readonly EngineNetwork[]): void
   /** Why a name gets the answer it gets, for a container by name, id or address, or for anybody else. */
   explain(name: string, from: string | undefined): Explained
+  /** Tells every question of a container (as for `explain`) from now on; returns what ends it. */
+  follow(which: string, push: (asked: Asked) => void): () => void
   /** As the worker last reported; no older than two seconds while it is up. */
   stats(): DnsStats
   close(): Promise<void>
@@ -98,6 +101,7 @@ class DnsHandle implements Dns {
   readonly #zone: ZoneProjection
   #environment: Environment | undefined
   #networks: readonly EngineNetwork[] = []
+  readonly #followers = new Map<Follower, readonly Ipv4[]>()
   #report = silence
   #port = 0
   #up = false
@@ -128,6 +132,7 @@ class DnsHandle implements Dns {
     this.#environment = environment
     this.#tell({ is: 'zone', changes: this.#zone.update(environment) })
     this.#deps.meter.gauge('drover_dns_names', this.#zone.size)
+    if (this.#followers.size > 0) this.#watchFollowed()
   }
 
   applyNetworks(networks: readonly EngineNetwork[]): void {
@@ -149,6 +154,29 @@ class DnsHandle implements Dns {
     if (found === undefined)
       throw new DroverError('USAGE', `not a name, or no container of this host: ${from ?? name}`)
     return found
+  }
+
+  follow(which: string, push: (asked: Asked) => void): () => void {
+    const environment = this.#environment
+    if (environment === undefined)
+      throw new DroverError('USAGE', 'the environment is not known yet; try again')
+    if (addressesOf(environment, which).length === 0)
+      throw new DroverError('USAGE', `no container of this host that has an address: ${which}`)
+    const follower = { which, push }
+    this.#followers.set(follower, [])
+    this.#watchFollowed()
+    return () => {
+      if (this.#followers.delete(follower)) this.#watchFollowed()
+    }
+  }
+
+  /** A container has another address after a restart. */
+  #watchFollowed(): void {
+    const environment = this.#environment
+    if (environment === undefined) return
+    for (const follower of this.#followers.keys())
+      this.#followers.set(follower, addressesOf(environment, follower.which))
+    this.#tell({ is: 'watch', addresses: [...this.#followers.values()].flat() })
   }
 
   stats(): DnsStats {
@@ -182,6 +210,7 @@ class DnsHandle implements Dns {
     const changes = this.#zone.whole()
     if (changes !== undefined) this.#tell({ is: 'zone', changes })
     this.#tell({ is: 'networks', networks: this.#networks })
+    if (this.#followers.size > 0) this.#watchFollowed()
     return new Promise((resolve) => {
       let reason = 'the DNS thread ended'
       worker.on('message', (message: FromWorker) => {
@@ -211,6 +240,9 @@ class DnsHandle implements Dns {
       this.#count(message.report)
       this.#tellLoops(message.report)
       this.#report = message.report
+    } else if (message.is === 'asked') {
+      for (const [{ push }, addresses] of this.#followers)
+        if (addresses.includes(message.asked.from)) push(message.asked)
     } else if (message.is === 'upstreams') this.#tellUpstreams(message.addresses)
   }
 

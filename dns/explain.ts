@@ -13,7 +13,15 @@ import { isWithin, labelsOf, type Name, parentOf, parseName } from './name.ts'
 import { partTarget } from './parts.ts'
 import { reverseOf } from './reverse.ts'
 import { candidatesOf, type SearchMode, turnOf } from './search.ts'
-import { addressOf, isPresent, serviceName, type Target, type View, type Zone } from './targets.ts'
+import {
+  addressOf,
+  isPresent,
+  serviceName,
+  type Target,
+  type View,
+  viewOfOthers,
+  type Zone,
+} from './targets.ts'
 import { everybody } from './views.ts'
 
 export interface ExplainDeps {
@@ -45,7 +53,7 @@ export function explained(deps: ExplainDeps, text: string, from: string | undefi
 }
 
 function seenBy({ environment, zone }: ExplainDeps, from: string | undefined): Seen | undefined {
-  const view = zone.views.get(everybody) ?? { search: [zone.domain], names: new Map() }
+  const view = zone.views.get(everybody) ?? viewOfOthers(zone.domain)
   if (from === undefined)
     return { asker: 'anybody outside of containers', address: 0 as Ipv4, container: undefined, view }
   const container = [...environment.containers.values()].find(
@@ -93,8 +101,7 @@ function elsewhere({ zone, engine, mode, upstreams }: ExplainDeps, seen: Seen, n
     const rule = 'it is a name on one of the Docker networks of the asker'
     return { rule, found: null, answer: addresses.map((address) => `A ${formatIpv4(address)}`) }
   }
-  const asked =
-    upstreams.length === 0 ? 'no upstream is known' : `the upstreams are asked: ${upstreams.join(', ')}`
+  const asked = askedText(upstreams, seen.view)
   if (candidate === undefined) return { rule: `it is none of ours: ${asked}`, found: null, answer: [] }
   const tld = labelsOf(name).at(-1) ?? ''
   return local(
@@ -103,6 +110,12 @@ function elsewhere({ zone, engine, mode, upstreams }: ExplainDeps, seen: Seen, n
     candidate,
     `.${tld} exists in the world: ${asked}; ours if they know no such name`,
   )
+}
+
+function askedText(upstreams: readonly string[], view: View): string {
+  if (view.upstreams.length > 0)
+    return `the asker's own resolvers (--dns) are asked: ${view.upstreams.join(', ')}`
+  return upstreams.length === 0 ? 'no upstream is known' : `the upstreams are asked: ${upstreams.join(', ')}`
 }
 
 function targetAt(zone: Zone, view: View, name: Name): Target | undefined {

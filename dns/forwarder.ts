@@ -10,7 +10,8 @@ import { Loops } from './loops.ts'
 import { flags, headerLength, questionKey, type Reply, rcodes, readReply, types } from './message.ts'
 import { mixedCase } from './mixed-case.ts'
 import type { Name } from './name.ts'
-import type { Upstream, Upstreams } from './upstreams.ts'
+import { UpstreamCookies } from './upstream-cookies.ts'
+import type { Upstream, UpstreamStatus, Upstreams } from './upstreams.ts'
 import { type Explanation, questionBytes, questionFor } from './writer.ts'
 
 export interface Exchange {
@@ -77,6 +78,7 @@ export class Forwarder {
   readonly #cache: Cache
   readonly #open = new Map<string, Promise<Outcome>>()
   readonly #loops: Loops
+  readonly #cookies: UpstreamCookies
   readonly #failures = new Map<string, { readonly until: Millis; readonly outcome: Outcome }>()
 
   constructor(
@@ -87,10 +89,15 @@ export class Forwarder {
     this.#options = options
     this.#cache = new Cache(options.cache)
     this.#loops = new Loops(deps.random)
+    this.#cookies = new UpstreamCookies(deps.random)
   }
 
   get cached(): number {
     return this.#cache.size
+  }
+
+  status(): readonly UpstreamStatus[] {
+    return this.#deps.upstreams.status()
   }
 
   now(): Millis {
@@ -218,12 +225,15 @@ export class Forwarder {
         upstreams.chokedOnEdns(upstream)
         reply = await this.#exchange(upstream, asked, { transport: 'udp', signal: either })
       }
+      // It has just given the cookie that it wants to see.
+      if (reply.rcode === rcodes.BADCOOKIE)
+        reply = await this.#exchange(upstream, asked, { transport: 'udp', signal: either })
       upstreams.answered(upstream, millis(clock.boot() - began))
-      const whole = (reply.flags & flags.TC) === 0
-      if (whole && (reply.exact || !upstreams.keepsCase(upstream))) return reply
-      // Letters that came back otherwise are a forger's or a careless server's: over TCP it is not the former.
+      if (this.#suffices(upstream, reply)) return reply
+      // Other letters, or no cookie, are a forger's or a careless server's: over TCP it is not the former.
       const sure = await this.#exchange(upstream, asked, { transport: 'tcp', signal: either })
       if (!sure.exact) upstreams.changedCase(upstream)
+      if (this.#cookies.judge(upstream, sure.cookie) === 'missing') this.#cookies.forget(upstream)
       return sure
     } catch (error) {
       this.#failed(upstream, millis(clock.boot() - began), signal)
@@ -231,6 +241,13 @@ export class Forwarder {
     } finally {
       timer.cancel()
     }
+  }
+
+  /** Whether a datagram is whole and by whom it seems to be. */
+  #suffices(upstream: Upstream, reply: Reply): boolean {
+    if ((reply.flags & flags.TC) !== 0 || reply.rcode === rcodes.BADCOOKIE) return false
+    if (!reply.exact && this.#deps.upstreams.keepsCase(upstream)) return false
+    return this.#cookies.judge(upstream, reply.cookie) === 'good'
   }
 
   /** One that was overtaken soon after it was asked has done nothing wrong. */
@@ -245,12 +262,17 @@ export class Forwarder {
   ): Promise<Reply> {
     const [high = 0, low = 0] = this.#deps.random.bytes(2)
     const id = high * 256 + low
-    const size = this.#deps.upstreams.takesEdns(upstream) ? { size: udpSize } : {}
+    const takesEdns = this.#deps.upstreams.takesEdns(upstream)
+    const edns = takesEdns ? { edns: { size: udpSize, cookie: this.#cookies.shown(upstream) } } : {}
     const keeps = this.#deps.upstreams.keepsCase(upstream)
     const question = keeps ? mixedCase(asked.question, this.#deps.random) : asked.question
-    const message = questionFor(question, { ...asked, id, ...size })
+    const message = questionFor(question, { ...asked, id, ...edns })
     const expected = { id, question }
-    const read = (bytes: Uint8Array): Reply | undefined => readReply(bytes, expected)
+    const read = (bytes: Uint8Array): Reply | undefined => {
+      const reply = readReply(bytes, expected)
+      const forged = reply !== undefined && this.#cookies.judge(upstream, reply.cookie) === 'forged'
+      return forged ? undefined : reply
+    }
     return this.#deps.exchange.ask(upstream, message, { ...how, read })
   }
 }

@@ -5,6 +5,7 @@ import type { EngineNetwork } from '../model/engine.ts'
 import type { Ipv4 } from '../model/ip.ts'
 import type { ZoneChanges } from './changes.ts'
 import type { Name } from './name.ts'
+import type { Asked } from './question-log.ts'
 import type { Result } from './resolver.ts'
 import type { SearchMode } from './search.ts'
 import type { UpstreamStatus } from './upstreams.ts'
@@ -24,6 +25,8 @@ export interface WorkerOptions {
 export type ToWorker =
   | { readonly is: 'zone'; readonly changes: ZoneChanges }
   | { readonly is: 'networks'; readonly networks: readonly EngineNetwork[] }
+  /** Whose questions are to be told, one by one. */
+  | { readonly is: 'watch'; readonly addresses: readonly Ipv4[] }
   /** Asks for a report: one that does not come means that the worker hangs. */
   | { readonly is: 'report' }
   | { readonly is: 'close' }
@@ -41,5 +44,6 @@ export type FromWorker =
   | { readonly is: 'ready'; readonly port: number }
   | { readonly is: 'failed'; readonly why: string }
   | { readonly is: 'report'; readonly report: Report }
+  | { readonly is: 'asked'; readonly asked: Asked }
   | { readonly is: 'upstreams'; readonly addresses: readonly string[] }
   | { readonly is: 'closed' }

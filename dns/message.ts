@@ -29,6 +29,7 @@ export const rcodes = {
   NOTIMP: 4,
   REFUSED: 5,
   BADVERS: 16,
+  BADCOOKIE: 23,
 } as const
 
 /** Header flags, RFC 1035 4.1.1 and RFC 4035 3.2. */
@@ -143,7 +144,8 @@ function readEdns(bytes: Uint8Array, start: number, count: number): Edns | undef
   return edns
 }
 
-const cookieOption = 10
+/** RFC 7873 4. */
+export const cookieOption = 10
 
 /** RFC 6891 6.1.2, RFC 7873 5.2. */
 function cookieIn(options: Uint8Array): Uint8Array | undefined | 'malformed' {
@@ -212,6 +214,7 @@ export interface Reply {
   readonly flags: number
   /** Whether the letters of the question came back as they were sent. */
   readonly exact: boolean
+  readonly cookie: Uint8Array | undefined
   readonly answers: readonly RecordHead[]
   readonly authority: readonly RecordHead[]
 }
@@ -239,7 +242,15 @@ export function readReply(
   const rcode = (u16(bytes, 2) & 15) | (((opt?.ttl ?? 0) >>> 24) << 4)
   const sections = { answers: answers.records, authority: authority.records }
   const exact = asked.question.every((byte, at) => bytes[headerLength + at] === byte)
-  return { bytes, end: authority.end, rcode, flags: u16(bytes, 2), exact, ...sections }
+  const cookie = cookieOf(bytes, opt)
+  return { bytes, end: authority.end, rcode, flags: u16(bytes, 2), exact, cookie, ...sections }
+}
+
+/** One that cannot be read is none. */
+function cookieOf(bytes: Uint8Array, opt: RecordHead | undefined): Uint8Array | undefined {
+  if (opt === undefined) return undefined
+  const cookie = cookieIn(bytes.subarray(opt.dataAt, opt.dataAt + opt.dataLength))
+  return cookie === 'malformed' ? undefined : cookie
 }
 
 function readRecords(bytes: Uint8Array, start: number, count: number) {

@@ -10,9 +10,11 @@ import type { CompiledAnswers } from './compiled.ts'
 import { answeredCookie, type CookieDeps } from './cookies.ts'
 import type { EngineNames } from './engine-names.ts'
 import type { ForeignQuestion, Forwarder, Outcome } from './forwarder.ts'
+import type { Forwarders } from './forwarders.ts'
 import { flags, headerLength, isInternet, nameOf, type Query, rcodes, readQuery, types } from './message.ts'
 import { isWithin, labelsOf, type Name } from './name.ts'
 import { Perspectives } from './perspectives.ts'
+import type { QuestionLog } from './question-log.ts'
 import type { SearchMode } from './search.ts'
 import { AnswerTable } from './table.ts'
 import type { Asker, Zone } from './targets.ts'
@@ -41,15 +43,17 @@ const serverFailure = empty(rcodes.SERVFAIL)
 const notReady: Explanation = { code: 14, text: 'the environment is not known yet' } // RFC 8914 4.15
 
 export interface ResolverDeps {
-  readonly forwarder: Forwarder
+  readonly forwarders: Forwarders
   readonly compiled: CompiledAnswers
   readonly cookies: CookieDeps
+  readonly log: QuestionLog
 }
 
 export class Resolver {
-  readonly #forwarder: Forwarder
+  readonly #forwarders: Forwarders
   readonly #compiled: CompiledAnswers
   readonly #cookies: CookieDeps
+  readonly #log: QuestionLog
   readonly #options: ResolverOptions
   readonly #results: Record<Result, number> = {
     local: 0,
@@ -69,7 +73,8 @@ export class Resolver {
   /** What is known for good goes into `compiled`, for whoever looks there first. */
   constructor(deps: ResolverDeps, options: ResolverOptions) {
     this.#cookies = deps.cookies
-    this.#forwarder = deps.forwarder
+    this.#log = deps.log
+    this.#forwarders = deps.forwarders
     this.#compiled = deps.compiled
     this.#options = options
   }
@@ -83,6 +88,7 @@ export class Resolver {
     const before = this.#table?.zone
     this.#table = new AnswerTable(zone, this.#options.search)
     this.#perspectives.see(zone.askers, this.#engine)
+    this.#forwarders.keep(zone.views.values())
     const same = before?.domain === zone.domain && before.subnet === zone.subnet
     if (same && touched !== undefined) this.#compiled.change(zone.revision, touched)
     else this.#compiled.changeAll(zone.revision)
@@ -97,13 +103,13 @@ export class Resolver {
 
   /** Other upstreams: what the old ones said is not to be given any more. */
   use(list: Parameters<Forwarder['use']>[0]): void {
-    this.#forwarder.use(list)
+    this.#forwarders.host.use(list)
     this.#compiled.changeAll(this.#table?.zone.revision ?? 0)
   }
 
-  /** A number that is equal for askers that get the same answers. */
+  /** A number that is equal for askers that get the same answers; -1 for one whose questions are written down. */
   perspectiveOf(from: Ipv4): number {
-    return this.#perspectives.of(from)
+    return this.#log.watches(from) ? -1 : this.#perspectives.of(from)
   }
 
   /** Counts a question that was answered out of what is compiled. */
@@ -129,13 +135,20 @@ export class Resolver {
       limit: sizeLimit(reading.query, transport),
       turns: this.#turns,
       perspective,
+      forwarder: this.#forwarderFor(from),
+      ...(this.#log.watches(from) ? { log: this.#log.begin(reading.query, from, transport) } : {}),
     })
     const error = errorOf(reading.query)
-    if (error !== undefined) {
-      this.#results.refused += 1
-      return asking.finish(error)
-    }
+    if (error !== undefined) return this.#end(asking, 'refused', error)
     return this.#answer(asking, from)
+  }
+
+  #forwarderFor(from: Ipv4): Forwarder {
+    const table = this.#table
+    const asker = table?.zone.askers.get(from)
+    return asker === undefined || table === undefined
+      ? this.#forwarders.host
+      : this.#forwarders.of(table.viewOf(asker.view).upstreams)
   }
 
   #answer(asking: Asking, from: Ipv4): Answer {
@@ -146,10 +159,9 @@ export class Resolver {
     if (verdict.is !== 'foreign') return this.#local(asking, verdict)
     const engine = this.#fromEngine(asking.query, from, asker)
     if (engine !== undefined) {
-      this.#results.engine += 1
       const finished = { ...finishedOf(engine), serialAt: -1, lasting: true }
       this.#compiled.keep(asking.question, asking.perspective, finished)
-      return asking.finish(engine)
+      return this.#end(asking, 'engine', engine)
     }
     return verdict.fallback === undefined ? this.#forward(asking) : this.#forwardOr(asking, verdict.fallback)
   }
@@ -158,17 +170,15 @@ export class Resolver {
   #withoutZone(asking: Asking): Answer {
     const name = nameOf(asking.query)
     if (!isWithin(name, this.#options.domain) && labelsOf(name).length > 1) return this.#forward(asking)
-    this.#results.failed += 1
-    return asking.finish(serverFailure, notReady)
+    return this.#end(asking, 'failed', serverFailure, notReady)
   }
 
   #local(asking: Asking, verdict: Local): Answer {
-    this.#results.local += 1
     if (verdict.is !== 'answer') return this.#chase(asking.kept(), verdict)
     const { body, lasting } = verdict
     const serialAt = body.authority === 1 ? body.tail.length - serialFromEnd : -1
     this.#compiled.keep(asking.question, asking.perspective, { ...finishedOf(body), serialAt, lasting })
-    return asking.finish(body)
+    return this.#end(asking, 'local', body)
   }
 
   #fromEngine(query: Query, address: Ipv4, asker: Asker | undefined): Body | undefined {
@@ -182,54 +192,47 @@ export class Resolver {
   }
 
   #forward(asking: Asking): Answer {
-    if (asking.query.type === types.TXT && this.#forwarder.cameBack(nameOf(asking.query))) {
-      this.#results.refused += 1
-      return asking.finish(refused)
-    }
+    if (asking.query.type === types.TXT && this.#forwarders.cameBack(nameOf(asking.query)))
+      return this.#end(asking, 'refused', refused)
     const asked = foreignOf(asking.query)
-    const known = this.#forwarder.known(asked)
+    const known = asking.forwarder.known(asked)
     if (known !== undefined) return this.#cached(asking, known)
     const kept = asking.kept()
-    return this.#forwarder.ask(foreignOf(kept.query)).then((outcome) => this.#relay(kept, outcome))
+    return asking.forwarder.ask(foreignOf(kept.query)).then((outcome) => this.#relay(kept, outcome))
   }
 
   #cached(asking: Asking, known: Stored): Uint8Array {
-    this.#results.cached += 1
-    const body = bodyAt(known, this.#forwarder.now(), asking.authentic)
+    const body = bodyAt(known, asking.forwarder.now(), asking.authentic)
     if (!asking.authentic && (asking.query.flags & flags.CD) === 0) {
       const kept = keptOf(known)
       const finished = { ...finishedOf(body), serialAt: -1, lasting: true, kept }
       this.#compiled.keep(asking.question, asking.perspective, finished)
     }
-    return asking.finish(body)
+    return this.#end(asking, 'cached', body)
   }
 
   #relay(asking: Asking, outcome: Outcome): Uint8Array {
-    if (outcome.is === 'failed') {
-      this.#results.failed += 1
-      return asking.finish(serverFailure, outcome.explanation)
-    }
-    this.#results.forwarded += 1
-    const body = bodyAt(outcome.stored, this.#forwarder.now(), asking.authentic)
-    return asking.finish(body, outcome.explanation)
+    if (outcome.is === 'failed') return this.#end(asking, 'failed', serverFailure, outcome.explanation)
+    const body = bodyAt(outcome.stored, asking.forwarder.now(), asking.authentic)
+    return this.#end(asking, 'forwarded', body, outcome.explanation)
   }
 
   /** The world first; ours when it does not know the name, or when nobody there can be asked. */
   #forwardOr(now: Asking, fallback: Local): Answer {
     const asking = now.kept()
     const asked = foreignOf(asking.query)
-    const known = this.#forwarder.known(asked)
-    if (known === undefined && !this.#forwarder.hopeful()) {
-      void this.#forwarder.ask(asked)
+    const known = asking.forwarder.known(asked)
+    if (known === undefined && !asking.forwarder.hopeful()) {
+      void asking.forwarder.ask(asked)
       return this.#local(asking, fallback)
     }
     const outcome: Promise<Outcome> =
-      known === undefined ? this.#forwarder.askFor(asked) : Promise.resolve({ is: 'reply', stored: known })
+      known === undefined ? asking.forwarder.askFor(asked) : Promise.resolve({ is: 'reply', stored: known })
     return outcome.then((found) => {
       const exists = found.is === 'reply' && found.stored.reply.rcode === rcodes.NOERROR
       return exists
         ? this.#relay(asking, found)
-        : (this.#local(asking, fallback) ?? asking.finish(serverFailure))
+        : (this.#local(asking, fallback) ?? this.#end(asking, 'failed', serverFailure))
     })
   }
 
@@ -237,17 +240,25 @@ export class Resolver {
   async #chase(asking: Asking, { chain, target }: Local & { is: 'chase' }): Promise<Uint8Array> {
     const { query } = asking
     const asked = { ...foreignOf(query), question: questionBytes(target, query.type) }
-    const known = this.#forwarder.known(asked)
+    const known = asking.forwarder.known(asked)
     const outcome: Outcome =
-      known === undefined ? await this.#forwarder.ask(asked) : { is: 'reply', stored: known }
+      known === undefined ? await asking.forwarder.ask(asked) : { is: 'reply', stored: known }
     const name = nameOf(query)
     if (outcome.is === 'failed') {
       const body = bodyOf(name, { flags: flags.AA | flags.RA, rcode: rcodes.SERVFAIL, answers: chain })
-      return asking.finish(body, outcome.explanation)
+      return this.#end(asking, 'local', body, outcome.explanation)
     }
-    const found = answersAt(outcome.stored, this.#forwarder.now())
+    const found = answersAt(outcome.stored, asking.forwarder.now())
     const { rcode } = outcome.stored.reply
-    return asking.finish(bodyOf(name, { flags: flags.AA | flags.RA, rcode, answers: [...chain, ...found] }))
+    const body = bodyOf(name, { flags: flags.AA | flags.RA, rcode, answers: [...chain, ...found] })
+    return this.#end(asking, 'local', body)
+  }
+
+  #end(asking: Asking, result: Result, body: Body, explanation?: Explanation): Uint8Array {
+    this.#results[result] += 1
+    const answer = asking.finish(body, explanation)
+    asking.log?.(answer, result)
+    return answer
   }
 }
 
@@ -255,6 +266,8 @@ interface AskingOptions {
   readonly limit: number
   readonly turns: Turns
   readonly perspective: number
+  readonly forwarder: Forwarder
+  readonly log?: ReturnType<QuestionLog['begin']>
   readonly cookie?: Uint8Array
 }
 
@@ -273,6 +286,15 @@ class Asking {
     this.query = query
     this.perspective = how.perspective
     this.#how = how
+  }
+
+  get forwarder(): Forwarder {
+    return this.#how.forwarder
+  }
+
+  /** To be told of the answer; undefined for most. */
+  get log(): AskingOptions['log'] {
+    return this.#how.log
   }
 
   /** The bytes of the question section. */

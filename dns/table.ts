@@ -6,13 +6,13 @@
 import { type Verdict, verdictOf } from './authority.ts'
 import { nameOf, type Query } from './message.ts'
 import type { SearchMode } from './search.ts'
-import type { Zone } from './targets.ts'
+import type { View, Zone } from './targets.ts'
 import { everybody } from './views.ts'
 
 /** Names that nobody has can be asked without end: a full view starts over. */
 const maxEntries = 100_000
 
-const nobody = { search: [], names: new Map() }
+const nobody: View = { search: [], names: new Map(), upstreams: [] }
 
 export class AnswerTable {
   readonly zone: Zone
@@ -28,11 +28,19 @@ export class AnswerTable {
     const answers = this.#answersOf(view)
     const found = answers.get(query.key)
     if (found !== undefined) return found
-    const seen = this.zone.views.get(view) ?? this.zone.views.get(everybody) ?? nobody
-    const verdict = verdictOf(this.zone, seen, { name: nameOf(query), type: query.type }, this.#mode)
+    const verdict = verdictOf(
+      this.zone,
+      this.viewOf(view),
+      { name: nameOf(query), type: query.type },
+      this.#mode,
+    )
     if (answers.size >= maxEntries) answers.clear()
     answers.set(query.key, verdict)
     return verdict
+  }
+
+  viewOf(key: string): View {
+    return this.zone.views.get(key) ?? this.zone.views.get(everybody) ?? nobody
   }
 
   #answersOf(view: string): Map<string, Verdict> {

@@ -41,7 +41,12 @@ export type Port = readonly [port: number, protocol: string, indexes: readonly n
 export interface View {
   readonly search: readonly Name[]
   readonly names: ReadonlyMap<Name, Target>
+  /** Resolvers of their own for what is not ours; empty for the host's. */
+  readonly upstreams: readonly string[]
 }
+
+/** Of whoever is no container of this host. */
+export const viewOfOthers = (domain: Name): View => ({ search: [domain], names: new Map(), upstreams: [] })
 
 export interface Asker {
   readonly view: string

@@ -7,7 +7,15 @@ import { type Ipv4, parseIpv4 } from '../model/ip.ts'
 import { dnsLabel } from '../model/names.ts'
 import type { ContainerRecord } from '../model/records.ts'
 import { isWithin, type Name, parseName } from './name.ts'
-import { type Asker, addressOf, linkedName, serviceName, type Target, type View } from './targets.ts'
+import {
+  type Asker,
+  addressOf,
+  linkedName,
+  serviceName,
+  type Target,
+  type View,
+  viewOfOthers,
+} from './targets.ts'
 
 /** The view of whoever is no container of this host. */
 export const everybody = ''
@@ -17,7 +25,7 @@ export function viewsOf(
   containers: Iterable<ContainerRecord>,
   { domain, zone }: Surroundings,
 ) {
-  const views = new Map<string, View>([[everybody, { search: [domain], names: new Map() }]])
+  const views = new Map<string, View>([[everybody, viewOfOthers(domain)]])
   const askers = new Map<Ipv4, Asker>()
   const local = [...containers]
   // The owner of a shared network namespace speaks for its address.
@@ -28,8 +36,8 @@ export function viewsOf(
     let key = kind === undefined ? undefined : alike.get(kind)
     if (key === undefined) {
       const names = linksOf(environment, container, { domain, zone })
-      const view: View = { search: searchOf(container, domain), names }
-      key = JSON.stringify([view.search, [...view.names]])
+      const view: View = { search: searchOf(container, domain), names, upstreams: container.dns }
+      key = JSON.stringify([view.search, [...view.names], view.upstreams])
       if (kind !== undefined) alike.set(kind, key)
       if (!views.has(key)) views.set(key, view)
     }
@@ -43,10 +51,11 @@ const hasLinks = (environment: Environment, { stack, service, links }: Container
   Object.keys(links).length > 0 || environment.services.has(`${stack}/${service}`)
 
 /** Equal for containers without links that see the same. */
-const kindOf = ({ stack, service, dnsSearch }: ContainerRecord): string =>
-  [stack ?? '', service ?? '', ...dnsSearch].join('\n')
+const kindOf = ({ stack, service, dnsSearch, dns }: ContainerRecord): string =>
+  JSON.stringify([stack, service, dnsSearch, dns])
 
-function sourcesOf(environment: Environment, container: ContainerRecord): readonly Ipv4[] {
+/** The addresses that a container asks from. */
+export function sourcesOf(environment: Environment, container: ContainerRecord): readonly Ipv4[] {
   const managed = addressOf(environment, container)
   const engine = container.engineAddresses.flatMap((text) => parseIpv4(text) ?? [])
   return managed === null ? engine : [managed, ...engine]

@@ -12,17 +12,20 @@ import { ZoneCopy } from './changes.ts'
 import { CompiledAnswers } from './compiled.ts'
 import { EngineNames } from './engine-names.ts'
 import { SocketExchange } from './exchange.ts'
-import { Forwarder } from './forwarder.ts'
+import { Forwarder, type ForwarderOptions } from './forwarder.ts'
+import { Forwarders } from './forwarders.ts'
 import { followHostUpstreams, type HostUpstreams } from './host-upstreams.ts'
 import type { FromWorker, ToWorker, WorkerOptions } from './link.ts'
+import { QuestionLog } from './question-log.ts'
 import { Resolver } from './resolver.ts'
 import { type DnsServer, serveDns } from './server.ts'
 import { workerClock as clock, workerRandom as random, workerHash } from './system.ts'
 import type { Zone } from './targets.ts'
 import { Upstreams } from './upstreams.ts'
 
-const cacheLimits = { entries: 20_000, bytes: 32 << 20 }
-const concurrency = 1000
+const hostLimits = { cache: { entries: 20_000, bytes: 32 << 20 }, concurrency: 1000 }
+/** Of each list of resolvers that containers have for themselves. */
+const ownLimits = { cache: { entries: 2000, bytes: 4 << 20 }, concurrency: 200 }
 const megabyte = 1 << 20
 /** Only what is used of it takes memory. */
 const compiledMemory = 64 * megabyte
@@ -32,8 +35,8 @@ const batch = { slots: 64, room: 4096, buffer: 4 * megabyte }
 class DnsThread {
   readonly #options: WorkerOptions
   readonly #say: (message: FromWorker) => void
-  readonly #upstreams = new Upstreams()
-  readonly #forwarder: Forwarder
+  readonly #forwarders: Forwarders
+  readonly #log: QuestionLog
   readonly #resolver: Resolver
   readonly #batches: Batches
   readonly #copy = new ZoneCopy()
@@ -45,15 +48,23 @@ class DnsThread {
     this.#options = options
     this.#say = deps.say
     const exchange = new SocketExchange()
-    this.#forwarder = new Forwarder(
-      { clock, random, exchange, upstreams: this.#upstreams },
-      { cache: cacheLimits, concurrency },
-    )
+    const forwarder = (limits: ForwarderOptions): Forwarder =>
+      new Forwarder({ clock, random, exchange, upstreams: new Upstreams() }, limits)
+    this.#forwarders = new Forwarders(forwarder(hostLimits), {
+      make: () => forwarder(ownLimits),
+      own: [...options.own, formatIpv4(options.address)],
+    })
     const arena = makeArena(compiledMemory + 2 * megabyte)
     const memory = { bytes: arena.bytes, at: arena.take(compiledMemory), length: compiledMemory }
     const compiled = new CompiledAnswers(memory, { entries: compiledEntries })
+    this.#log = new QuestionLog(clock, (asked) => this.#say({ is: 'asked', asked }))
     const resolver = new Resolver(
-      { forwarder: this.#forwarder, compiled, cookies: { clock, hash: workerHash } },
+      {
+        forwarders: this.#forwarders,
+        compiled,
+        cookies: { clock, hash: workerHash },
+        log: this.#log,
+      },
       options,
     )
     const socket = new ReplySocket(new Libc(arena), { ...batch, address: options.address })
@@ -70,7 +81,7 @@ class DnsThread {
       )
       this.#server = await serveDns({ resolver: this.#resolver, batches: this.#batches }, this.#options)
       this.#say({ is: 'ready', port: this.#server.port })
-      this.#forwarder.probeLoops()
+      this.#forwarders.host.probeLoops()
     } catch (error) {
       this.#say({ is: 'failed', why: reasonOf(error) })
     }
@@ -83,13 +94,14 @@ class DnsThread {
       this.#resolver.apply(zone, touched)
       this.#report()
     } else if (message.is === 'networks') this.#resolver.applyNetworks(new EngineNames(message.networks))
+    else if (message.is === 'watch') this.#log.watch(message.addresses)
     else if (message.is === 'report') this.#report()
     else await this.#close()
   }
 
   #use(list: Parameters<Forwarder['use']>[0]): void {
     this.#resolver.use(list)
-    if (this.#server !== undefined) this.#forwarder.probeLoops()
+    if (this.#server !== undefined) this.#forwarders.host.probeLoops()
     this.#say({ is: 'upstreams', addresses: list.map(({ address, port }) => `${address}:${port}`) })
   }
 
@@ -98,8 +110,8 @@ class DnsThread {
       revision: this.#zone?.revision,
       names: this.#zone?.names.size ?? 0,
       results: { ...this.#resolver.results },
-      cached: this.#forwarder.cached,
-      upstreams: this.#upstreams.status(),
+      cached: this.#forwarders.cached,
+      upstreams: this.#forwarders.status(),
     }
     this.#say({ is: 'report', report })
   }

@@ -4,6 +4,7 @@
  */
 import { utf8 } from '../model/bytes.ts'
 import {
+  cookieOption,
   type Data,
   type Edns,
   flags,
@@ -20,6 +21,8 @@ const ownUdpSize = 1232
 /** The most that goes into one datagram, whatever the client says. */
 const maxUdpSize = 4096
 const plainUdpSize = 512 // RFC 1035 2.3.4
+/** Of an OPT record without options. */
+const optLength = 11
 export const maxTcpSize = 65535
 
 /** The part of an answer that does not depend on who asks it how. */
@@ -150,7 +153,7 @@ export interface Finishing {
 /** The message for one query. Too big for `limit`: no records, and TC. */
 export function finish(query: Query, body: Body, { limit, turn, ...rest }: Finishing): Uint8Array {
   const options = query.edns === undefined ? none : optionsOf(rest)
-  const opt = query.edns === undefined ? 0 : 11 + options.length
+  const opt = query.edns === undefined ? 0 : optLength + options.length
   const whole = query.end + body.tail.length + opt
   const fits = whole <= limit
   const out = Buffer.allocUnsafe(fits ? whole : query.end + opt)
@@ -177,7 +180,7 @@ function writeTail(out: Buffer, at: number, { tail, rotating }: Body, turn: numb
 
 /** The OPT record of an answer that has nothing else to say. */
 export function emptyOpt(secure: boolean): Uint8Array {
-  const out = Buffer.alloc(11)
+  const out = Buffer.alloc(optLength)
   writeOpt(out, 0, 0, { secure, size: 0, version: 0 }, none)
   return out
 }
@@ -190,7 +193,7 @@ const option = (code: number, data: Uint8Array): Uint8Array =>
 /** RFC 7873 4, RFC 8914 2. */
 function optionsOf({ explanation, cookie }: Pick<Finishing, 'explanation' | 'cookie'>): Uint8Array {
   const options: Uint8Array[] = []
-  if (cookie !== undefined) options.push(option(10, cookie))
+  if (cookie !== undefined) options.push(option(cookieOption, cookie))
   if (explanation !== undefined) {
     const { code, text } = explanation
     options.push(option(15, Uint8Array.from([code >>> 8, code & 255, ...utf8(text)])))
@@ -206,7 +209,7 @@ function writeOpt(out: Buffer, at: number, rcode: number, edns: Edns, options: U
   out.writeUInt8(0, at + 6)
   out.writeUInt16BE(edns.secure ? 0x8000 : 0, at + 7)
   out.writeUInt16BE(options.length, at + 9)
-  out.set(options, at + 11)
+  out.set(options, at + optLength)
 }
 
 /** An error for bytes whose question could not be read: the header alone. */
@@ -218,28 +221,33 @@ export function refusal(bytes: Uint8Array, rcode: number): Uint8Array {
   return out
 }
 
-/** A question of our own for an upstream, recursion desired, with EDNS when `size` is given. */
+export interface OwnQuestion {
+  readonly id: number
+  readonly checkingDisabled: boolean
+  readonly secure: boolean
+  /** With it the question has EDNS. */
+  readonly edns?: { readonly size: number; readonly cookie: Uint8Array }
+}
+
+/** A question of our own for an upstream, recursion desired. */
 export function questionFor(
   question: Uint8Array,
-  {
-    id,
-    checkingDisabled,
-    secure,
-    size,
-  }: { id: number; checkingDisabled: boolean; secure: boolean; size?: number },
+  { id, checkingDisabled, secure, edns }: OwnQuestion,
 ): Uint8Array {
-  const opt = size === undefined ? 0 : 11
-  const out = Buffer.alloc(headerLength + question.length + opt)
+  const options = edns === undefined ? none : option(cookieOption, edns.cookie)
+  const at = headerLength + question.length
+  const out = Buffer.alloc(edns === undefined ? at : at + optLength + options.length)
   out.writeUInt16BE(id, 0)
   out.writeUInt16BE(flags.RD | (checkingDisabled ? flags.CD : 0), 2)
   out.writeUInt16BE(1, 4)
-  out.writeUInt16BE(opt === 0 ? 0 : 1, 10)
+  out.writeUInt16BE(edns === undefined ? 0 : 1, 10)
   out.set(question, headerLength)
-  if (size === undefined) return out
-  const at = headerLength + question.length
+  if (edns === undefined) return out
   out.writeUInt16BE(types.OPT, at + 1)
-  out.writeUInt16BE(size, at + 3)
+  out.writeUInt16BE(edns.size, at + 3)
   out.writeUInt16BE(secure ? 0x8000 : 0, at + 7)
+  out.writeUInt16BE(options.length, at + 9)
+  out.set(options, at + optLength)
   return out
 }
 

@@ -50,7 +50,7 @@ export function serviceOf(service: Service, around: ServiceSurroundings): Dict {
     expose: distinct(containers.flatMap(({ exposed }) => exposed)),
     external_ips: declared?.externalIps ?? [],
     fqdn: null,
-    health_check: null,
+    health_check: (declared?.healthCheck ?? null) as Value,
     hostname: declared?.hostname ?? null,
     kind: declared?.kind ?? 'service',
     labels: { ...commonLabels(containers), ...declared?.labels },

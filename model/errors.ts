@@ -211,6 +211,11 @@ export const errorTable = {
     says: 'the certificate cannot be read',
     remedy: 'restore trust.json from a backup, or enter again: `drover daemon --leave`, `drover join TOKEN`',
   },
+  SERVICE_INVALID: {
+    culprit: 'operator',
+    says: 'the declaration of services is not valid',
+    remedy: 'mend what is named here; docs/services.md shows every key. Nothing was changed',
+  },
   RECORD_INVALID: {
     culprit: 'peer',
     says: 'a record in the store does not verify',

@@ -16,6 +16,7 @@ export interface Keys {
   pin(address: Ipv4): string
   containersOf(host: HostId): string
   container(host: HostId, id: ContainerId): string
+  readonly services: string
   service(stack: string, name: string): string
   /** The list of removed hosts. */
   readonly removed: string
@@ -38,6 +39,7 @@ export function keysOf(environment: string): Keys {
     pin: (address) => `${prefix}addresses/${formatIpv4(address)}`,
     containersOf: (host) => `${prefix}containers/${host}/`,
     container: (host, id) => `${prefix}containers/${host}/${id}`,
+    services: `${prefix}services/`,
     service: (stack, name) => `${prefix}services/${encodeURIComponent(stack)}/${encodeURIComponent(name)}`,
     removed: `${prefix}removed`,
     tokens: `${prefix}tokens/`,

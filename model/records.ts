@@ -172,6 +172,8 @@ export const serviceSchema = z.object({
   /** What the user declared for readers of the metadata service. */
   metadata: z.record(z.string(), z.unknown()).default({}),
   scale: z.number().int().min(0).nullable().default(null),
+  /** As readers of the metadata service know it; Docker's HEALTHCHECK is what decides about DNS. */
+  healthCheck: z.record(z.string(), z.unknown()).nullable().default(null),
 })
 /** What people declare about a service because no container can say it. */
 export type DeclaredService = Readonly<z.output<typeof serviceSchema>>

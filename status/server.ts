@@ -5,6 +5,7 @@
 import { chmodSync, mkdirSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { dirname } from 'node:path'
+import { Readable } from 'node:stream'
 import fastify, { type FastifyInstance } from 'fastify'
 import { DroverError, reasonOf } from '../model/errors.ts'
 
@@ -13,6 +14,10 @@ export interface AdminActions {
   readonly views: Readonly<Record<string, () => unknown>>
   /** What is done by a POST to a path under /v1/. */
   readonly commands: Readonly<Record<string, (wish: Readonly<Record<string, unknown>>) => Promise<object>>>
+  /** What is told under a path of /v1/, value by value, until the client leaves; returns what ends it. */
+  readonly streams: Readonly<
+    Record<string, (query: Readonly<Record<string, string>>, push: (value: object) => void) => () => void>
+  >
   metrics(): Promise<string>
   /** Why a name gets the answer it gets; undefined while nothing is served. */
   explain(name: string, from: string | undefined): unknown
@@ -40,6 +45,10 @@ export async function startAdmin(actions: AdminActions, socket: string): Promise
   server.get('/metrics', (_request, reply) =>
     actions.metrics().then((text) => reply.type('text/plain; version=0.0.4').send(text)),
   )
+  for (const [name, open] of Object.entries(actions.streams))
+    server.get<{ Querystring: Record<string, string> }>(`/v1/${name}`, (request, reply) =>
+      reply.type('application/x-ndjson').send(linesOf((push) => open(request.query, push))),
+    )
   for (const [name, command] of Object.entries(actions.commands))
     server.post(`/v1/${name}`, (request) =>
       command((request.body ?? {}) as Readonly<Record<string, unknown>>),
@@ -52,6 +61,21 @@ export async function startAdmin(actions: AdminActions, socket: string): Promise
   })
   await listen(server, socket)
   return { close: () => server.close() }
+}
+
+/** Lines that a slow reader lets pile up. */
+const unread = 1 << 20 // bytes
+
+/** The first line comes at once, so that the client knows that it follows. */
+function linesOf(open: (push: (value: object) => void) => () => void): Readable {
+  const lines = new Readable({ read: () => undefined })
+  const push = (value: object): void => {
+    if (lines.readableLength < unread) lines.push(`${JSON.stringify(value)}\n`)
+  }
+  const end = open(push)
+  lines.push('{}\n')
+  lines.once('close', end)
+  return lines
 }
 
 async function listen(server: FastifyInstance, socket: string): Promise<void> {

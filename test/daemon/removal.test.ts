@@ -41,6 +41,7 @@ function hostOn(t: Test, store: MemoryStore, ca: Authority, holds: boolean, memb
       },
       environment: () => environment({ hosts: members.map(({ record }) => host(record.name, {}, record)) }),
       strangers: () => [],
+      inherit: () => new Set(),
       clock: new FakeClock(began),
       log: new MemoryLog(),
       meter,

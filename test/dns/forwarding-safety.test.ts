@@ -62,6 +62,56 @@ test('a forged answer in the wrong letters', async (t) => {
   t.match((await ask('bank.example.org')).answers, ['bank.example.org. A 30 192.0.2.99'])
 })
 
+/** Where the OPT of a question of ours begins: behind the question, at the root's name. */
+const optAt = (message: Buffer): number => {
+  let at = 12
+  while ((message[at] ?? 0) !== 0) at += 1 + (message[at] ?? 0)
+  return at + 5
+}
+
+/** Answers with a cookie, or with its own rcode, as servers of RFC 7873 do. */
+function baked(message: Buffer, cookie: Uint8Array, { rcode = 0, address = '192.0.2.7' } = {}): Buffer {
+  const answer = made(message, rcode === 0 ? { addresses: [address] } : {})
+  answer.writeUInt16BE(1, 10)
+  answer.writeUInt16BE((answer.readUInt16BE(2) & 0xfff0) | (rcode & 15), 2)
+  const head = [0, 0, 41, 4, 208, rcode >>> 4, 0, 0, 0, 0, 4 + cookie.length, 0, 10, 0, cookie.length]
+  return Buffer.concat([answer, Uint8Array.from([...head, ...cookie])])
+}
+
+test('cookies towards upstreams', async (t) => {
+  const secret = Buffer.from('serverid')
+  let mood: 'strict' | 'forged' | 'bare' = 'strict'
+  const shown: string[] = []
+  const { ask, exchange } = ready('safe', {
+    '192.0.2.53': (message, transport) => {
+      const cookie = message.subarray(optAt(message) + 15)
+      shown.push(cookie.toString('hex'))
+      const right = Buffer.concat([cookie.subarray(0, 8), secret])
+      if (mood === 'bare') return good('192.0.2.66')(message, transport)
+      if (mood === 'forged' && transport === 'udp')
+        return baked(message, Buffer.alloc(16), { address: '192.0.2.66' })
+      return cookie.equals(right) ? baked(message, right) : baked(message, right, { rcode: 23 })
+    },
+  })
+  t.match((await ask('one.example.org')).answers, [/192\.0\.2\.7/])
+  t.strictSame(
+    shown.map((text) => text.length / 2),
+    [8, 16],
+    'BADCOOKIE brings the cookie, which is shown at once',
+  )
+  t.equal(shown[1]?.slice(0, 16), shown[0])
+  await ask('two.example.org')
+  t.strictSame(exchange.asked, Array(3).fill('192.0.2.53 udp'), 'from then on one question is enough')
+  mood = 'bare'
+  t.match((await ask('three.example.org')).answers, [/192\.0\.2\.66/])
+  t.strictSame(exchange.asked.slice(3), ['192.0.2.53 udp', '192.0.2.53 tcp'], 'without one TCP decides')
+  await ask('four.example.org')
+  t.strictSame(exchange.asked.slice(5), ['192.0.2.53 udp'], 'and then it is one that gives none')
+  mood = 'forged'
+  const forged = await ask('five.example.org')
+  t.strictSame(forged.answers, [], 'another cookie than ours is not heard')
+})
+
 test('old answers', async (t) => {
   const { ask, clock, exchange } = ready()
   await ask('a.example.org')

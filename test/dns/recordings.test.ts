@@ -8,6 +8,8 @@ import { join } from 'node:path'
 import { test } from 'tap'
 import { SocketExchange } from '../../dns/exchange.ts'
 import { Forwarder } from '../../dns/forwarder.ts'
+import { Forwarders } from '../../dns/forwarders.ts'
+import { QuestionLog } from '../../dns/question-log.ts'
 import { Resolver } from '../../dns/resolver.ts'
 import { Upstreams } from '../../dns/upstreams.ts'
 import type { ContainerRecord } from '../../model/records.ts'
@@ -195,10 +197,16 @@ test('the recordings of rancher-dns 0.17.4', async (t) => {
   const deps = { clock: realClock, random: new SeededRandom(1), exchange: new SocketExchange(), upstreams }
   const forwarder = new Forwarder(deps, { cache: { entries: 1000, bytes: 1 << 20 }, concurrency: 100 })
   forwarder.use([{ address: '127.0.0.1', port: upstream.port }])
+  const forwarders = new Forwarders(forwarder, { make: () => forwarder, own: [] })
   const arena = testArena()
   const compiled = compiledIn(arena)
   const resolver = new Resolver(
-    { forwarder, compiled, cookies: testCookies(realClock) },
+    {
+      forwarders,
+      compiled,
+      cookies: testCookies(realClock),
+      log: new QuestionLog(realClock, () => undefined),
+    },
     { search: 'always', domain: 'rancher.internal' },
   )
   const way = new DatagramWay({ arena, compiled, resolver, clock: realClock })

@@ -3,7 +3,9 @@
  */
 
 import { type Asking, type Exchange, Forwarder } from '../../dns/forwarder.ts'
+import { Forwarders } from '../../dns/forwarders.ts'
 import type { Reply } from '../../dns/message.ts'
+import { type Asked, QuestionLog } from '../../dns/question-log.ts'
 import { Resolver } from '../../dns/resolver.ts'
 import type { SearchMode } from '../../dns/search.ts'
 import { type Upstream, Upstreams } from '../../dns/upstreams.ts'
@@ -50,6 +52,10 @@ export interface World {
   readonly upstreams: Upstreams
   readonly resolver: Resolver
   readonly forwarder: Forwarder
+  readonly forwarders: Forwarders
+  readonly log: QuestionLog
+  /** What the log has written down. */
+  readonly asked: readonly Asked[]
   /** As the DNS thread takes a datagram. */
   readonly way: DatagramWay
   ask(
@@ -73,12 +79,19 @@ export function world(
   for (const [address, behaviour] of Object.entries(behaviours)) exchange.behaviours.set(address, behaviour)
   const upstreams = new Upstreams()
   const deps = { clock, random: new SeededRandom(3), exchange, upstreams }
-  const forwarder = new Forwarder(deps, { cache: { entries: 100, bytes: 1 << 20 }, concurrency: 50 })
+  const limits = { cache: { entries: 100, bytes: 1 << 20 }, concurrency: 50 }
+  const forwarder = new Forwarder(deps, limits)
+  const forwarders = new Forwarders(forwarder, {
+    make: () => new Forwarder({ ...deps, upstreams: new Upstreams() }, limits),
+    own: ['169.254.169.250'],
+  })
   forwarder.use(Object.keys(behaviours).map((address) => ({ address, port: 53 })))
   const arena = testArena()
   const compiled = compiledIn(arena)
+  const asked: Asked[] = []
+  const log = new QuestionLog(clock, (one) => void asked.push(one))
   const resolver = new Resolver(
-    { forwarder, compiled, cookies: testCookies(clock) },
+    { forwarders, compiled, cookies: testCookies(clock), log },
     { search, domain: 'rancher.internal' },
   )
   const way = new DatagramWay({ arena, compiled, resolver, clock })
@@ -94,7 +107,7 @@ export function world(
     }
     return readAnswer(bytes ?? new Uint8Array(0))
   }
-  return { clock, exchange, upstreams, resolver, forwarder, way, ask }
+  return { clock, exchange, upstreams, resolver, forwarder, forwarders, way, ask, log, asked }
 }
 
 /** Two stacks, one that could pass for a public domain, and every kind of declared service. */
