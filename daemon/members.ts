@@ -2,7 +2,8 @@
  * Which hosts belong to the environment: those whose certificate is good. The chain of a certificate is verified
  * once; its end and its revocation are looked at whenever somebody asks.
  */
-import { type ErrorCode, errorTable } from '../model/errors.ts'
+import { errorTable } from '../model/error-table.ts'
+import type { ErrorCode } from '../model/errors.ts'
 import type { HostId, HostRecord } from '../model/records.ts'
 import type { Instant } from '../model/time.ts'
 import type { Certificate } from '../pki/certificate.ts'

@@ -4,7 +4,8 @@
  * without the key that it names. What fails is tried again every minute.
  */
 import { utf8, utf8Text } from '../model/bytes.ts'
-import { errorTable, reasonOf } from '../model/errors.ts'
+import { errorTable } from '../model/error-table.ts'
+import { reasonOf } from '../model/errors.ts'
 import type { Keys } from '../model/keys.ts'
 import { type Clock, type Log, type Meter, sleep } from '../model/ports.ts'
 import type { HostId, HostRecord } from '../model/records.ts'

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { type Test, test } from 'tap'
 import { configKeys } from '../daemon/config/schema.ts'
 import { metricTable } from '../daemon/metric-table.ts'
-import { errorTable } from '../model/errors.ts'
+import { errorTable } from '../model/error-table.ts'
 
 const docs = join(import.meta.dirname, '../docs')
 
