@@ -1,0 +1,47 @@
+/**
+ * The units as they lie on disk: whatever they run or read of the installation is a file of the clone. Needs no
+ * systemd; how they fare under one is test/lab/vm.test.ts.
+ */
+import { accessSync, constants, readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Test, test } from 'tap'
+import { root } from '../../lab/layout.ts'
+
+const folder = join(root, 'systemd')
+/** Where units expect the clone. */
+const installed = /^\/opt\/drover\/(.+)$/
+
+/** The words of every Exec line, without the prefixes of the program (systemd.service(5)). */
+const commandsOf = (unit: string): readonly (readonly string[])[] => {
+  const text = readFileSync(join(folder, unit), 'utf8').replaceAll('\\\n', ' ')
+  const lines = [...text.matchAll(/^Exec\w+=[-@:+!|]*(\S.*)$/gm)].map(([, line = '']) => line)
+  return lines.map((line) => line.split(/\s+/).map((word) => word.replaceAll(/^["']|["']$/g, '')))
+}
+
+const isExecutable = (path: string): boolean => {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function checkCommand(t: Test, unit: string, command: readonly string[]): void {
+  for (const [index, word] of command.entries()) {
+    const [, name] = installed.exec(word) ?? []
+    if (name === undefined) continue
+    const path = join(root, name)
+    t.ok(statSync(path, { throwIfNoEntry: false })?.isFile(), `${unit}: ${word} is a file`)
+    if (index === 0) t.ok(isExecutable(path), `${unit}: ${word} can be run`)
+  }
+}
+
+test('what units run lies in the clone', (t) => {
+  for (const unit of readdirSync(folder)) {
+    const commands = commandsOf(unit)
+    if (unit.endsWith('.service')) t.ok(commands.length > 0, `${unit} runs something`)
+    for (const command of commands) checkCommand(t, unit, command)
+  }
+  t.end()
+})
