@@ -18,8 +18,10 @@ export interface Request {
 }
 
 export interface Body {
-  /** As bytes when it is large and shared, as text when it is small. */
-  readonly content: string | Buffer
+  /** As a row of bytes when it is large and shared, as text when it is small. */
+  readonly content: string | readonly Buffer[]
+  /** Bytes. */
+  readonly length: number
   readonly etag: string
 }
 
@@ -54,6 +56,13 @@ export type Asked =
   | { readonly is: 'answer'; readonly answer: Answer }
   | { readonly is: 'versions'; readonly format: Format }
   | Question
+
+/** A small body. */
+export const bodyOf = (content: string): Body => ({
+  content,
+  length: Buffer.byteLength(content),
+  etag: `"${digestOf(content)}"`,
+})
 
 /** Body of what the router of the original refused, and of requests that are no HTTP. */
 export const plain = (status: 400 | 404 | 417 | 429, text: string): Answer => ({
@@ -104,6 +113,6 @@ const movedTo = (location: string): Answer => ({
   shared: false,
 })
 
-export function bodyOf(content: string | Buffer): Body {
-  return { content, etag: `"${digestOf(content)}"` }
-}
+/** All of a body as text. */
+export const textOfBody = ({ content }: Body): string =>
+  typeof content === 'string' ? content : Buffer.concat(content).toString()

@@ -5,9 +5,11 @@
  */
 import type { Format } from './accept.ts'
 import { type Answer, type Asked, type Body, bodyOf, isRead, type Question, type Request } from './answer.ts'
+import type { Chunks } from './chunks.ts'
+import { digestOf } from './digest.ts'
 import type { Client } from './forwarded.ts'
 import { valueAt } from './path.ts'
-import { jsonOf, type PieceTexts, scalarText, textOf } from './render.ts'
+import { jsonOf, scalarText, textOf } from './render.ts'
 import { mediaTypes } from './routes.ts'
 import type { Value } from './value.ts'
 import { yamlOf } from './yaml.ts'
@@ -43,13 +45,14 @@ const longestKept = 256
 /** Bodies from here on are bytes and not text: they are sent without being copied. */
 const large = 1024
 /** Bytes of large bodies that are kept of one state of the source; what is beyond is made again when it is asked for. */
-const mostBytes = 64 * 1024 * 1024
+const mostBytes = 32 * 1024 * 1024
 
 const byPath = (): ByPath => ({ text: new Map(), json: new Map(), yaml: new Map() })
 
 export class Answers {
   readonly #source: Source
-  readonly #texts: PieceTexts
+  readonly #chunks: Chunks
+  readonly #digests = new WeakMap<Buffer, string>()
   readonly #bodies: Record<Format, WeakMap<object, Body>> = {
     text: new WeakMap(),
     json: new WeakMap(),
@@ -61,9 +64,9 @@ export class Answers {
   #kept = 0
   #bytes = 0
 
-  constructor({ source, texts }: { readonly source: Source; readonly texts: PieceTexts }) {
+  constructor({ source, chunks }: { readonly source: Source; readonly chunks: Chunks }) {
     this.#source = source
-    this.#texts = texts
+    this.#chunks = chunks
   }
 
   /** The answer to a request that was answered before, without reading it again; undefined where there is none. */
@@ -119,8 +122,8 @@ export class Answers {
     return finding
   }
 
-  #mayKeep({ content }: Body): boolean {
-    return content.length <= large || this.#bytes <= mostBytes
+  #mayKeep({ length }: Body): boolean {
+    return length <= large || this.#bytes <= mostBytes
   }
 
   #placeOf(client: Client): ByPath {
@@ -149,28 +152,45 @@ export class Answers {
     return {
       status: 200,
       body,
-      type: body.content.length === 0 ? undefined : mediaTypes[format],
+      type: body.length === 0 ? undefined : mediaTypes[format],
       shared: true,
     }
   }
 
   #body(value: Value, format: Format): Body {
-    if (typeof value !== 'object' || value === null) return bodyOf(render(value, format, this.#texts))
+    if (typeof value !== 'object' || value === null) return bodyOf(render(value, format))
     const kept = this.#bodies[format].get(value)
     if (kept !== undefined) return kept
-    const text = render(value, format, this.#texts)
-    const body = bodyOf(text.length > large ? Buffer.from(text) : text)
-    if (text.length > large) this.#bytes += text.length
+    const body = format === 'json' ? this.#rowOf(this.#chunks.of(value)) : textBody(render(value, format))
+    if (body.length > large) this.#bytes += body.length
     if (this.#mayKeep(body)) this.#bodies[format].set(value, body)
     return body
   }
+
+  /** Chunks are shared between bodies: each is digested once. */
+  #rowOf(chunks: readonly Buffer[]): Body {
+    const [only] = chunks
+    if (only !== undefined && chunks.length === 1 && only.length <= large) return bodyOf(only.toString())
+    const digests = chunks.map((chunk) => {
+      const digest = this.#digests.get(chunk) ?? digestOf(chunk)
+      this.#digests.set(chunk, digest)
+      return digest
+    })
+    const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+    return { content: chunks, length, etag: `"${digestOf(digests.join('\n'))}"` }
+  }
+}
+
+function textBody(text: string): Body {
+  const body = bodyOf(text)
+  return text.length > large ? { ...body, content: [Buffer.from(text)] } : body
 }
 
 const keyOf = ({ address, forwarded }: Client): string => (forwarded ? `${address} forwarded` : address)
 
-function render(value: Value, format: Format, texts?: PieceTexts): string {
+function render(value: Value, format: Format): string {
   if (format === 'text') return textOf(value)
-  return format === 'json' ? jsonOf(value, texts) : yamlOf(value)
+  return format === 'json' ? jsonOf(value) : yamlOf(value)
 }
 
 function versionsOf({ versions }: Source): Value {

@@ -40,21 +40,32 @@ const push = <K>(map: Map<K, ContainerRecord[]>, key: K, record: ContainerRecord
 
 /** `isOwn` says whether an address is one of this machine's. */
 export function askersOf(environment: Environment, isOwn: (address: string) => boolean): Askers {
-  const managed = new Map<Ipv4, ContainerRecord[]>()
+  const records = [...environment.containers.values()]
+  const here = records.filter(({ host }) => host === environment.self)
+  const managed = byManaged(here)
   const local = new Map<string, ContainerRecord[]>()
-  for (const record of environment.containers.values()) {
-    if (record.address !== null) push(managed, record.address, record)
-    if (record.host !== environment.self || !isRunning(record)) continue
+  for (const record of here) {
+    if (!isRunning(record)) continue
     for (const address of new Set(record.engineAddresses)) push(local, address, record)
+  }
+  let everywhere: ReadonlyMap<Ipv4, readonly ContainerRecord[]> | undefined
+  const holdersOf = ({ forwarded }: Client, address: Ipv4): readonly ContainerRecord[] => {
+    if (forwarded) everywhere ??= byManaged(records)
+    return (forwarded ? everywhere : managed)?.get(address) ?? []
   }
   return {
     at(client) {
       const plain = client.address.replace(/^::ffff:/, '')
       const address = parseIpv4(plain)
-      const holders = address === undefined ? [] : (managed.get(address) ?? [])
-      const known = client.forwarded ? holders : holders.filter(({ host }) => host === environment.self)
+      const known = address === undefined ? [] : holdersOf(client, address)
       if (known.length > 0) return ownerOf(known)
       return isOwn(plain) ? host : ownerOf(local.get(plain) ?? [])
     },
   }
+}
+
+function byManaged(records: readonly ContainerRecord[]): ReadonlyMap<Ipv4, readonly ContainerRecord[]> {
+  const map = new Map<Ipv4, ContainerRecord[]>()
+  for (const record of records) if (record.address !== null) push(map, record.address, record)
+  return map
 }

@@ -6,9 +6,9 @@
 import type { Environment, Host } from '../model/environment.ts'
 import type { ContainerId, ContainerRecord } from '../model/records.ts'
 import { presentContainers, type Service, type Stack, stacksOf } from '../model/services.ts'
-import { uuidOf } from '../model/uuid.ts'
-import { isExported, isSystem, type ServiceIdentity } from './container.ts'
-import { hostOf, networkOf, networkUuidOf } from './host.ts'
+import { isExported, isSystem } from './container.ts'
+import { hostOf, networkOf } from './host.ts'
+import { Neighbourhood, serviceKey, type Uuids, uuidsOf } from './neighbourhood.ts'
 import type { ContainerPiece, Pieces } from './pieces.ts'
 import { serviceOf } from './service.ts'
 import { byBytes, type Dict } from './value.ts'
@@ -19,9 +19,16 @@ export interface ServicePiece {
   readonly members: readonly ContainerPiece[]
 }
 
+/** The same object for as long as nothing in the stack changes. */
 export interface StackPiece {
   readonly base: Dict
   readonly services: readonly ServicePiece[]
+  readonly containers: readonly ContainerPiece[]
+}
+
+/** Containers outside of services; the same object for as long as nothing about them changes. */
+export interface LonePieces {
+  readonly containers: readonly ContainerPiece[]
 }
 
 export interface HostPiece {
@@ -33,8 +40,8 @@ export interface Parts {
   readonly environment: Environment
   readonly pieces: Pieces
   readonly hosts: readonly HostPiece[]
-  readonly containers: readonly ContainerPiece[]
   readonly stacks: readonly StackPiece[]
+  readonly alone: LonePieces
   readonly network: Dict
   pieceOf(record: ContainerRecord): ContainerPiece
 }
@@ -52,114 +59,27 @@ function shownContainers(environment: Environment): ReadonlyMap<ContainerId, Con
   return new Map([...byName.values()].map((record) => [record.id, record]))
 }
 
-export const serviceKey = (stack: string, primary: string, name: string): string =>
-  JSON.stringify([stack, primary, name])
-
 export function partsOf(environment: Environment, pieces: Pieces): Parts {
   const shown = shownContainers(environment)
-  const uuids = uuidsOf(environment)
-  const pieceOf = containerPieces(environment, pieces, uuids)
+  const uuids = uuidsOf(environment, pieces)
+  const around = new Neighbourhood(environment, pieces, uuids)
   const stacks = stacksOf({ ...environment, containers: shown }).map((stack) =>
-    stackPiece(environment, pieces, uuids, stack, pieceOf),
+    pieces.part(`parts of stack ${stack.name}`, around.inputsOf(stack), () =>
+      stackPiece(environment, pieces, uuids, stack, around),
+    ),
   )
-  const placed = stacks.flatMap(({ services }) => services.flatMap(({ members }) => members))
-  const inService = new Set(placed.map(({ record }) => record))
-  const alone = [...shown.values()]
-    .filter((record) => !inService.has(record))
-    .sort((one, other) => byBytes(one.name, other.name))
-    .map(pieceOf)
+  const lone = [...shown.values()].filter(({ stack, service }) => stack === null || service === null)
+  const alone = pieces.part('parts outside', around.inputsOfAll(lone), () => ({
+    containers: lone.sort((one, other) => byBytes(one.name, other.name)).map((one) => around.pieceOf(one)),
+  }))
   return {
     environment,
     pieces,
     hosts: hostPieces(environment, pieces),
-    containers: [...placed, ...alone],
     stacks,
-    network: pieces.dict('network', [environment.settings], () => networkOf(environment)),
-    pieceOf,
-  }
-}
-
-interface Uuids {
-  readonly network: string
-  stack(stack: string): string
-  /** Sidekicks share their primary's. */
-  service(stack: string, primary: string): string
-  /** Where a container belongs; one object per service and sidekick. */
-  identity(record: ContainerRecord): ServiceIdentity | null
-}
-
-function uuidsOf(environment: Environment): Uuids {
-  const { uuid } = environment.settings
-  const once = new Once()
-  const stackUuid = (stack: string): string => once.made(`t${stack}`, () => uuidOf('stack', uuid, stack))
-  const serviceUuid = (stack: string, primary: string): string =>
-    once.made(`s${stack.length} ${stack}${primary}`, () => uuidOf('service', uuid, stack, primary))
-  const identities = new Map<string, ServiceIdentity>()
-  return {
-    network: networkUuidOf(environment),
-    stack: stackUuid,
-    service: serviceUuid,
-    identity({ stack, service, sidekick }) {
-      if (stack === null || service === null) return null
-      // Lengths keep names apart whatever characters they hold.
-      const key = `${stack.length} ${service.length} ${stack}${service}${sidekick === null ? '' : `/${sidekick}`}`
-      const known = identities.get(key)
-      if (known !== undefined) return known
-      const uuids = { uuid: serviceUuid(stack, service), stackUuid: stackUuid(stack) }
-      const made = { ...uuids, name: sidekick ?? service }
-      identities.set(key, made)
-      return made
-    },
-  }
-}
-
-/** Texts that are costly to make, made once. */
-class Once {
-  readonly #texts = new Map<string, string>()
-
-  made(key: string, make: () => string): string {
-    const text = this.#texts.get(key) ?? make()
-    this.#texts.set(key, text)
-    return text
-  }
-}
-
-const noLinks: Readonly<Record<string, string>> = {}
-
-/** Link name → uuid of the container of that name on the same host. */
-function linksOf(
-  record: ContainerRecord,
-  named: ReadonlyMap<string, ContainerRecord>,
-): Readonly<Record<string, string>> {
-  const links = Object.entries(record.links)
-  if (links.length === 0) return noLinks
-  return Object.fromEntries(
-    links.flatMap(([link, name]) => {
-      const target = named.get(`${record.host}/${name}`)
-      return target === undefined ? [] : [[link, target.uuid]]
-    }),
-  )
-}
-
-function containerPieces(
-  environment: Environment,
-  pieces: Pieces,
-  uuids: Uuids,
-): (record: ContainerRecord) => ContainerPiece {
-  const { containers, hosts, settings } = environment
-  const named = new Map<string, ContainerRecord>()
-  for (const record of containers.values()) named.set(`${record.host}/${record.name}`, record)
-  return (record) => {
-    const { networkFrom } = record
-    const around = {
-      agentIp: hosts.get(record.host)?.record.endpoint.address ?? '0.0.0.0',
-      environmentUuid: settings.uuid,
-      networkUuid: uuids.network,
-      networkFromUuid: networkFrom === null ? null : (containers.get(networkFrom)?.uuid ?? null),
-      links: linksOf(record, named),
-      service: uuids.identity(record),
-    }
-    return pieces.container(record, around)
+    alone,
+    network: pieces.part('network', [environment.settings], () => networkOf(environment)),
+    pieceOf: (record) => around.pieceOf(record),
   }
 }
 
@@ -168,27 +88,31 @@ function stackPiece(
   pieces: Pieces,
   uuids: Uuids,
   stack: Stack,
-  pieceOf: (record: ContainerRecord) => ContainerPiece,
+  around: Neighbourhood,
 ): StackPiece {
   const { settings } = environment
   const units = Map.groupBy(stack.services, ({ primary }) => primary)
   const services = stack.services.map((service) => {
     const unit = units.get(service.primary) ?? [service]
-    const around = {
-      environmentUuid: settings.uuid,
-      uuid: uuids.service(stack.name, service.primary),
-      stackUuid: uuids.stack(stack.name),
-      primary: unit.find(({ name }) => name === service.primary) ?? service,
-      sidekicks: unit.filter(({ name }) => name !== service.primary).map(({ name }) => name),
-    }
     const inputs = [settings, ...unit.flatMap((each) => [each.name, each.declared, ...each.containers])]
     const key = `service ${serviceKey(stack.name, service.primary, service.name)}`
-    const base = pieces.dict(key, inputs, () => serviceOf(service, around))
-    return { service, base, members: service.containers.map(pieceOf) }
+    const make = (): Dict =>
+      serviceOf(service, {
+        environmentUuid: settings.uuid,
+        uuid: uuids.service(stack.name, service.primary),
+        stackUuid: uuids.stack(stack.name),
+        primary: unit.find(({ name }) => name === service.primary) ?? service,
+        sidekicks: unit.filter(({ name }) => name !== service.primary).map(({ name }) => name),
+      })
+    return {
+      service,
+      base: pieces.part(key, inputs, make),
+      members: service.containers.map((record) => around.pieceOf(record)),
+    }
   })
   const records = stack.services.flatMap(({ containers }) => containers)
   const system = records.length > 0 && records.every(isSystem)
-  const base = pieces.dict(`stack ${stack.name}`, [settings, system], () => ({
+  const base = pieces.part(`stack ${stack.name}`, [settings, system], () => ({
     environment_name: settings.name.toLowerCase(),
     environment_uuid: settings.uuid,
     metadata_kind: 'stack',
@@ -196,7 +120,7 @@ function stackPiece(
     system,
     uuid: uuids.stack(stack.name),
   }))
-  return { base, services }
+  return { base, services, containers: services.flatMap(({ members }) => members) }
 }
 
 function hostPieces(environment: Environment, pieces: Pieces): readonly HostPiece[] {
@@ -207,7 +131,7 @@ function hostPieces(environment: Environment, pieces: Pieces): readonly HostPiec
     )
     .map((host) => ({
       host,
-      base: pieces.dict(`host ${host.record.id}`, [host.record, host.present, uuid], () =>
+      base: pieces.part(`host ${host.record.id}`, [host.record, host.present, uuid], () =>
         hostOf(host, uuid),
       ),
     }))

@@ -1,12 +1,13 @@
 /**
- * The objects of a tree, made once and kept for as long as what they are made of stays the same: equal parts of
- * two snapshots give identical objects (`===`), so that finished texts of them can be kept as well.
- * Forgetting is automatic; keeping never changes an answer.
+ * The parts of a tree, made once and kept for as long as what they are made of stays the same: equal parts of two
+ * snapshots give identical objects (`===`), so that finished texts of them can be kept as well. Forgetting is
+ * automatic; keeping never changes an answer.
  */
 import type { ContainerRecord } from '../model/records.ts'
+import { Chunks } from './chunks.ts'
 import { containerOf, portsOf, type Surroundings } from './container.ts'
 import { digestOf } from './digest.ts'
-import { jsonOf, type PieceTexts } from './render.ts'
+import { jsonOf } from './render.ts'
 import type { Dict } from './value.ts'
 import { containerIn, type Version } from './versions.ts'
 
@@ -22,17 +23,16 @@ interface KeptContainer {
 
 interface Kept {
   readonly inputs: readonly unknown[]
-  readonly dict: Dict
+  readonly part: object
 }
 
 const same = (one: readonly unknown[], other: readonly unknown[]): boolean =>
   one.length === other.length && one.every((input, at) => input === other[at])
 
 export class Pieces {
-  /** JSON texts of pieces. */
-  readonly texts: PieceTexts = new WeakMap()
+  readonly chunks = new Chunks()
   readonly #containers = new WeakMap<ContainerRecord, KeptContainer>()
-  readonly #digests = new WeakMap<Dict, string>()
+  readonly #digests = new WeakMap<object, string>()
   #kept = new Map<string, Kept>()
   #former = new Map<string, Kept>()
 
@@ -42,12 +42,15 @@ export class Pieces {
     this.#kept = new Map()
   }
 
-  /** The dict of `key`, made again only if an input is another one than last time. */
-  dict(key: string, inputs: readonly unknown[], make: () => Dict): Dict {
+  /**
+   * The part of `key`, made again only if an input is another one than last time. A key belongs to one kind of part:
+   * it begins with that kind's word.
+   */
+  part<T extends object>(key: string, inputs: readonly unknown[], make: () => T): T {
     const known = this.#kept.get(key) ?? this.#former.get(key)
-    const kept = known !== undefined && same(known.inputs, inputs) ? known : { inputs, dict: make() }
+    const kept = known !== undefined && same(known.inputs, inputs) ? known : { inputs, part: make() }
     this.#kept.set(key, kept)
-    return kept.dict
+    return kept.part as T
   }
 
   container(record: ContainerRecord, around: Surroundings): ContainerPiece {
@@ -60,10 +63,15 @@ export class Pieces {
 
   /** A digest of the content of a dict. */
   digest(dict: Dict): string {
-    const known = this.#digests.get(dict)
+    return this.digestOnce(dict, () => jsonOf(dict))
+  }
+
+  /** A digest of the content that belongs to `part`, read when it is asked for first. */
+  digestOnce(part: object, content: () => string): string {
+    const known = this.#digests.get(part)
     if (known !== undefined) return known
-    const digest = digestOf(jsonOf(dict))
-    this.#digests.set(dict, digest)
+    const digest = digestOf(content())
+    this.#digests.set(part, digest)
     return digest
   }
 }

@@ -1,6 +1,6 @@
 /**
  * A value as text and as JSON, byte for byte as Rancher's metadata service writes them (rancher.md 1.6). Objects
- * with a `metadata_kind` are pieces that live over many snapshots: their JSON is made once and joined.
+ * that hold no other pieces live over many snapshots: their JSON is made once and joined (chunks.ts joins the others).
  */
 import { byBytes, entryOf, isBranch, isDict, isList, Nil, sortedKeys, type Value } from './value.ts'
 
@@ -61,6 +61,9 @@ export function jsonString(text: string): string {
   return `"${clean.replace(specials, escaped)}"`
 }
 
+/** Kinds of objects that hold no other ones. */
+const leaves: ReadonlySet<string> = new Set(['container', 'host', 'network'])
+
 /** JSON of pieces, by identity. */
 export type PieceTexts = WeakMap<object, string>
 
@@ -76,6 +79,6 @@ export function jsonOf(value: Value, pieces?: PieceTexts): string {
   const text = `{${sortedKeys(value)
     .map((key) => `${jsonString(key)}:${jsonOf(value[key] ?? null, pieces)}`)
     .join(',')}}`
-  if (Object.hasOwn(value, 'metadata_kind')) pieces?.set(value, text)
+  if (typeof value.metadata_kind === 'string' && leaves.has(value.metadata_kind)) pieces?.set(value, text)
   return text
 }

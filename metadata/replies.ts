@@ -3,9 +3,9 @@
  * body is compressed once for all who want it so. Large bodies go to one client a few at a time.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { gzip } from 'node:zlib'
 import { acceptsGzip } from './accept.ts'
 import type { Answer, Body } from './answer.ts'
+import { Gzip } from './gzip.ts'
 import { Turnstile } from './turnstile.ts'
 
 /** Below this a body is not worth compressing. */
@@ -23,9 +23,8 @@ interface Head {
 
 export class Replies {
   readonly #heads = new WeakMap<Answer, Head>()
-  readonly #zipped = new WeakMap<Body, Promise<Buffer>>()
+  readonly #gzip = new Gzip()
   readonly #turnstile = new Turnstile({ width: largeAtOnce })
-  #lastZip: Promise<unknown> = Promise.resolve()
 
   send(answer: Answer, request: IncomingMessage, response: ServerResponse): void {
     const { body, status } = answer
@@ -36,20 +35,19 @@ export class Replies {
         response.writeHead(304, commonHeaders(answer, body.etag)).end()
         return
       }
-      if (body.content.length >= gzipFrom && acceptsGzip(request.headers['accept-encoding'])) {
+      if (body.length >= gzipFrom && acceptsGzip(request.headers['accept-encoding'])) {
         this.#sendZipped(answer, response)
         return
       }
     }
     const { headers, encoding } = this.#headOf(answer)
-    this.#finish(response, status, headers, body.content, encoding)
+    this.#finish(response, { status, headers, body, encoding })
   }
 
   #headOf(answer: Answer): Head {
     const known = this.#heads.get(answer)
     if (known !== undefined) return known
-    const { content, etag } = answer.body
-    const length = Buffer.byteLength(content)
+    const { content, length, etag } = answer.body
     const headers = [...commonHeaders(answer, etag), 'Content-Length', String(length)]
     const head: Head = { headers, encoding: length === content.length ? 'latin1' : 'utf8' }
     this.#heads.set(answer, head)
@@ -57,52 +55,45 @@ export class Replies {
   }
 
   #sendZipped(answer: Answer, response: ServerResponse): void {
-    const { body } = answer
-    const zipped = this.#zipped.get(body) ?? this.#zip(body)
-    this.#zipped.set(body, zipped)
-    zipped.then(
-      (content) => {
-        const common = commonHeaders(answer, body.etag.replace(/"$/, '-gzip"'))
-        const headers = [...common, 'Content-Encoding', 'gzip', 'Content-Length', String(content.length)]
-        this.#finish(response, 200, headers, content, 'latin1')
+    const { etag } = answer.body
+    this.#gzip.of(answer.body).then(
+      (body) => {
+        const common = commonHeaders(answer, etag.replace(/"$/, '-gzip"'))
+        const headers = [...common, 'Content-Encoding', 'gzip', 'Content-Length', String(body.length)]
+        this.#finish(response, { status: 200, headers, body, encoding: 'latin1' })
       },
-      () => {
-        const { headers, encoding } = this.#headOf(answer)
-        this.#finish(response, 200, headers, body.content, encoding)
-      },
+      () => this.#finish(response, { status: 200, ...this.#headOf(answer), body: answer.body }),
     )
   }
 
-  /** One after the other: the threads that compress are the whole process's. */
-  #zip({ content }: Body): Promise<Buffer> {
-    const zipped = this.#lastZip.then(
-      () =>
-        new Promise<Buffer>((resolve, reject) => {
-          gzip(content, { level: 3 }, (error, bytes) => (error === null ? resolve(bytes) : reject(error)))
-        }),
-    )
-    this.#lastZip = zipped.catch(() => undefined)
-    return zipped
-  }
-
-  #finish(
-    response: ServerResponse,
-    status: number,
-    headers: readonly string[],
-    content: string | Buffer,
-    encoding: 'latin1' | 'utf8',
-  ): void {
-    if (content.length < largeFrom) {
-      if (response.destroyed) return
-      response.writeHead(status, headers as string[]).end(content, encoding)
+  #finish(response: ServerResponse, reply: Reply): void {
+    if (reply.body.length < largeFrom) {
+      write(response, reply)
       return
     }
     this.#turnstile.enter(response.socket?.remoteAddress ?? '', (leave) => {
       if (response.destroyed) return leave()
       response.once('close', leave)
-      response.writeHead(status, headers as string[]).end(content, encoding)
+      write(response, reply)
     })
   }
+}
+
+interface Reply extends Head {
+  readonly status: number
+  readonly body: Pick<Body, 'content' | 'length'>
+}
+
+function write(response: ServerResponse, { status, headers, encoding, body: { content } }: Reply): void {
+  if (response.destroyed) return
+  response.writeHead(status, headers as string[])
+  if (typeof content === 'string') {
+    response.end(content, encoding)
+    return
+  }
+  response.cork()
+  for (const chunk of content) response.write(chunk)
+  response.end()
 }
 
 /** What every reply with this answer says, whatever form its body has. */

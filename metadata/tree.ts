@@ -6,8 +6,9 @@ import { uuidText } from '../model/uuid.ts'
 import type { Asker } from './asker.ts'
 import { versionBytes } from './digest.ts'
 import { hostNumber, linkedEnvironments } from './host.ts'
-import { type Parts, partsOf, serviceKey } from './parts.ts'
-import type { Pieces } from './pieces.ts'
+import { serviceKey } from './neighbourhood.ts'
+import { type Parts, partsOf, type StackPiece } from './parts.ts'
+import type { ContainerPiece, Pieces } from './pieces.ts'
 import type { Dict } from './value.ts'
 import { hostIn, serviceIn, stackIn, type Version } from './versions.ts'
 import { type Scope, seenBy, viewKey } from './view.ts'
@@ -15,8 +16,7 @@ import { type Scope, seenBy, viewKey } from './view.ts'
 /** What one version shows to everybody who has the same view. */
 interface Shape {
   readonly shared: Dict
-  readonly services: ReadonlyMap<string, Dict>
-  readonly stacks: ReadonlyMap<string, Dict>
+  readonly stacks: readonly { readonly piece: StackPiece; readonly shape: StackShape }[]
   readonly hosts: ReadonlyMap<string, Dict>
 }
 
@@ -93,54 +93,71 @@ function viewOf(parts: Parts, former: View | undefined): View {
   return { parts, version, shapes: same ? former.shapes : new Map() }
 }
 
-function versionHash({ environment, pieces, hosts, containers, stacks, network }: Parts): string {
+function versionHash({ environment, pieces, hosts, stacks, alone, network }: Parts): string {
   const { settings, self } = environment
-  const services = stacks.flatMap((stack) => [stack.base, ...stack.services.map(({ base }) => base)])
-  const dicts = [network, ...hosts.map(({ base }) => base), ...services]
-  const digests = [...dicts, ...containers.map((piece) => piece.in('v2'))].map((dict) => pieces.digest(dict))
-  const all = [settings.name, settings.uuid, self, ...digests].join('\n')
-  return uuidText(versionBytes(all))
+  const digestOf = (containers: readonly ContainerPiece[], dicts: readonly Dict[]): string =>
+    [...dicts, ...containers.map((piece) => piece.in('v2'))].map((dict) => pieces.digest(dict)).join('\n')
+  const parts = [
+    ...stacks.map((stack) =>
+      pieces.digestOnce(stack, () => {
+        const bases = stack.services.map(({ base }) => base)
+        return digestOf(stack.containers, [stack.base, ...bases])
+      }),
+    ),
+    pieces.digestOnce(alone, () => digestOf(alone.containers, [])),
+  ]
+  const dicts = [network, ...hosts.map(({ base }) => base)].map((dict) => pieces.digest(dict))
+  return uuidText(versionBytes([settings.name, settings.uuid, self, ...dicts, ...parts].join('\n')))
+}
+
+/** What one version shows of a stack. */
+interface StackShape {
+  readonly stack: Dict
+  readonly services: readonly Dict[]
+  readonly containers: readonly Dict[]
+}
+
+function stackShapeOf(pieces: Pieces, piece: StackPiece, name: Version): StackShape {
+  const services = piece.services.map(({ service, base, members }) => {
+    const containers = members.map((member) => member.in(name))
+    const key = `${name} service ${serviceKey(service.stack, service.primary, service.name)}`
+    return pieces.part(key, [base, ...containers], () => serviceIn(name, base, containers))
+  })
+  const stack = stackIn(name, piece.base, services)
+  return { stack, services, containers: piece.containers.map((container) => container.in(name)) }
 }
 
 function shapeOf(parts: Parts, version: string, name: Version): Shape {
   const { environment, pieces } = parts
-  const services = new Map<string, Dict>()
-  const stacks = new Map<string, Dict>()
-  for (const stack of parts.stacks) {
-    const members = stack.services.map(({ service, base, members }) => {
-      const key = serviceKey(service.stack, service.primary, service.name)
-      const containers = members.map((piece) => piece.in(name))
-      const dict = pieces.dict(`${name} service ${key}`, [base, ...containers], () =>
-        serviceIn(name, base, containers),
-      )
-      services.set(key, dict)
-      return dict
-    })
-    const key = String(stack.base.name)
-    stacks.set(
-      key,
-      pieces.dict(`${name} stack ${key}`, [stack.base, ...members], () => stackIn(name, stack.base, members)),
-    )
-  }
+  const { chunks } = pieces
+  const stacks = parts.stacks.map((piece) => ({
+    piece,
+    shape: pieces.part(`${name} shape of stack ${piece.base.name}`, [piece], () =>
+      stackShapeOf(pieces, piece, name),
+    ),
+  }))
   const hosts = new Map(
     parts.hosts.map(({ host, base }) => {
       const make = (): Dict => hostIn(name, base, hostNumber(host))
-      return [host.record.id, pieces.dict(`${name} host ${host.record.id}`, [base], make)]
+      return [host.record.id, pieces.part(`${name} host ${host.record.id}`, [base], make)]
     }),
   )
+  const alone = pieces.part(`${name} shape outside`, [parts.alone], () =>
+    parts.alone.containers.map((container) => container.in(name)),
+  )
   const shared = {
-    containers: parts.containers.map((piece) => piece.in(name)),
+    containers: chunks.joined([...stacks.map(({ shape }) => shape.containers), alone]),
     ...(name === 'v3' ? { environments: linkedEnvironments } : {}),
     hosts: [...hosts.values()],
     name: environment.settings.name.toLowerCase(),
     networks: [parts.network],
     region_name: null,
-    services: [...services.values()],
-    stacks: [...stacks.values()],
+    services: chunks.joined(stacks.map(({ shape }) => shape.services)),
+    stacks: stacks.map(({ shape }) => shape.stack),
     uuid: environment.settings.uuid,
     version,
   }
-  return { shared, services, stacks, hosts }
+  return { shared, stacks, hosts }
 }
 
 /** `self`: nothing for somebody who cannot be told apart. */
@@ -154,16 +171,16 @@ function selfOf(parts: Parts, shape: Shape, name: Version, asker: Asker): { read
   const { record } = asker
   const { stack, service, sidekick } = record
   const host = shape.hosts.get(record.host)
-  const own =
-    stack === null || service === null
-      ? undefined
-      : shape.services.get(serviceKey(stack, service, sidekick ?? service))
-  const ownStack = own === undefined || stack === null ? undefined : shape.stacks.get(stack)
+  const found = shape.stacks.find(({ piece }) => piece.base.name === stack)
+  const at = found?.piece.services.findIndex(
+    ({ service: each }) => each.primary === service && each.name === (sidekick ?? service),
+  )
+  const own = at === undefined ? undefined : found?.shape.services[at]
   return {
     self: {
       container: parts.pieceOf(record).in(name),
       ...(host === undefined ? {} : { host }),
-      ...(own === undefined || ownStack === undefined ? {} : { service: own, stack: ownStack }),
+      ...(own === undefined || found === undefined ? {} : { service: own, stack: found.shape.stack }),
     },
   }
 }

@@ -31,13 +31,17 @@ export const isBranch = (value: Value): boolean => typeof value === 'object' && 
 export const entryOf = (dict: Dict, key: string): Value | undefined =>
   Object.hasOwn(dict, key) ? dict[key] : undefined
 
-const surrogate = /[\ud800-\udfff]/
+/** Where a UTF-16 code unit stands among code points: surrogates are parts of the highest. */
+const rank = (unit: number): number => (unit >= 0xe000 ? unit - 0x800 : unit >= 0xd800 ? unit + 0x2000 : unit)
 
-/** Order of UTF-8 bytes, in which Go sorts keys. */
+/** Order of code points, which is that of UTF-8 bytes, in which Go sorts keys. */
 export function byBytes(one: string, other: string): number {
-  if (surrogate.test(one) || surrogate.test(other))
-    return Buffer.compare(Buffer.from(one), Buffer.from(other))
-  return one < other ? -1 : one > other ? 1 : 0
+  const length = Math.min(one.length, other.length)
+  for (let at = 0; at < length; at++) {
+    const difference = rank(one.charCodeAt(at)) - rank(other.charCodeAt(at))
+    if (difference !== 0) return difference
+  }
+  return one.length - other.length
 }
 
 export const sortedKeys = (dict: Dict): readonly string[] => Object.keys(dict).sort(byBytes)

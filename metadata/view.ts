@@ -19,12 +19,13 @@ export function viewKey(scope: Scope, asker: Asker): string | undefined {
 
 /** The parts that an asker with a view of its own sees. */
 export function seenBy(parts: Parts, asker: Asker): Parts {
-  if (asker.is !== 'container') return { ...parts, containers: [], stacks: [] }
+  const nothing = { ...parts, stacks: [], alone: { containers: [] } }
+  if (asker.is !== 'container') return nothing
   const { record } = asker
-  if (record.stack === null) return { ...parts, containers: [parts.pieceOf(record)], stacks: [] }
+  if (record.stack === null) return { ...nothing, alone: { containers: [parts.pieceOf(record)] } }
   return {
-    ...parts,
-    containers: parts.containers.filter((piece) => piece.record.stack === record.stack),
+    ...nothing,
     stacks: parts.stacks.filter((stack) => stack.base.name === record.stack),
+    alone: { containers: parts.alone.containers.filter((piece) => piece.record.stack === record.stack) },
   }
 }

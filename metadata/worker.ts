@@ -57,7 +57,7 @@ async function main({ address, port, connections, trustedProxies, scope }: Worke
   const own = new OwnAddresses()
   const live = new LiveTree({ isOwn: (asking) => own.has(asking) }, { scope })
   own.watch(() => live.reconsider())
-  const answers = new Answers({ source: live, texts: live.pieces.texts })
+  const answers = new Answers({ source: live, chunks: live.pieces.chunks })
   const proxies = new Proxies({ trusted: trustedProxies })
   const server = new MetadataServer({ clock: systemClock, answers, proxies }, { connections })
   const stats = () => ({ revision: live.revision, version: live.version, ...server.stats() })

@@ -40,15 +40,20 @@ export function presentContainers(environment: Environment): readonly ContainerR
 
 /** All stacks with their services, containers with a stack and a service only. */
 export function stacksOf(environment: Environment): readonly Stack[] {
-  const groups = new Map<
-    string,
-    { stack: string; name: string; primary: string; containers: ContainerRecord[] }
-  >()
-  const group = (stack: string, primary: string, name: string) => {
-    const key = JSON.stringify([stack, primary, name])
-    const found = groups.get(key) ?? { stack, name, primary, containers: [] }
-    groups.set(key, found)
-    return found
+  const stacks = new Map<string, Group[]>()
+  const units = new Map<string, Map<string, Map<string, Group>>>()
+  const group = (stack: string, primary: string, name: string): Group => {
+    const inStack = nested(units, stack)
+    const unit = nested(inStack, primary)
+    const known = unit.get(name)
+    if (known !== undefined) return known
+    const declared = name === primary ? environment.services.get(`${stack}/${name}`) : undefined
+    const made = { stack, name, primary, containers: [], declared }
+    unit.set(name, made)
+    const groups = stacks.get(stack)
+    if (groups === undefined) stacks.set(stack, [made])
+    else groups.push(made)
+    return made
   }
   for (const declared of environment.services.values()) group(declared.stack, declared.name, declared.name)
   for (const container of presentContainers(environment)) {
@@ -56,19 +61,27 @@ export function stacksOf(environment: Environment): readonly Stack[] {
     if (stack !== null && service !== null)
       group(stack, service, sidekick ?? service).containers.push(container)
   }
-  const stacks = new Map<string, Service[]>()
-  for (const { stack, name, primary, containers } of groups.values()) {
-    const declared = name === primary ? environment.services.get(`${stack}/${name}`) : undefined
-    const services = stacks.get(stack) ?? []
-    services.push({ stack, name, primary, containers: containers.sort(byIndex), declared })
-    stacks.set(stack, services)
-  }
   return [...stacks]
-    .map(([name, services]) => ({
-      name,
-      services: services.sort(
-        (one, other) => compare(one.primary, other.primary) || compare(one.name, other.name),
-      ),
-    }))
+    .map(([name, groups]) => ({ name, services: groups.map(sorted).sort(byUnit) }))
     .sort((one, other) => compare(one.name, other.name))
+}
+
+interface Group extends Service {
+  readonly containers: ContainerRecord[]
+}
+
+const sorted = (group: Group): Service => {
+  group.containers.sort(byIndex)
+  return group
+}
+
+const byUnit = (one: Service, other: Service): number =>
+  compare(one.primary, other.primary) || compare(one.name, other.name)
+
+function nested<V>(map: Map<string, Map<string, V>>, key: string): Map<string, V> {
+  const known = map.get(key)
+  if (known !== undefined) return known
+  const made = new Map<string, V>()
+  map.set(key, made)
+  return made
 }

@@ -6,8 +6,9 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { test } from 'tap'
 import { parse } from 'yaml'
-import { type Answer, askedBy } from '../../metadata/answer.ts'
+import { type Answer, askedBy, textOfBody } from '../../metadata/answer.ts'
 import { Answers, type Source } from '../../metadata/answers.ts'
+import { Chunks } from '../../metadata/chunks.ts'
 import { isDict, type Value } from '../../metadata/value.ts'
 
 interface Recorded {
@@ -74,8 +75,7 @@ const differences: readonly Difference[] = [
 
 function typeFits(recorded: Recorded, answer: Answer): boolean {
   const was = recorded.resp_headers?.['Content-Type']
-  if (answer.type === 'application/json')
-    return answer.body.content.toString().startsWith(recorded.body?.[0] ?? '')
+  if (answer.type === 'application/json') return textOfBody(answer.body).startsWith(recorded.body?.[0] ?? '')
   return answer.type === 'application/yaml' ? was !== undefined : was === answer.type
 }
 
@@ -85,14 +85,14 @@ for (const { name, input, golden, count } of sets) {
     const all = JSON.parse(read(golden)) as readonly Recorded[]
     t.equal(all.length, count)
     const source = sourceOf(parse(read(input)) as Value)
-    const answers = new Answers({ source, texts: new WeakMap() })
+    const answers = new Answers({ source, chunks: new Chunks() })
     const used = new Map<string, number>()
     for (const recorded of all) {
       const { method, path, src, req_headers: headers } = recorded
       const client = { address: src, forwarded: false }
       const answer = answers.answer(askedBy({ method, target: path, accept: headers?.Accept, client }))
       const label = `${method} ${path} from ${src} accepting ${headers?.Accept ?? 'nothing'}`
-      const body = method === 'HEAD' ? '' : answer.body.content.toString()
+      const body = method === 'HEAD' ? '' : textOfBody(answer.body)
       if (recorded.status === answer.status && recorded.body === body) {
         t.ok(typeFits(recorded, answer), `type ${label}`)
         t.equal(

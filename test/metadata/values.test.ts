@@ -6,6 +6,7 @@ import { parse } from 'yaml'
 import { acceptsGzip, formatOf } from '../../metadata/accept.ts'
 import { askedBy } from '../../metadata/answer.ts'
 import { Answers } from '../../metadata/answers.ts'
+import { Chunks } from '../../metadata/chunks.ts'
 import { targetOf, valueAt } from '../../metadata/path.ts'
 import { jsonOf, queryEscape, textOf } from '../../metadata/render.ts'
 import { nilList, nilMap, type Value } from '../../metadata/value.ts'
@@ -249,7 +250,7 @@ test('any target gets an answer of the contract', async (t) => {
   ]
   const answers = new Answers({
     source: { versions: ['latest'], generation: 0, isPersonal: () => false, root: () => tree },
-    texts: new WeakMap(),
+    chunks: new Chunks(),
   })
   const seen = new Set<number>()
   for (let round = 0; round < rounds; round += 1) {
