@@ -1,6 +1,6 @@
 /**
- * Client of the daemon's admin socket: one request, one JSON value. A daemon that does not answer is one clear
- * line (DAEMON_UNREACHABLE).
+ * Client of the daemon's admin socket: one request, one value: JSON, or text where the daemon sends
+ * text. A daemon that does not answer is one clear line (DAEMON_UNREACHABLE).
  */
 import { request } from 'node:http'
 import { createInterface } from 'node:readline'
@@ -47,7 +47,9 @@ export class AdminClient {
         response.on('data', (chunk: Buffer) => chunks.push(chunk))
         response.on('end', () => {
           try {
-            resolve(answerOf(response.statusCode ?? 0, Buffer.concat(chunks).toString()))
+            const text = Buffer.concat(chunks).toString()
+            const isText = response.headers['content-type']?.startsWith('text/plain') === true
+            resolve(isText ? text : answerOf(response.statusCode ?? 0, text))
           } catch (error) {
             reject(error)
           }

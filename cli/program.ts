@@ -6,6 +6,7 @@ import { DroverError, reasonOf } from '../model/errors.ts'
 import type { ContainerView, HostView, StatusView } from '../status/status.ts'
 import { type Context, clientOf, configured, schema, sourcesOf } from './configured.ts'
 import { dnsCommand } from './dns.ts'
+import { doctorCommand, reportCommand } from './doctor.ts'
 import { print, printJson } from './print.ts'
 import { containersText, hostsText, statusText } from './render.ts'
 import { serviceCommand } from './service.ts'
@@ -117,6 +118,8 @@ async function run(argv: readonly string[]): Promise<number> {
     shownCommand(statusShown, context),
     shownCommand(psShown, context),
     shownCommand(hostsShown, context),
+    doctorCommand(context),
+    reportCommand(context),
     storeCommand(context),
     dnsCommand(context),
     serviceCommand(context),

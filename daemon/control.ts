@@ -65,6 +65,10 @@ export class Control {
     return this.#deps.observer.fresh
   }
 
+  get observer(): Pick<Observer, 'attempts' | 'freshSince' | 'headTimes'> {
+    return this.#deps.observer
+  }
+
   get held(): readonly Held[] {
     return this.#deps.containers.held()
   }

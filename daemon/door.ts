@@ -13,6 +13,8 @@ import { hostIdOf, verifyText } from '../pki/envelope.ts'
 import { type JoinServer, type JoinServerDeps, startJoinServer } from '../pki/join-server.ts'
 import { tokenText } from '../pki/token.ts'
 import type { Trust } from '../pki/trust.ts'
+import type { Attempt } from '../status/checks/attempts.ts'
+import { Attempts } from './attempts.ts'
 import type { Tokens } from './tokens.ts'
 
 export interface DoorDeps {
@@ -56,6 +58,7 @@ export class Door {
   #server: JoinServer | undefined
   #turning: Promise<void> = Promise.resolve()
   #problem = ''
+  readonly #attempts = new Attempts()
 
   constructor(deps: DoorDeps, options: DoorOptions) {
     this.#deps = deps
@@ -65,6 +68,11 @@ export class Door {
   /** Why the endpoint does not listen although it should; empty when all is well. */
   get problem(): string {
     return this.#problem
+  }
+
+  /** Who was not let in, and why. */
+  get attempts(): readonly Attempt[] {
+    return this.#attempts.list()
   }
 
   /** Keeps the endpoint open while there are tokens, until `close`. */
@@ -134,7 +142,8 @@ export class Door {
     const { address, port } = this.#options
     const admit: JoinServerDeps['admit'] = (request) => this.#admit(request)
     const pair = authority().issueJoin([address], clock.now())
-    this.#server = await startJoinServer({ clock, log, meter, admit }, { address, port, ...pair })
+    const onRefused = (from: string, why: string): void => this.#attempts.note(from, why, clock.now())
+    this.#server = await startJoinServer({ clock, log, meter, admit, onRefused }, { address, port, ...pair })
     this.#problem = ''
     log.info('others may join', { address: `${address}:${port}` })
   }

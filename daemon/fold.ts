@@ -15,9 +15,11 @@ import {
   hostSchema,
   type Settings,
 } from '../model/records.ts'
+import type { Instant } from '../model/time.ts'
 import { type Envelope, hostIdOf, openEnvelope, verifyEnvelope } from '../pki/envelope.ts'
 import { type Head, openHead } from '../pki/head.ts'
 import type { Change, Entry, Update } from '../store/store.ts'
+import { Attempts } from './attempts.ts'
 import { Decodings } from './decodings.ts'
 import { Members, type MembersDeps, type Stranger, strangerText } from './members.ts'
 
@@ -44,6 +46,14 @@ export interface View {
 export interface Refused {
   readonly key: string
   readonly why: string
+}
+
+/** When a host signed its newest head, by its clock, and when that was seen here, by ours. */
+export interface HeadTimes {
+  readonly signed: Instant
+  readonly seen: Instant
+  /** It came while we watched: then the two differ by little more than the clocks do. */
+  readonly watched: boolean
 }
 
 interface Signed {
@@ -74,6 +84,9 @@ export class Fold {
   /** Signers that said something new since the last look at what waits. */
   #met = new Set<HostId>()
   readonly #heads = new Map<HostId, Head>()
+  readonly #headTimes = new Map<HostId, HeadTimes>()
+  readonly #attempts = new Attempts()
+  #watching = false
   /** The newest counter of a head that was seen, and of an alive key: older ones are old bytes. */
   readonly #floors = new Map<string, number>()
 
@@ -89,6 +102,15 @@ export class Fold {
     return this.#floors
   }
 
+  get headTimes(): ReadonlyMap<HostId, HeadTimes> {
+    return this.#headTimes
+  }
+
+  /** Who tried what; `who` is a host's id where something was signed. */
+  get attempts(): ReturnType<Attempts['list']> {
+    return this.#attempts.list()
+  }
+
   recall(floors: Iterable<readonly [string, number]>): void {
     for (const [key, counter] of floors) this.#floors.set(key, counter)
   }
@@ -96,6 +118,7 @@ export class Fold {
   apply(update: Update): void {
     if (update.is === 'stale') return
     this.#revision = update.revision
+    this.#watching = update.is === 'events'
     if (update.is === 'snapshot') this.#restart(update.entries)
     else {
       // Of several changes of a key only the last one is still true; but what was deleted in between is gone.
@@ -227,7 +250,7 @@ export class Fold {
     this.#waiting.delete(entry.key)
     const verdict = this.#judge(one)
     if (verdict === 'waits') this.#waiting.set(entry.key, one)
-    else if (verdict !== undefined) this.#refuse(entry.key, meaning, verdict)
+    else if (verdict !== undefined) this.#refuse(entry.key, meaning, verdict, envelope.key)
     else this.#accepted.set(entry.key, { counter: envelope.counter, signer: envelope.key })
   }
 
@@ -272,6 +295,7 @@ export class Fold {
     const why = this.#rise(`head/${host}`, counter)
     if (why !== undefined) return why
     this.#heads.set(host, head.value)
+    this.#headTimes.set(host, { signed: head.value.time, seen: this.#deps.now(), watched: this.#watching })
     this.#met.add(host)
     return undefined
   }
@@ -287,8 +311,9 @@ export class Fold {
     return this.#heads.get(signer)?.live.has(counter) === true
   }
 
-  #refuse(key: string, meaning: KeyMeaning, why: string): undefined {
+  #refuse(key: string, meaning: KeyMeaning, why: string, signer = ''): undefined {
     this.#refused.set(key, why)
+    this.#attempts.note(signer, `${meaning.is}: ${why}`, this.#deps.now())
     this.#deps.meter.count('drover_records_rejected_total', 1, { why: meaning.is })
     this.#deps.log.warn('record in the store ignored', { key: key.slice(0, 200), why })
   }

@@ -6,7 +6,7 @@ import type { EngineNetwork } from '../model/engine.ts'
 import type { Environment } from '../model/environment.ts'
 import type { Clock, Log, Meter, Timer } from '../model/ports.ts'
 import type { HostId } from '../model/records.ts'
-import { seconds } from '../model/time.ts'
+import { type Instant, instant, seconds } from '../model/time.ts'
 import type { HostOutcome, NetworkApplier } from '../network/apply.ts'
 import {
   bridgesOf,
@@ -32,6 +32,12 @@ export interface HostNetworkDeps {
 /** What does not change while the daemon runs. */
 type Known = Omit<HostPlanOptions, 'bridges' | 'pathMtus' | 'ipsec'>
 
+/** How often the machine was not as it had been left, and when that was seen last. */
+export interface Mended {
+  readonly times: number
+  readonly last: Instant
+}
+
 const reapplyEvery = seconds(30)
 
 export class HostNetwork {
@@ -43,6 +49,10 @@ export class HostNetwork {
   #pathMtus: ReadonlyMap<HostId, number> = new Map()
   #signature = ''
   #timer: Timer | undefined
+  /** Of the plan that was applied last; undefined when something has happened since that changes the machine. */
+  #settled: string | undefined
+  #asked = 0
+  #mended: Mended = { times: 0, last: instant(0) }
 
   constructor(deps: HostNetworkDeps, options: Known) {
     this.#deps = deps
@@ -55,6 +65,10 @@ export class HostNetwork {
         deps.log.error('the network of this host could not be set up', { err })
       },
     })
+  }
+
+  get mended(): Mended {
+    return this.#mended
   }
 
   observe(environment: Environment): void {
@@ -80,13 +94,19 @@ export class HostNetwork {
 
   /** Applies the plan again although it is the same: the tunnel's device has come, or Docker has restarted. */
   again(): void {
-    this.#signature = ''
-    this.#offer()
+    this.#asked += 1
+    this.#settled = undefined
+    this.#repeat()
   }
 
   async close(): Promise<void> {
     this.#timer?.cancel()
     await this.#latest.close()
+  }
+
+  #repeat(): void {
+    this.#signature = ''
+    this.#offer()
   }
 
   #offer(): void {
@@ -104,11 +124,18 @@ export class HostNetwork {
   }
 
   async #apply(plan: HostPlan): Promise<void> {
-    const outcome = await this.#deps.applier.applyHost(plan)
-    if (outcome.changes > 0)
-      this.#deps.log.debug('network of this host changed', { changes: outcome.changes })
+    const { applier, clock, log } = this.#deps
+    const signature = signatureOf(plan)
+    const [settled, asked] = [this.#settled === signature, this.#asked]
+    const outcome = await applier.applyHost(plan)
+    this.#settled = asked === this.#asked ? signature : undefined
+    if (outcome.changes > 0) log.debug('network of this host changed', { changes: outcome.changes })
+    if (settled && outcome.own > 0) {
+      log.warn('rules, routes or addresses of this host were changed by somebody, and mended')
+      this.#mended = { times: this.#mended.times + 1, last: clock.now() }
+    }
     this.#timer?.cancel()
-    this.#timer = this.#deps.clock.after(reapplyEvery, () => this.again())
+    this.#timer = clock.after(reapplyEvery, () => this.#repeat())
     this.#deps.onApplied(outcome)
   }
 }

@@ -14,15 +14,18 @@ import { keysOf } from '../model/keys.ts'
 import type { Log } from '../model/ports.ts'
 import type { HostRecord } from '../model/records.ts'
 import type { HostIdentity } from '../pki/identity.ts'
+import type { DaemonFacts } from '../status/doctor.ts'
 import { type AdminServer, startAdmin } from '../status/server.ts'
 import { containersView, hostsView, statusOf, type Vitals } from '../status/status.ts'
 import { copyStore } from '../store/move.ts'
 import { composeControl, type Ledgers, openLedgers, serversAddress, storeOf } from './compose.ts'
 import type { Config } from './config/resolve.ts'
 import type { Control } from './control.ts'
+import { daemonFactsOf, examined } from './daemon-facts.ts'
 import { dnsActions } from './dns-admin.ts'
 import { HostNetwork } from './host-network.ts'
 import { hostRecordOf } from './host-record.ts'
+import type { LogTail } from './log-tail.ts'
 import { machineFacts, machineSize } from './machine.ts'
 import { type Membership, writeMembership } from './membership.ts'
 import type { PrometheusMeter } from './meter.ts'
@@ -30,14 +33,15 @@ import { PeerPaths, withoutIpsec } from './peer-paths.ts'
 import { serviceCommands, servicesView } from './service-admin.ts'
 import type { System } from './system.ts'
 import type { Tasks } from './tasks.ts'
-import { trustCommands, trustProblems } from './trust-admin.ts'
+import { trustCommands } from './trust-admin.ts'
 import type { TrustParts } from './trust-parts.ts'
 import type { Tunnel } from './tunnel.ts'
-import { version } from './version.ts'
+import { serverPlaces, vitalsOf } from './vitals.ts'
 
 export interface LifecycleDeps {
   readonly system: System
   readonly log: Log
+  readonly tail: LogTail
   readonly meter: PrometheusMeter
   readonly tasks: Tasks
   readonly tunnel: Tunnel
@@ -137,8 +141,7 @@ export class Lifecycle {
       system.engineWatch.run((state) => this.#engineChanged(state), this.#stop.signal),
     )
     log.info('listening', {
-      dns: this.#place(53, this.#config.dns.port),
-      metadata: this.#place(80, this.#config.metadata.port),
+      ...serverPlaces(this.#config),
       admin: this.#config.admin,
       engine: system.engineName,
     })
@@ -288,8 +291,10 @@ export class Lifecycle {
         status: view((environment) => statusOf(environment, this.#vitals())),
         ps: view(containersView),
         hosts: view((environment) => hostsView(environment, this.#vitals())),
+        doctor: view((environment) => this.#daemonFacts(environment).then(examined)),
         tokens: () => this.#present.door.list(),
         services: view((environment) => servicesView(() => this.#present, environment)),
+        log: () => this.#deps.tail.lines(),
       },
       metrics: async () => {
         await this.#servers?.metadata.stats()
@@ -311,37 +316,35 @@ export class Lifecycle {
   }
 
   #vitals(): Vitals {
-    const { system, tunnel } = this.#deps
-    const { store } = this.#membership
-    return {
-      version,
-      hostName: this.#config.host.name,
-      since: this.#started,
-      now: system.clock.now(),
-      store: {
-        kind: store === 'embedded' ? 'embedded' : 'etcd',
-        url: store,
-        connected: this.#control?.fresh ?? false,
-      },
-      docker: {
+    const { system, tunnel, trust } = this.#deps
+    return vitalsOf({
+      config: this.#config,
+      store: this.#membership.store,
+      engine: {
         connected: this.#engine?.connected ?? false,
         endpoint: system.engineName,
         version: this.#engineVersion,
       },
-      tunnel: tunnel.state(),
-      servers: {
-        dns: this.#place(53, this.#config.dns.port),
-        metadata: this.#place(80, this.#config.metadata.port),
-      },
-      peers: tunnel.peers(),
+      clock: system.clock,
+      control: this.#control,
       lastSeen: this.#paths.lastSeen,
-      problems: trustProblems(this.#deps.trust, this.#control, system.clock),
       pathMtus: this.#paths.mtus,
-    }
+      since: this.#started,
+      trust,
+      tunnel,
+    })
   }
 
-  #place(port: number, own: number): string {
-    return `${formatIpv4(serversAddress)}:${port} (on port ${own})`
+  #daemonFacts(environment: Environment): Promise<DaemonFacts> {
+    return daemonFactsOf({
+      environment,
+      vitals: this.#vitals(),
+      control: this.#present,
+      upstreams: this.#servers?.dns.stats().upstreams,
+      meter: this.#deps.meter,
+      mended: this.#network.mended,
+      trust: this.#deps.trust,
+    })
   }
 
   /** Copies, verifies and switches; whatever fails leaves this host where it was. */

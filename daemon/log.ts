@@ -20,6 +20,17 @@ export function createLog(options: LogOptions, write: (line: string) => void): L
   return new PinoLog(pino({ ...base, formatters: { level: (level) => ({ level }) } }, stream))
 }
 
+const nothing = (): void => undefined
+
+/** For commands whose answer is all that they say. */
+export const silentLog: Log = {
+  debug: nothing,
+  info: nothing,
+  warn: nothing,
+  error: nothing,
+  child: () => silentLog,
+}
+
 class PinoLog implements Log {
   readonly #pino: Logger
 

@@ -19,6 +19,7 @@ import { createEnvironment, enterEnvironment, type Machine, storeAnswers } from 
 import { leave } from './leave.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { createLog } from './log.ts'
+import { LogTail } from './log-tail.ts'
 import { machineFacts } from './machine.ts'
 import { type Membership, readMembership, writeMembership } from './membership.ts'
 import { PrometheusMeter } from './meter.ts'
@@ -93,7 +94,8 @@ function machineOf(sources: ConfigSources): Machine {
 /** Resolves with the exit code when the daemon ends. */
 export async function runDaemon(sources: ConfigSources, flags: DaemonFlags): Promise<number> {
   const config = configOf(sources)
-  const log = logOf(config)
+  const tail = new LogTail()
+  const log = logOf(config, tail)
   const meter = new PrometheusMeter()
   const system = systemOf({ log, meter }, config, process.env)
   const member = readMembership(config.state)
@@ -128,7 +130,7 @@ export async function runDaemon(sources: ConfigSources, flags: DaemonFlags): Pro
     external: flags.tunnelProcess === 'external',
   })
   const lifecycle = new Lifecycle(
-    { system, log, meter, tasks, tunnel, identity, trust },
+    { system, log, tail, meter, tasks, tunnel, identity, trust },
     withAccess(config, membership),
     withStore(membership, config),
   )
@@ -189,9 +191,12 @@ export async function runStoreMove(
   }
 }
 
-const logOf = (config: Config): Log => {
+const logOf = (config: Config, tail?: LogTail): Log => {
   const format = config.log.format === 'auto' ? (process.stdout.isTTY ? 'text' : 'json') : config.log.format
-  return createLog({ level: config.log.level, format }, (line) => process.stdout.write(line))
+  return createLog({ level: config.log.level, format }, (line) => {
+    tail?.add(line)
+    process.stdout.write(line)
+  })
 }
 
 /** What the operator wrote into the configuration wins over what `init` was told. */

@@ -3,7 +3,7 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { Labels, Meter } from '../model/ports.ts'
-import { metricTable } from './metric-table.ts'
+import { type MetricName, metricTable } from './metric-table.ts'
 
 export class PrometheusMeter implements Meter {
   readonly #registry = new Registry()
@@ -35,6 +35,12 @@ export class PrometheusMeter implements Meter {
 
   observe(name: string, seconds: number, labels: Labels = {}): void {
     this.#histograms.get(name)?.observe(labels, seconds)
+  }
+
+  /** What a counter stands at for each value of one of its labels. */
+  async counts(name: MetricName, label: string): Promise<Readonly<Record<string, number>>> {
+    const { values = [] } = (await this.#counters.get(name)?.get()) ?? {}
+    return Object.fromEntries(values.map(({ labels, value }) => [String(labels[label] ?? ''), value]))
   }
 
   /** The exposition format of Prometheus. */

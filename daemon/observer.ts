@@ -8,9 +8,10 @@ import type { Environment, Reachability } from '../model/environment.ts'
 import type { Keys } from '../model/keys.ts'
 import type { Clock, Ledger, Log, Meter, Timer } from '../model/ports.ts'
 import type { HostId } from '../model/records.ts'
-import { seconds } from '../model/time.ts'
+import { type Instant, seconds } from '../model/time.ts'
+import type { Attempt } from '../status/checks/attempts.ts'
 import type { Entry, Store, Update } from '../store/store.ts'
-import type { Fold, Refused } from './fold.ts'
+import type { Fold, HeadTimes, Refused } from './fold.ts'
 import type { Stranger } from './members.ts'
 
 export interface ObserverDeps {
@@ -40,6 +41,7 @@ export class Observer {
   readonly #doubtful = new Map<string, Uint8Array>()
   #saveTimer: Timer | undefined
   #fresh = false
+  #freshSince: Instant
   #seen = false
   #reachability: ReadonlyMap<HostId, Reachability> = new Map()
   #environment: Environment | undefined
@@ -47,6 +49,7 @@ export class Observer {
   constructor(deps: ObserverDeps, keys: Keys) {
     this.#deps = deps
     this.#keys = keys
+    this.#freshSince = deps.clock.now()
   }
 
   get environment(): Environment | undefined {
@@ -55,6 +58,19 @@ export class Observer {
 
   get fresh(): boolean {
     return this.#fresh
+  }
+
+  /** When `fresh` changed last. */
+  get freshSince(): Instant {
+    return this.#freshSince
+  }
+
+  get headTimes(): ReadonlyMap<HostId, HeadTimes> {
+    return this.#deps.fold.headTimes
+  }
+
+  get attempts(): readonly Attempt[] {
+    return this.#deps.fold.attempts
   }
 
   get refused(): readonly Refused[] {
@@ -109,9 +125,10 @@ export class Observer {
   }
 
   #take(update: Update): void {
-    const { fold, log, meter, onUpdate } = this.#deps
+    const { clock, fold, log, meter, onUpdate } = this.#deps
     if (this.#fresh === (update.is === 'stale')) {
       this.#fresh = update.is !== 'stale'
+      this.#freshSince = clock.now()
       meter.gauge('drover_store_connected', this.#fresh ? 1 : 0)
       if (update.is === 'stale') log.warn('store is out of reach, going on with the last snapshot')
       else log.info('store is in reach', { revision: update.revision })

@@ -14,7 +14,7 @@ import type { Authority } from '../pki/authority.ts'
 import { readCertificate } from '../pki/certificate.ts'
 import type { HostIdentity } from '../pki/identity.ts'
 import { renewalOf } from '../pki/trust.ts'
-import type { Problem } from '../status/status.ts'
+import type { Problem } from '../status/finding.ts'
 import type { Store, Update } from '../store/store.ts'
 import type { TrustKeeper } from './trust-keeper.ts'
 

@@ -8,13 +8,13 @@ import { EngineWatch } from '../docker/watch.ts'
 import { Libc, makeArena } from '../linux/ffi.ts'
 import { Pinger } from '../linux/icmp.ts'
 import { CommandIp } from '../linux/ip.ts'
-import { CommandIptables } from '../linux/iptables.ts'
+import { CommandIptables, type Iptables } from '../linux/iptables.ts'
 import { GenericNetlink, netlinkRoom } from '../linux/netlink.ts'
 import { ProcNetns } from '../linux/netns.ts'
-import { CommandNft } from '../linux/nft.ts'
+import { CommandNft, type Nft } from '../linux/nft.ts'
 import { RouteMtu } from '../linux/route-mtu.ts'
 import { SystemRunner } from '../linux/run.ts'
-import { SystemSysctl } from '../linux/sysctl.ts'
+import { type Sysctl, SystemSysctl } from '../linux/sysctl.ts'
 import { NetlinkWireguard, type Wireguard } from '../linux/wireguard.ts'
 import { DroverError } from '../model/errors.ts'
 import type { Clock, Log, Meter } from '../model/ports.ts'
@@ -33,6 +33,9 @@ export interface System {
   readonly random: SystemRandom
   readonly names: NetworkNames
   readonly ip: CommandIp
+  readonly nft: Nft
+  readonly iptables: Iptables
+  readonly sysctl: Sysctl
   readonly applier: NetworkApplier
   readonly netns: ProcNetns
   readonly pinger: Pinger
@@ -51,6 +54,8 @@ export function systemOf(deps: SystemDeps, config: Config, variables: EngineVari
   const runner = new SystemRunner({}, {})
   const ip = new CommandIp({ runner }, {})
   const nft = new CommandNft({ runner }, {})
+  const iptables = new CommandIptables({ runner, nft }, {})
+  const sysctl = new SystemSysctl({ runner }, {})
   const netns = new ProcNetns()
   const names = networkNames(config.environment)
   const libc = new Libc(makeArena(arenaSize))
@@ -62,6 +67,9 @@ export function systemOf(deps: SystemDeps, config: Config, variables: EngineVari
     random,
     names,
     ip,
+    nft,
+    iptables,
+    sysctl,
     netns,
     engine,
     engineName:
@@ -75,8 +83,8 @@ export function systemOf(deps: SystemDeps, config: Config, variables: EngineVari
         ip,
         nft,
         netns,
-        iptables: new CommandIptables({ runner, nft }, {}),
-        sysctl: new SystemSysctl({ runner }, {}),
+        iptables,
+        sysctl,
         log: deps.log,
       },
       { names },

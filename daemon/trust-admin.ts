@@ -2,7 +2,7 @@
  * What the admin API offers and shows of trust: tokens and removals as commands, and what is wrong with certificates.
  */
 import type { Clock } from '../model/ports.ts'
-import type { Problem } from '../status/status.ts'
+import { errorIn, type Finding, type Problem } from '../status/finding.ts'
 import type { Control } from './control.ts'
 import type { Refused } from './fold.ts'
 import { certificateProblems } from './renewal.ts'
@@ -24,16 +24,17 @@ export function trustProblems(
   { keeper, problem }: TrustParts,
   control: Pick<Control, 'door' | 'refused'> | undefined,
   clock: Clock,
-): readonly Problem[] {
+): readonly Finding[] {
   const door = control?.door.problem ?? ''
   const locked = { what: problem, remedy: 'joins and renewals wait for it' }
   const shut = { what: `the join endpoint: ${door}`, remedy: 'nobody can join until it listens' }
-  return [
+  const problems = [
     ...(problem === '' ? [] : [locked]),
     ...(door === '' ? [] : [shut]),
     ...certificateProblems(keeper, clock),
     ...refusedProblems(control?.refused ?? []),
   ]
+  return problems.map(({ what, remedy }) => errorIn('trust', what, remedy))
 }
 
 /** Many are one attempt: the first ones say what it is. */

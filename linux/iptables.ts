@@ -9,8 +9,21 @@ import type { Runner } from './run.ts'
 export interface Iptables {
   /** Makes these the only rules with this comment, first in the chain; returns whether anything changed. */
   ensure(comment: string, rules: readonly string[]): Promise<boolean>
+  /** What stands there now; changes nothing. */
+  look(comment: string): Promise<readonly ChainState[]>
   /** Removes every rule with this comment, and the chain where nobody else uses it. */
   remove(comment: string): Promise<void>
+}
+
+/** One backend of iptables that has a filter table. */
+export interface ChainState {
+  readonly program: string
+  /** Docker's chains are in it. */
+  readonly docker: boolean
+  /** FORWARD leads to our chain. */
+  readonly reached: boolean
+  /** How many rules have the comment. */
+  readonly rules: number
 }
 
 const chain = 'DOCKER-USER'
@@ -32,11 +45,20 @@ export class CommandIptables implements Iptables {
 
   async ensure(comment: string, rules: readonly string[]): Promise<boolean> {
     const backends = await this.#backends()
-    const holders = backends.filter(({ lines }) => lines.some((line) => /^-N DOCKER\b/.test(line)))
+    const holders = backends.filter(holdsDocker)
     const chosen = holders.length > 0 ? holders : await this.#default()
     const wanted = rules.map((rule) => `-A ${chain} ${rule} -m comment --comment ${comment} -j ACCEPT`)
     const done = await Promise.all(chosen.map((backend) => this.#converge(backend, comment, wanted)))
     return done.includes(true)
+  }
+
+  async look(comment: string): Promise<readonly ChainState[]> {
+    return (await this.#backends()).map((backend) => ({
+      program: backend.program,
+      docker: holdsDocker(backend),
+      reached: backend.lines.some((line) => line.startsWith('-A FORWARD ') && line.endsWith(`-j ${chain}`)),
+      rules: backend.lines.filter((line) => ours(line, comment)).length,
+    }))
   }
 
   async remove(comment: string): Promise<void> {
@@ -94,6 +116,8 @@ export class CommandIptables implements Iptables {
     if (table?.chains.length === 0) await this.#nft.apply('delete table ip filter')
   }
 }
+
+const holdsDocker = ({ lines }: Backend): boolean => lines.some((line) => /^-N DOCKER\b/.test(line))
 
 const bare = (line: string): string => line.replaceAll('"', '')
 

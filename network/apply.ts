@@ -31,6 +31,8 @@ export interface ApplierDeps {
 export interface HostOutcome {
   /** How many things differed and were changed. */
   readonly changes: number
+  /** Of these, what no container has to do with: with an unchanged plan, somebody else's doing. */
+  readonly own: number
   /** Whether the tunnel's device is there to carry the routes. */
   readonly tunnel: boolean
 }
@@ -63,7 +65,7 @@ export class NetworkApplier {
    */
   async applyHost(plan: HostPlan, how: 'verify' | 'trust' = 'verify'): Promise<HostOutcome> {
     const signature = signatureOf(plan)
-    if (how === 'trust' && signature === this.#applied) return { changes: 0, tunnel: true }
+    if (how === 'trust' && signature === this.#applied) return { changes: 0, own: 0, tunnel: true }
     const outcome = await this.#exclusively(() => this.#applyHost(plan))
     this.#applied = outcome.tunnel ? signature : ''
     return outcome
@@ -79,7 +81,8 @@ export class NetworkApplier {
       this.#answers(plan),
     ])
     const attachments = this.#remember(found)
-    const walls = wallText(plan, attachments, table)
+    const intact = isIntact(plan, table)
+    const walls = wallText(plan, attachments, intact ? table : undefined)
     await nft.apply(walls) // first: nothing is routed before the walls stand
     const { links, made } = await this.#peerLinks(plan, found)
     const lines = hostChanges(this.#names, plan, attachments, { links, routes, neighbours, ...answers })
@@ -88,9 +91,10 @@ export class NetworkApplier {
     const permitted = await this.#permit(plan.subnet, outward)
     const there = links.filter(({ name }) => plan.devices.includes(name))
     const switched = await Promise.all(there.map(({ name }) => this.#forward(name, there.length > 1)))
-    const changes =
-      lines.length + made + [walls !== '', permitted, switched.includes(true)].filter(Boolean).length
-    return { changes, tunnel: there.some(({ name }) => name === plan.tunnel.name) }
+    const also = [permitted, switched.includes(true)].filter(Boolean).length
+    const own = lines.length + made + also + (intact ? 0 : 1)
+    const changes = lines.length + made + also + (walls === '' ? 0 : 1)
+    return { changes, own, tunnel: there.some(({ name }) => name === plan.tunnel.name) }
   }
 
   /** Rules and tables of answers, where they were ever needed. */
@@ -297,12 +301,19 @@ const nothing = (): void => {}
 /** RFC 3704 2.4. */
 const loose = '2'
 
-/** The nft commands towards the plan; empty when the table is as it should be. */
-function wallText(plan: HostPlan, attachments: readonly Attachment[], table: NftTable | undefined): string {
-  const { ruleset } = plan
-  const wanted = new Map([...plan.elements, ...elementsOf(attachments)])
-  const intact = table?.chains.includes(ruleset.version) === true && table.rules === ruleset.rules
-  return intact ? elementChanges(ruleset.table, table.sets, wanted) : tableText(ruleset, wanted)
+const isIntact = ({ ruleset }: HostPlan, table: NftTable | undefined): boolean =>
+  table?.chains.includes(ruleset.version) === true && table.rules === ruleset.rules
+
+/** The nft commands towards the plan; empty when the table is as it should be. `intact`: it has these rules. */
+function wallText(
+  { ruleset, elements }: HostPlan,
+  attachments: readonly Attachment[],
+  intact: NftTable | undefined,
+): string {
+  const wanted = new Map([...elements, ...elementsOf(attachments)])
+  return intact === undefined
+    ? tableText(ruleset, wanted)
+    : elementChanges(ruleset.table, intact.sets, wanted)
 }
 
 const forwardingOf = (link: string): string => `net/ipv4/conf/${link}/forwarding`

@@ -15,6 +15,8 @@ export interface JoinServerDeps {
   readonly meter: Meter
   /** Rejects with the reason for this host's log. */
   readonly admit: (request: JoinRequest) => Promise<JoinAnswer>
+  /** Told of each one that was not let in, with the reason for this host's operator. */
+  readonly onRefused: (address: string, why: string) => void
 }
 
 export interface JoinPlace {
@@ -33,7 +35,7 @@ export interface JoinServer {
 }
 
 export async function startJoinServer(deps: JoinServerDeps, place: JoinPlace): Promise<JoinServer> {
-  const { clock, log, meter, admit } = deps
+  const { clock, log, meter, admit, onRefused } = deps
   const limit = new RateLimit(place.limits ?? defaultLimits)
   const server: FastifyInstance = fastify({
     https: { key: place.key, cert: place.cert, minVersion: 'TLSv1.3' },
@@ -45,6 +47,7 @@ export async function startJoinServer(deps: JoinServerDeps, place: JoinPlace): P
   const refuse = (address: string, why: string): void => {
     meter.count('drover_joins_total', 1, { result: 'refused' })
     log.warn('a join was refused', { address, why })
+    onRefused(address, why)
   }
   server.post('/v1/join', async (request, reply) => {
     if (!limit.admits(request.ip, clock.boot())) {

@@ -6,12 +6,8 @@ import type { Environment, Reachability } from '../model/environment.ts'
 import { formatIpv4 } from '../model/ip.ts'
 import type { ContainerRecord, HostId } from '../model/records.ts'
 import { isRunning } from '../model/services.ts'
-
-export interface Problem {
-  /** What is wrong, and where. */
-  readonly what: string
-  readonly remedy: string
-}
+import { statusChecks } from './doctor.ts'
+import { type Finding, findingsOf } from './finding.ts'
 
 /** What a tunnel backend says of one peer. */
 export interface PeerState {
@@ -58,7 +54,7 @@ export interface Vitals {
   readonly peers: readonly PeerState[]
   readonly lastSeen: ReadonlyMap<HostId, number>
   /** What the parts of the daemon know to be wrong. */
-  readonly problems: readonly Problem[]
+  readonly problems: readonly Finding[]
   /** What the paths to the peers carry inside of the tunnel, as far as it is known. */
   readonly pathMtus: ReadonlyMap<HostId, number>
   readonly now: number
@@ -93,7 +89,7 @@ export interface StatusView {
   readonly servers: Vitals['servers']
   readonly containers: number
   readonly peers: readonly PeerView[]
-  readonly problems: readonly Problem[]
+  readonly problems: readonly Finding[]
 }
 
 export interface ContainerView {
@@ -148,12 +144,7 @@ export function statusOf(environment: Environment, vitals: Vitals): StatusView {
     servers: vitals.servers,
     containers: [...environment.containers.values()].filter(({ host }) => host === environment.self).length,
     peers: vitals.peers.map((peer) => peerView(environment, peer, vitals)),
-    problems: [
-      ...vitalProblems(vitals),
-      ...vitals.problems,
-      ...narrowPaths(environment, vitals),
-      ...problemsOf(environment),
-    ],
+    problems: findingsOf(statusChecks, { environment, vitals }),
   }
 }
 
@@ -171,97 +162,6 @@ function peerView(environment: Environment, peer: PeerState, { pathMtus }: Vital
     sent: peer.sent,
     pathMtu: pathMtus.get(peer.host) ?? null,
   }
-}
-
-/** Paths that carry less than containers send. */
-function narrowPaths({ hosts }: Environment, { pathMtus, tunnel }: Vitals): readonly Problem[] {
-  return [...pathMtus]
-    .filter(([, mtu]) => mtu < tunnel.mtu)
-    .map(([id, mtu]) => ({
-      what: `the path to ${hosts.get(id)?.record.name ?? id} carries packets of ${mtu} bytes, containers send up to ${tunnel.mtu}`,
-      remedy: `TCP adapts by itself; raise the MTU on the way there, or set tunnel.mtu to ${mtu} on every host`,
-    }))
-}
-
-/** What is wrong with the parts of this host. */
-function vitalProblems({ docker, store, tunnel }: Vitals): readonly Problem[] {
-  const engine = {
-    what: `the Docker engine at ${docker.endpoint} does not answer`,
-    remedy: 'start it; Drover picks it up by itself',
-  }
-  const truth = {
-    what: `the store ${store.url} is out of reach: going on with the last snapshot`,
-    remedy: 'check etcd and the way to it; nothing that works stops',
-  }
-  const packets =
-    tunnel.problem === ''
-      ? {
-          what:
-            tunnel.engine === 'kernel'
-              ? `the WireGuard device ${tunnel.interface} is not there`
-              : `the tunnel process of ${tunnel.interface} does not answer`,
-          remedy: 'see the log; Drover starts it again by itself',
-        }
-      : {
-          what: `the tunnel ${tunnel.interface} cannot be set up: ${tunnel.problem}`,
-          remedy: 'Drover tries again by itself; docs/operations.md says what may be in the way',
-        }
-  const settings = {
-    what: `the tunnel refuses its settings: ${tunnel.problem}`,
-    remedy: 'if its port is taken, set tunnel.port, which each environment on a machine needs for itself',
-  }
-  return [
-    ...(tunnel.running && tunnel.problem !== '' ? [settings] : []),
-    ...(docker.connected ? [] : [engine]),
-    ...(store.connected ? [] : [truth]),
-    ...(tunnel.running ? [] : [packets]),
-  ]
-}
-
-/** What the snapshot itself shows to be wrong. */
-export function problemsOf(environment: Environment): readonly Problem[] {
-  const nameOf = (id: HostId): string => environment.hosts.get(id)?.record.name ?? id
-  const away = [...environment.hosts.values()]
-    .filter(({ record, present }) => record.id !== environment.self && !present)
-    .map(({ record }) => ({
-      what: `host ${record.name} (${record.endpoint.address}) is away: its containers are left out of DNS`,
-      remedy: 'check that it runs, that its daemon runs, and that UDP reaches its tunnel port',
-    }))
-  const unhappy = [...environment.containers.values()]
-    .filter(({ host }) => host === environment.self)
-    .flatMap(({ name, problems }) =>
-      problems.map((what) => ({ what: `container ${name}: ${what}`, remedy: 'see `drover ps`' })),
-    )
-  const sameContainers = shared(
-    environment.containers.values(),
-    (one) => one.name,
-    (one) => nameOf(one.host),
-  ).map(([name, hosts]) => ({
-    what: `container name ${name} is used on ${hosts.join(' and ')}`,
-    remedy: 'rename one; DNS gives both, metadata the older',
-  }))
-  const sameHosts = shared(
-    environment.hosts.values(),
-    ({ record }) => record.name,
-    ({ record }) => record.endpoint.address,
-  ).map(([name, at]) => ({
-    what: `host name ${name} is used at ${at.join(' and ')}`,
-    remedy: 'set host.name in one of their drover.yaml',
-  }))
-  return [...away, ...sameHosts, ...sameContainers, ...unhappy]
-}
-
-/** Names that more than one item carries, with where. */
-function shared<T>(
-  items: Iterable<T>,
-  nameOf: (item: T) => string,
-  whereOf: (item: T) => string,
-): [string, string[]][] {
-  const where = new Map<string, Set<string>>()
-  for (const item of items) where.set(nameOf(item), (where.get(nameOf(item)) ?? new Set()).add(whereOf(item)))
-  return [...where]
-    .filter(([, places]) => places.size > 1)
-    .map(([name, places]) => [name, [...places].sort()])
 }
 
 export function containersView(environment: Environment): readonly ContainerView[] {

@@ -68,7 +68,7 @@ async function serverFor(
   }
   const port = await freePort()
   const pair = over.pair ?? ca.issueJoin(['127.0.0.1'], now)
-  const deps = { clock: new FakeClock(), log, meter, admit: over.admit ?? admit }
+  const deps = { clock: new FakeClock(), log, meter, admit: over.admit ?? admit, onRefused: () => undefined }
   const server = await startJoinServer(deps, { address: '127.0.0.1', port, ...pair })
   t.teardown(() => server.close())
   return { place: `127.0.0.1:${port}`, seen, log, meter }

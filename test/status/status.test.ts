@@ -3,7 +3,7 @@
  */
 import { test } from 'tap'
 import { containersText, hostsText, statusText, table } from '../../cli/render.ts'
-import { containersView, hostsView, problemsOf, statusOf, type Vitals } from '../../status/status.ts'
+import { containersView, hostsView, statusOf, type Vitals } from '../../status/status.ts'
 import { container, environment, host, hostId, ip } from '../support/records.ts'
 
 const vitals: Vitals = {
@@ -81,7 +81,12 @@ test('status', (t) => {
   t.notMatch(statusText(unknown), /the path to/)
   const wide = statusOf(snapshot, { ...vitals, pathMtus: new Map([[hostId('h2'), 1420]]) })
   t.notMatch(statusText(wide), /the path to/)
-  t.strictSame(problemsOf(environment({})), [], 'nothing to say about a healthy host')
+  const healthy = statusOf(environment({}), {
+    ...vitals,
+    store: { ...vitals.store, connected: true },
+    pathMtus: new Map(),
+  })
+  t.strictSame(healthy.problems, [], 'nothing to say about a healthy host')
   t.end()
 })
 

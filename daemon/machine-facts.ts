@@ -1,0 +1,246 @@
+/**
+ * Gathers what the machine shows of this environment, for `drover doctor`: reads much, changes nothing, and needs
+ * no daemon. What cannot be looked at becomes a finding of its own.
+ */
+
+import type { Proc, Process } from '../linux/proc.ts'
+import { boundSockets } from '../linux/sockets.ts'
+import { errorTable } from '../model/error-table.ts'
+import { DroverError, reasonOf } from '../model/errors.ts'
+import { attachmentsOf, pairOf } from '../network/attachments.ts'
+import { occupiedOf, overlapOf, overlapText } from '../network/overlap.ts'
+import { rulesetOf } from '../network/ruleset.ts'
+import { authorityFile, loadAuthority } from '../pki/authority.ts'
+import { loadIdentity } from '../pki/identity.ts'
+import { readTrustFile } from '../pki/trust-file.ts'
+import { enforcedProfiles } from '../status/checks/apparmor.ts'
+import { couldNotSee } from '../status/checks/machine.ts'
+import { countersOf } from '../status/checks/xfrm.ts'
+import type { Finding } from '../status/finding.ts'
+import type { HeldPort, MachineFacts, RuleTable, StateFolder } from '../status/machine-facts.ts'
+import { engineChoice } from '../tunnel/engine-choice.ts'
+import { serversAddress } from './compose.ts'
+import type { Config } from './config/resolve.ts'
+import { readMembership } from './membership.ts'
+import type { System } from './system.ts'
+
+export interface MachineSources {
+  readonly config: Config
+  readonly system: System
+  readonly proc: Proc
+  /** Whether the daemon answers. */
+  readonly daemon: boolean
+  /** A moment between two readings of counters; keeps the process. */
+  readonly moment: () => Promise<unknown>
+}
+
+/** Program → Debian package. */
+const programs = new Map([
+  ['ip', 'iproute2'],
+  ['nft', 'nftables'],
+  ['iptables', 'iptables'],
+  ['nsenter', 'util-linux'],
+])
+
+/** Looks, and notes what could not be seen. */
+class Look {
+  readonly unseen: Finding[] = []
+
+  async at<T>(what: string, look: () => Promise<T> | T): Promise<T | undefined> {
+    try {
+      return await look()
+    } catch (error) {
+      this.unseen.push(couldNotSee(what, reasonOf(error)))
+      return undefined
+    }
+  }
+}
+
+export async function machineFactsOf(sources: MachineSources): Promise<MachineFacts> {
+  const { config, system, proc, daemon, moment } = sources
+  const look = new Look()
+  const counters = () => countersOf(proc.text('/proc/net/xfrm_stat') ?? '')
+  const before = counters()
+  const [membership, processes] = [membershipOf(config), proc.processes()]
+  const moved = moment()
+  const subnet = membership.is === 'member' ? membership.subnet : undefined
+  const [docker, table, overlap, switches] = await Promise.all([
+    look.at('iptables', () => dockerOf(sources)),
+    subnet === undefined ? undefined : look.at('nftables', () => tableOf(sources, subnet)),
+    subnet === undefined ? undefined : look.at('interfaces and routes', () => overlapFor(system, subnet)),
+    look.at('kernel switches', () => forwardingOf(sources)),
+  ])
+  await moved
+  return {
+    daemon,
+    unseen: look.unseen,
+    missing: missingOn(proc),
+    tun: proc.exists('/dev/net/tun'),
+    kernelEngine: (await look.at('WireGuard', () => usesKernel(sources))) ?? false,
+    membership,
+    folder: await look.at('the state folder', () => folderOf(sources)),
+    sockets: heldPorts(sources, processes),
+    docker,
+    table,
+    overlap,
+    forwarding: switches ?? new Map(),
+    tracking: trackingOf(proc),
+    xfrm: { before, after: counters() },
+    tunnelProcesses: processes.filter(({ argv }) => isTunnel(argv, config.tunnel.interface)),
+    appArmor: {
+      enforced: enforcedProfiles(proc.text('/sys/kernel/security/apparmor/profiles') ?? ''),
+      ipsec: config.tunnel.backend !== 'wireguard',
+    },
+  }
+}
+
+export const missingOn = (proc: Proc): MachineFacts['missing'] =>
+  [...programs]
+    .filter(([program]) => !proc.hasProgram(program))
+    .map(([program, name]) => ({ program, package: name }))
+
+/** What `drover init` or `join` left, whole or not. */
+function membershipOf({ state, environment, ca }: Config): MachineFacts['membership'] {
+  const faults: { what: string; remedy: string }[] = []
+  const whole = <T>(read: () => T): T | undefined => {
+    try {
+      return read()
+    } catch (error) {
+      if (!(error instanceof DroverError)) throw error
+      faults.push({ what: error.message, remedy: error.remedy })
+      return undefined
+    }
+  }
+  const member = whole(() => readMembership(state))
+  const [identity, trust] = [whole(() => loadIdentity(state)), whole(() => readTrustFile(state))]
+  whole(() => loadAuthority(state, ca.passphrase))
+  if (member !== undefined && identity === undefined && faults.length === 0)
+    faults.push(lack('IDENTITY_DAMAGED', `${state}/identity.json is missing`))
+  if (member !== undefined && trust === undefined && faults.length === 0)
+    faults.push(lack('CERTIFICATE_MISSING', `${state}/trust.json is missing`))
+  if (member !== undefined && member.environment !== environment)
+    faults.push({
+      what: `the configuration names the environment ${environment}, and ${state} belongs to ${member.environment}`,
+      remedy: 'set `environment` to what the folder belongs to, or `state` to another folder',
+    })
+  if (faults.length > 0) return { is: 'unusable', faults }
+  return member === undefined
+    ? { is: 'none', state }
+    : { is: 'member', environment: member.environment, subnet: member.settings.subnet }
+}
+
+const lack = (code: keyof typeof errorTable, what: string) => ({ what, remedy: errorTable[code].remedy })
+
+const usesKernel = ({ config, system }: MachineSources): boolean =>
+  engineChoice(config.tunnel.engine, () => system.wireguard.available()).engine === 'kernel'
+
+function folderOf({ config: { state }, proc }: MachineSources): StateFolder | undefined {
+  if (!proc.exists(state)) return undefined
+  const secret = [`${state}/identity.json`, authorityFile(state), `${state}/membership.json`]
+  return { path: state, open: secret.filter((path) => proc.isOpen(path)), free: proc.freeSpace(state) }
+}
+
+const isTunnel = (argv: readonly string[], name: string): boolean =>
+  argv.some((word) => word.endsWith('cli/wireguard.ts')) && argv.at(-1) === name
+
+const isOurs = (argv: readonly string[], { interface: name }: Config['tunnel']): boolean =>
+  isTunnel(argv, name) || (argv.some((word) => word.endsWith('cli/main.ts')) && argv.includes('daemon'))
+
+/** While the daemon runs, what it listens on is its own; of what the kernel holds nothing can be said. */
+function heldPorts(
+  { config, proc, daemon }: MachineSources,
+  processes: readonly Process[],
+): readonly HeldPort[] {
+  const { tunnel, dns, metadata, join } = config
+  const wanted = [
+    { key: 'tunnel.port', protocol: 'udp', port: tunnel.port },
+    { key: 'dns.port', protocol: 'udp', port: dns.port },
+    { key: 'dns.port', protocol: 'tcp', port: dns.port },
+    { key: 'metadata.port', protocol: 'tcp', port: metadata.port },
+    { key: 'join.port', protocol: 'tcp', port: join.port },
+  ] as const
+  if (daemon) return []
+  const bound = (['udp', 'tcp'] as const).flatMap((protocol) =>
+    [protocol, `${protocol}6`].flatMap((file) =>
+      boundSockets(protocol, proc.text(`/proc/net/${file}`) ?? ''),
+    ),
+  )
+  const own = new Set(['0.0.0.0', '169.254.169.250', config.host.address])
+  return wanted.map((one) => {
+    const holder = bound
+      .filter(
+        ({ protocol, port, address }) => protocol === one.protocol && port === one.port && own.has(address),
+      )
+      .flatMap(({ inode }) => (inode === 0 ? [] : (proc.holderOf(inode, processes) ?? [])))
+      .find(({ argv }) => !isOurs(argv, tunnel))
+    return { ...one, holder: holder === undefined ? undefined : `${holder.argv[0]} (process ${holder.pid})` }
+  })
+}
+
+async function dockerOf({ system }: MachineSources): Promise<MachineFacts['docker']> {
+  const [version, backends] = await Promise.all([
+    system.engine.version().then(
+      (engine) => engine.version,
+      () => undefined,
+    ),
+    system.iptables.look(system.names.comment),
+  ])
+  return { version, endpoint: system.engineName, backends }
+}
+
+async function tableOf({ config, system }: MachineSources, subnet: RuleSubnet): Promise<RuleTable> {
+  const { names, nft, ip } = system
+  const servers = { address: serversAddress, dnsPort: config.dns.port, metadataPort: config.metadata.port }
+  const wanted = rulesetOf(names.table, subnet, servers)
+  const [table, links] = await Promise.all([nft.table('inet', names.table), ip.links()])
+  const allowed = new Set(table?.sets.get('allowed') ?? [])
+  return {
+    name: names.table,
+    found: table !== undefined,
+    version: table?.chains.includes(wanted.version) === true,
+    rules: { found: table?.rules ?? 0, wanted: wanted.rules },
+    silenced: attachmentsOf(names, links)
+      .filter((attachment) => !allowed.has(pairOf(attachment)))
+      .map(({ container }) => container.slice(0, 12)),
+  }
+}
+
+type RuleSubnet = Parameters<typeof rulesetOf>[1]
+
+async function overlapFor(
+  { ip, engine }: Pick<System, 'ip' | 'engine'>,
+  subnet: RuleSubnet,
+): Promise<MachineFacts['overlap']> {
+  const [links, routes, networks] = await Promise.all([
+    ip.links(),
+    ip.routes(),
+    engine.networks().catch(() => []),
+  ])
+  const frames = networks.map((frame) => ({ ...frame, endpoints: [] }))
+  const overlap = overlapOf(subnet, occupiedOf(links, routes, frames))
+  return overlap === undefined
+    ? undefined
+    : { subnet, text: overlapText(subnet, { ...overlap, free: undefined }) }
+}
+
+/** The tunnel's switch and those of the veths, as far as the links are there. */
+async function forwardingOf({ config, system }: MachineSources): Promise<MachineFacts['forwarding']> {
+  const links = await system.ip.links()
+  const veths = attachmentsOf(system.names, links).map(({ link }) => link)
+  const tunnel = links.filter(({ name }) => name === config.tunnel.interface).map(({ name }) => name)
+  const paths = [...tunnel, ...veths].map((name) => `net/ipv4/conf/${name}/forwarding`)
+  const values = await Promise.all(
+    // A container may have gone meanwhile, and its switch with it.
+    paths.map(async (path) => [path, await system.sysctl.read(path).catch(() => '1')] as const),
+  )
+  return new Map(values)
+}
+
+function trackingOf(proc: Proc): MachineFacts['tracking'] {
+  const [count, limit] = ['count', 'max'].map((name) =>
+    Number(proc.text(`/proc/sys/net/netfilter/nf_conntrack_${name}`) ?? Number.NaN),
+  )
+  return count === undefined || limit === undefined || Number.isNaN(count + limit) || limit === 0
+    ? undefined
+    : { count, limit }
+}

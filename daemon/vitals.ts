@@ -1,0 +1,59 @@
+/**
+ * What the daemon's parts say of themselves now, as one value for the status.
+ */
+import { formatIpv4 } from '../model/ip.ts'
+import type { Clock } from '../model/ports.ts'
+import type { Instant } from '../model/time.ts'
+import type { Vitals } from '../status/status.ts'
+import { serversAddress } from './compose.ts'
+import type { Config } from './config/resolve.ts'
+import type { Control } from './control.ts'
+import { trustProblems } from './trust-admin.ts'
+import type { TrustParts } from './trust-parts.ts'
+import type { Tunnel } from './tunnel.ts'
+import { version } from './version.ts'
+
+export interface VitalSources {
+  readonly config: Config
+  /** Its URL. */
+  readonly store: string
+  readonly engine: Vitals['docker']
+  readonly clock: Clock
+  readonly control: Control | undefined
+  readonly lastSeen: Vitals['lastSeen']
+  readonly pathMtus: Vitals['pathMtus']
+  readonly since: Instant
+  readonly trust: TrustParts
+  readonly tunnel: Tunnel
+}
+
+/** Where containers ask, and where the servers listen. */
+export const serverPlaces = ({ dns, metadata }: Config): Vitals['servers'] => ({
+  dns: placeOf(53, dns.port),
+  metadata: placeOf(80, metadata.port),
+})
+
+const placeOf = (port: number, own: number): string =>
+  `${formatIpv4(serversAddress)}:${port} (on port ${own})`
+
+export function vitalsOf(sources: VitalSources): Vitals {
+  const { config, store, engine, clock, control, lastSeen, pathMtus, since, trust, tunnel } = sources
+  return {
+    version,
+    hostName: config.host.name,
+    since,
+    now: clock.now(),
+    store: {
+      kind: store === 'embedded' ? 'embedded' : 'etcd',
+      url: store,
+      connected: control?.fresh ?? false,
+    },
+    docker: engine,
+    tunnel: tunnel.state(),
+    servers: serverPlaces(config),
+    peers: tunnel.peers(),
+    lastSeen,
+    problems: trustProblems(trust, control, clock),
+    pathMtus,
+  }
+}
