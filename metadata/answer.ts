@@ -7,6 +7,7 @@ import { type Format, formatOf } from './accept.ts'
 import { digestOf } from './digest.ts'
 import type { Client } from './forwarded.ts'
 import { targetOf } from './path.ts'
+import type { Choice } from './prometheus.ts'
 import { mediaTypes, methods, routeOf, type Status } from './routes.ts'
 
 export interface Request {
@@ -55,6 +56,9 @@ export interface Question {
 export type Asked =
   | { readonly is: 'answer'; readonly answer: Answer }
   | { readonly is: 'versions'; readonly format: Format }
+  /** The published schema. */
+  | { readonly is: 'schema' }
+  | { readonly is: 'targets'; readonly choice: Choice; readonly client: Client }
   | Question
 
 /** A small body. */
@@ -92,6 +96,8 @@ export function askedBy({ method, target, accept, client }: Request): Asked {
   const { segments, path, deep, query } = read
   const route = routeOf(segments, deep)
   if (!isRead(method) || route === 'nothing') return { is: 'answer', answer: pageNotFound }
+  if (route === 'schema') return { is: 'schema' }
+  if (route === 'targets') return { is: 'targets', choice: segments[2] === 'all' ? 'all' : 'marked', client }
   const format = formatOf(accept)
   const [version, ...rest] = segments
   if (version === undefined || route === 'versions') return { is: 'versions', format }
@@ -116,3 +122,7 @@ const movedTo = (location: string): Answer => ({
 /** All of a body as text. */
 export const textOfBody = ({ content }: Body): string =>
   typeof content === 'string' ? content : Buffer.concat(content).toString()
+
+/** Whether a client has what an ETag stands for; it may give it without quotes, or that of the compressed form. */
+export const isEtag = (value: string, etag: string): boolean =>
+  value.replace(/^"|"$/g, '').replace(/-gzip$/, '') === etag.slice(1, -1)

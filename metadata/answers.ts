@@ -4,11 +4,22 @@
  * that they outlive a change elsewhere. Keeping never changes an answer.
  */
 import type { Format } from './accept.ts'
-import { type Answer, type Asked, type Body, bodyOf, isRead, type Question, type Request } from './answer.ts'
+import {
+  type Answer,
+  type Asked,
+  type Body,
+  bodyOf,
+  isEtag,
+  isRead,
+  type Question,
+  type Request,
+} from './answer.ts'
 import type { Chunks } from './chunks.ts'
 import { digestOf } from './digest.ts'
 import type { Client } from './forwarded.ts'
+import { openApi } from './openapi.ts'
 import { valueAt } from './path.ts'
+import type { Choice } from './prometheus.ts'
 import { jsonOf, scalarText, textOf } from './render.ts'
 import { mediaTypes } from './routes.ts'
 import type { Value } from './value.ts'
@@ -26,6 +37,8 @@ export interface Source {
   isPersonal(segments: readonly string[]): boolean
   /** Why this client has no `self`, if there is something to say about it. */
   reason?(client: Client): string | undefined
+  /** Targets for Prometheus; undefined before the first snapshot. */
+  targets?(client: Client, choice: Choice): Value | undefined
 }
 
 /** An answer, and what a long poll has to know of it. */
@@ -80,6 +93,14 @@ export class Answers {
   answer(asked: Asked): Answer {
     if (asked.is === 'answer') return asked.answer
     if (asked.is === 'versions') return this.#success(versionsOf(this.#source), asked.format)
+    if (asked.is === 'schema') return schemaAnswer()
+    if (asked.is === 'targets') {
+      const targets = this.#source.targets?.(asked.client, asked.choice)
+      // Not an empty list: Prometheus would forget what it has.
+      return targets === undefined
+        ? nothing('Not found', 'json', 'missing').answer
+        : this.#success(targets, 'json')
+    }
     return this.#finding(asked).answer
   }
 
@@ -90,7 +111,7 @@ export class Answers {
     const { state, scalar, answer } = this.#finding(asked)
     if (state !== 'there') return state === 'missing'
     if (scalar !== undefined) return scalar === value
-    return answer.body.etag === value || answer.body.etag === `"${value}"`
+    return isEtag(value, answer.body.etag)
   }
 
   #refresh(): void {
@@ -184,6 +205,14 @@ export class Answers {
 function textBody(text: string): Body {
   const body = bodyOf(text)
   return text.length > large ? { ...body, content: [Buffer.from(text)] } : body
+}
+
+let schema: Answer | undefined
+
+/** Made when somebody asks for the first time. */
+function schemaAnswer(): Answer {
+  schema ??= { status: 200, body: bodyOf(JSON.stringify(openApi())), type: mediaTypes.json, shared: true }
+  return schema
 }
 
 const keyOf = ({ address, forwarded }: Client): string => (forwarded ? `${address} forwarded` : address)

@@ -8,8 +8,9 @@ import { type Asker, type Askers, askersOf } from './asker.ts'
 import { changedBy, type Delta } from './delta.ts'
 import type { Client } from './forwarded.ts'
 import { Pieces } from './pieces.ts'
+import type { Choice } from './prometheus.ts'
 import { type Tree, treeOf } from './tree.ts'
-import type { Dict } from './value.ts'
+import type { Dict, Value } from './value.ts'
 import { versionNames, versionOf } from './versions.ts'
 import type { Scope } from './view.ts'
 
@@ -71,6 +72,11 @@ export class LiveTree implements Source {
 
   isPersonal([first]: readonly string[]): boolean {
     return this.#scope !== 'environment' || first === undefined || first.toLowerCase() === 'self'
+  }
+
+  targets(client: Client, choice: Choice): Value | undefined {
+    if (this.#environment === undefined) return undefined
+    return this.#tree?.targets(this.#asker(this.#environment, client), choice)
   }
 
   reason(client: Client): string | undefined {

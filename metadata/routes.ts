@@ -14,7 +14,7 @@ export interface Parameter {
 }
 
 export interface Route {
-  readonly is: 'versions' | 'root' | 'value' | 'nothing'
+  readonly is: 'versions' | 'root' | 'value' | 'schema' | 'targets' | 'nothing'
   /** A template: `{version}` is one segment, `{path}` is all that follows, slashes included. */
   readonly path: string
   readonly means: string
@@ -89,6 +89,27 @@ export const routes: readonly Route[] = [
     means: 'There is none; browsers ask.',
     parameters: [],
     statuses: [404],
+  },
+  {
+    is: 'schema',
+    path: '/openapi.json',
+    means: 'This description of the service, as OpenAPI 3.1. Always JSON.',
+    parameters: [],
+    statuses: [200, 304],
+  },
+  {
+    is: 'targets',
+    path: '/prometheus/sd',
+    means: 'Containers that ask to be scraped, for `http_sd_configs` of Prometheus. Always JSON.',
+    parameters: [],
+    statuses: [200, 304],
+  },
+  {
+    is: 'targets',
+    path: '/prometheus/sd/all',
+    means: 'Every exposed TCP port of every container, for `http_sd_configs` with relabelling. Always JSON.',
+    parameters: [],
+    statuses: [200, 304],
   },
   {
     is: 'root',

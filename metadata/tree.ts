@@ -9,7 +9,8 @@ import { hostNumber, linkedEnvironments } from './host.ts'
 import { serviceKey } from './neighbourhood.ts'
 import { type Parts, partsOf, type StackPiece } from './parts.ts'
 import type { ContainerPiece, Pieces } from './pieces.ts'
-import type { Dict } from './value.ts'
+import { type Choice, targetsOf } from './prometheus.ts'
+import type { Dict, List } from './value.ts'
 import { hostIn, serviceIn, stackIn, type Version } from './versions.ts'
 import { type Scope, seenBy, viewKey } from './view.ts'
 
@@ -25,6 +26,7 @@ interface View {
   readonly parts: Parts
   readonly version: string
   readonly shapes: Map<Version, Shape>
+  readonly targets: Map<Choice, List>
 }
 
 export interface TreeOptions {
@@ -76,6 +78,16 @@ export class Tree {
     return root
   }
 
+  /** What Prometheus may scrape, as `asker` sees it. */
+  targets(asker: Asker, choice: Choice): List {
+    const { parts, targets } = this.#view(asker)
+    const pieces = [...parts.stacks, parts.alone].flatMap(({ containers }) => containers)
+    const records = pieces.map(({ record }) => record)
+    const list = targets.get(choice) ?? targetsOf(parts.environment, records, choice)
+    targets.set(choice, list)
+    return list
+  }
+
   #view(asker: Asker): View {
     const key = viewKey(this.#scope, asker) ?? everything
     const view = this.#views.get(key) ?? viewOf(seenBy(this.#parts, asker), undefined)
@@ -90,7 +102,7 @@ const everything = ''
 function viewOf(parts: Parts, former: View | undefined): View {
   const version = versionHash(parts)
   const same = former?.version === version
-  return { parts, version, shapes: same ? former.shapes : new Map() }
+  return { parts, version, shapes: same ? former.shapes : new Map(), targets: new Map() }
 }
 
 function versionHash({ environment, pieces, hosts, stacks, alone, network }: Parts): string {
