@@ -4,13 +4,14 @@
 import { Command } from 'commander'
 import { DroverError, reasonOf } from '../model/errors.ts'
 import type { ContainerView, HostView, StatusView } from '../status/status.ts'
+import { caCommand } from './ca.ts'
 import { type Context, clientOf, configured, schema, sourcesOf } from './configured.ts'
 import { dnsCommand } from './dns.ts'
 import { doctorCommand, reportCommand } from './doctor.ts'
 import { print, printJson } from './print.ts'
 import { containersText, hostsText, statusText } from './render.ts'
 import { serviceCommand } from './service.ts'
-import { caCommand, hostCommand, joinCommand, tokenCommand } from './trust.ts'
+import { hostCommand, joinCommand, tokenCommand } from './trust.ts'
 
 const daemon = () => import('../daemon/main.ts')
 

@@ -83,6 +83,7 @@ export function statusText(status: StatusView): string {
     one.engine,
     one.reachability,
     one.pathMtu === null ? '-' : `${one.pathMtu}`,
+    yes(one.preshared),
     orDash(one.lastHandshake),
     `${one.received}`,
     `${one.sent}`,
@@ -94,7 +95,10 @@ export function statusText(status: StatusView): string {
       ? []
       : [
           '',
-          table(['PEER', 'ENDPOINT', 'ENGINE', 'TUNNEL', 'MTU', 'LAST HANDSHAKE', 'RECEIVED', 'SENT'], peers),
+          table(
+            ['PEER', 'ENDPOINT', 'ENGINE', 'TUNNEL', 'MTU', 'PSK', 'LAST HANDSHAKE', 'RECEIVED', 'SENT'],
+            peers,
+          ),
         ]),
     ...(problems.length === 0 ? [] : ['', ...problems]),
   ].join('\n')

@@ -3,7 +3,6 @@
  * holds the CA.
  */
 import { Command } from 'commander'
-import type { CaView } from '../daemon/ca.ts'
 import type { CreatedToken, TokenView } from '../daemon/door.ts'
 import type { RemovedHost } from '../daemon/removal.ts'
 import { type Context, clientOf, configured, sourcesOf } from './configured.ts'
@@ -36,56 +35,11 @@ export function hostCommand(context: Context): Command {
   )
   remove.argument('<host>', 'name or id').action(async (host: string) => {
     const client = await clientOf(remove, context)
-    const { id, name, records } = await client.post<RemovedHost>('/v1/hosts/remove', { host })
+    const { id, name, records, held } = await client.post<RemovedHost>('/v1/hosts/remove', { host })
     print(`removed ${name} (${id}) and ${records} records of it; on that machine: drover daemon --leave`)
+    if (held) print('it held the key of the CA: `drover ca roll` makes what it has worthless')
   })
   return new Command('host').description('the hosts of the environment, one by one').addCommand(remove)
-}
-
-export function caCommand(context: Context): Command {
-  const show = configured('show', 'whom this host believes', context).option('--json', 'as JSON')
-  show.action(async ({ json }: { json?: boolean }) => {
-    const { runCaShow } = await daemon()
-    const view = runCaShow(sourcesOf(show, context))
-    if (json) printJson(view)
-    else print(caText(view))
-    context.code = view.certificate.problem === null ? 0 : 1
-  })
-  const backup = configured('export', 'write a backup of the CA, with its key', context)
-  backup.argument('<file>').action(async (file: string) => {
-    const { runCaExport } = await daemon()
-    print(runCaExport(sourcesOf(backup, context), file))
-  })
-  const restore = configured(
-    'import',
-    'take the key of the CA from a backup: this host can do what it does',
-    context,
-  )
-  restore.argument('<file>').action(async (file: string) => {
-    const { runCaImport } = await daemon()
-    print(runCaImport(sourcesOf(restore, context), file))
-  })
-  const issue = configured('issue', 'write key and certificate for a member of an etcd', context)
-  issue.argument('<folder>').requiredOption('--address <list>', 'its IP addresses, by commas')
-  issue.action(async (folder: string, { address }: { address: string }) => {
-    const { runCaIssue } = await daemon()
-    print(runCaIssue(sourcesOf(issue, context), folder, address.split(',')))
-  })
-  const command = new Command('ca').description('the authority of the environment')
-  return command.addCommand(show).addCommand(backup).addCommand(restore).addCommand(issue)
-}
-
-function caText({ authorities, certificate, removed }: CaView): string {
-  const rows = authorities.map(({ fingerprint, until, held, problem }) => [
-    fingerprint,
-    until,
-    held ? (problem ?? 'on this host') : 'on another host',
-  ])
-  return [
-    table(['CA', 'ENDS', 'KEY'], rows),
-    `\ncertificate of this host: ${certificate.problem ?? `until ${certificate.until}, renews itself`}`,
-    ...(removed.length === 0 ? [] : [`removed hosts: ${removed.join(', ')}`]),
-  ].join('\n')
 }
 
 function createCommand(context: Context): Command {

@@ -10,6 +10,7 @@ import { authorityFile, exportAuthority, importAuthority, loadAuthority } from '
 import { loadIdentity } from '../pki/identity.ts'
 import type { Config } from './config/resolve.ts'
 import { SystemClock } from './ports.ts'
+import type { CaState } from './trust-admin.ts'
 import { TrustKeeper } from './trust-keeper.ts'
 
 export interface AuthorityView {
@@ -20,31 +21,42 @@ export interface AuthorityView {
   readonly held: boolean
   /** Why a key that is here cannot be used; null when it can, or is elsewhere. */
   readonly problem: string | null
+  /** Whether it issues certificates; false for one whose place another takes. */
+  readonly issues: boolean
+  /** Names of the hosts that hold the key; null where no daemon runs to tell. */
+  readonly holders: readonly string[] | null
 }
 
 export interface CaView {
   readonly authorities: readonly AuthorityView[]
   readonly certificate: { readonly until: string | null; readonly problem: string | null }
   readonly removed: readonly string[]
+  /** What still needs the former CA, on the host that holds it; null where no daemon runs to tell. */
+  readonly needs: readonly string[] | null
 }
 
-export function caView(config: Config): CaView {
+/** `state`: what the running daemon knows; undefined where none runs. */
+export function caView(config: Config, state: CaState | undefined): CaView {
   const keeper = keeperOf(config)
   const held = heldBy(config)
   const own = keeper.own(new SystemClock().now())
   return {
-    authorities: keeper.trust.authorities.map(({ fingerprint, notAfter }) => ({
+    authorities: keeper.trust.authorities.map(({ fingerprint, notAfter }, at) => ({
       environment: keeper.trust.environment,
       fingerprint,
       until: new Date(notAfter).toISOString(),
-      held: held.is === 'locked' || held.fingerprint === fingerprint,
+      held: held.is === 'locked' || held.fingerprints.includes(fingerprint),
       problem: held.is === 'locked' ? held.why : null,
+      issues: at === 0,
+      holders:
+        state?.holders.filter(({ authority }) => authority === fingerprint).map(({ name }) => name) ?? null,
     })),
     certificate: {
       until: own.is === 'good' ? new Date(own.certificate.notAfter).toISOString() : null,
       problem: own.is === 'bad' ? own.why : null,
     },
     removed: [...keeper.trust.revoked].sort(),
+    needs: state?.needs ?? null,
   }
 }
 
@@ -61,7 +73,8 @@ export function issueServer(config: Config, folder: string, addresses: readonly 
   const authority = loadAuthority(config.state, config.ca.passphrase)
   if (authority === undefined) throw new DroverError('AUTHORITY_ELSEWHERE', authorityFile(config.state))
   const { key, cert } = authority.issueServer(addresses, new SystemClock().now())
-  const files = { 'ca.pem': authority.certificate.pem, 'server.pem': cert, 'server-key.pem': key }
+  const believed = authority.certificate.pem + (authority.former?.certificate.pem ?? '')
+  const files = { 'ca.pem': believed, 'server.pem': cert, 'server-key.pem': key }
   try {
     mkdirSync(folder, { recursive: true })
     for (const [name, text] of Object.entries(files))
@@ -73,29 +86,39 @@ export function issueServer(config: Config, folder: string, addresses: readonly 
 
 /** Takes the key from a backup of this environment's CA. */
 export function importCa(config: Config, file: string): { readonly fingerprint: string } {
-  const keeper = keeperOf(config)
-  if (statSync(authorityFile(config.state), { throwIfNoEntry: false }) !== undefined)
-    throw new DroverError('USAGE', `${authorityFile(config.state)} is there already`)
-  const { certificate } = importAuthority(config.state, textOf(file), {
+  return takeAuthority(config, keeperOf(config), textOf(file))
+}
+
+/** Puts the file of the CA here, unless the one that issues now is here already. */
+export function takeAuthority(
+  config: Pick<Config, 'state' | 'ca'>,
+  keeper: TrustKeeper,
+  text: string,
+): { readonly fingerprint: string } {
+  const newest = keeper.newest?.fingerprint
+  if (statSync(authorityFile(config.state), { throwIfNoEntry: false }) !== undefined) {
+    const standing = heldBy(config)
+    if (standing.is === 'locked' || standing.fingerprints[0] === newest)
+      throw new DroverError('USAGE', `${authorityFile(config.state)} is there already`)
+  }
+  const { certificate } = importAuthority(config.state, text, {
     passphrase: config.ca.passphrase,
     accepts: ({ environment, certificate: { fingerprint } }) =>
-      environment.uuid === keeper.trust.environment &&
-      keeper.trust.authorities.some((authority) => authority.fingerprint === fingerprint),
+      environment.uuid === keeper.trust.environment && fingerprint === newest,
   })
   return { fingerprint: certificate.fingerprint }
 }
 
 type Held =
-  | { readonly is: 'open' | 'elsewhere'; readonly fingerprint: string | undefined }
+  /** Newest first; none where the key is elsewhere. */
+  | { readonly is: 'open'; readonly fingerprints: readonly string[] }
   | { readonly is: 'locked'; readonly why: string }
 
-function heldBy(config: Config): Held {
+function heldBy(config: Pick<Config, 'state' | 'ca'>): Held {
   try {
     const authority = loadAuthority(config.state, config.ca.passphrase)
-    return {
-      is: authority === undefined ? 'elsewhere' : 'open',
-      fingerprint: authority?.certificate.fingerprint,
-    }
+    const held = [authority?.certificate, authority?.former?.certificate]
+    return { is: 'open', fingerprints: held.flatMap((one) => one?.fingerprint ?? []) }
   } catch (error) {
     return { is: 'locked', why: error instanceof DroverError ? error.line : reasonOf(error) }
   }

@@ -7,8 +7,8 @@ import { wishOf } from '../docker/labels.ts'
 import { Allocator } from '../ipam/allocator.ts'
 import type { Environment } from '../model/environment.ts'
 import { type Ipv4, parseIpv4 } from '../model/ip.ts'
-import { type Keys, keysOf } from '../model/keys.ts'
-import type { Clock, Ledger, Log, Meter, Sealer } from '../model/ports.ts'
+import { keysOf } from '../model/keys.ts'
+import type { Clock, Ledger, Log, Meter } from '../model/ports.ts'
 import type { HostId, HostRecord } from '../model/records.ts'
 import type { Instant } from '../model/time.ts'
 import type { Attachment } from '../network/attachments.ts'
@@ -21,24 +21,20 @@ import { openStore } from '../store/open.ts'
 import type { Store } from '../store/store.ts'
 import { Adoption } from './adoption.ts'
 import { NetworkAttacher } from './attacher.ts'
+import { type Bound, composeTrust } from './compose-trust.ts'
 import type { Config } from './config/resolve.ts'
 import { Containers } from './containers.ts'
 import { Control } from './control.ts'
 import { Declarations } from './declarations.ts'
-import { Door } from './door.ts'
 import { Fold } from './fold.ts'
 import { Live } from './live.ts'
 import { bootId } from './machine.ts'
 import type { Membership } from './membership.ts'
 import { Observer } from './observer.ts'
 import { Publisher } from './publisher.ts'
-import { Removal } from './removal.ts'
-import { Renewal } from './renewal.ts'
-import { accessFor } from './store-access.ts'
 import type { System } from './system.ts'
 import type { Tasks } from './tasks.ts'
-import { Tokens } from './tokens.ts'
-import { holding, type TrustParts } from './trust-parts.ts'
+import type { TrustParts } from './trust-parts.ts'
 
 /** Where DNS and metadata answer containers (docs/architecture.md). */
 export const serversAddress: Ipv4 = parseIpv4('169.254.169.250') as Ipv4
@@ -130,13 +126,11 @@ export function composeControl(parts: ControlParts, membership: Membership, stor
   )
   const bound = { keys, store, sealer }
   const observer = composeObserver(parts, membership, { ...bound, live }, () => control)
-  const door = composeDoor(parts, membership, bound)
-  const renewal = composeRenewal(parts, bound, () => control)
   const declarations = composeDeclarations(
     { ...bound, live, self, clock, observer, publisher },
     () => control,
   )
-  const removal = composeRemoval(parts, { ...bound, declarations }, () => control)
+  const trust = composeTrust(parts, membership, { ...bound, declarations }, () => control)
   const adoption = composeAdoption(parts, allocator)
   const control: Control = new Control(
     {
@@ -150,9 +144,7 @@ export function composeControl(parts: ControlParts, membership: Membership, stor
       clock,
       meter,
       tasks,
-      door,
-      renewal,
-      removal,
+      trust,
       hostRecord: () => parts.hostRecord(allocator.managed()),
       onEnvironment: parts.onEnvironment,
     },
@@ -170,13 +162,6 @@ function composeAdoption({ system, log, found }: ControlParts, allocator: Alloca
     },
     found,
   )
-}
-
-/** What parts share that are bound to one store. */
-interface Bound {
-  readonly keys: Keys
-  readonly store: Store
-  readonly sealer: Sealer
 }
 
 function composeDeclarations(
@@ -213,70 +198,6 @@ function composeDeclarations(
   )
 }
 
-function composeDoor(parts: ControlParts, membership: Membership, { keys, store, sealer }: Bound): Door {
-  const { system, log, meter, ledgers, identity, config, trust } = parts
-  const { clock, random } = system
-  const { signingKey } = identity
-  return new Door(
-    {
-      tokens: new Tokens({ store, ledger: ledgers.journal, sealer, clock, random }, { keys, signingKey }),
-      authority: () => holding(trust),
-      trust: () => trust.keeper.trust,
-      clock,
-      log,
-      meter,
-    },
-    {
-      settings: membership.settings,
-      address: config.host.address,
-      port: config.join.port,
-      store: accessFor(config, membership.store),
-    },
-  )
-}
-
-function composeRenewal(parts: ControlParts, { keys, store }: Bound, control: () => Control): Renewal {
-  const { system, log, meter, identity, trust } = parts
-  const { keeper, authority } = trust
-  return new Renewal(
-    {
-      store,
-      keeper,
-      authority,
-      clock: system.clock,
-      log,
-      meter,
-      hosts: () => control().certified(),
-      onRenewed: () => control().publish(),
-    },
-    { keys, identity },
-  )
-}
-
-function composeRemoval(
-  parts: ControlParts,
-  { keys, store, declarations }: Bound & { readonly declarations: Declarations },
-  control: () => Control,
-): Removal {
-  const { system, log, meter, identity, trust } = parts
-  return new Removal(
-    {
-      store,
-      keeper: trust.keeper,
-      authority: () => holding(trust),
-      holds: trust.authority !== undefined,
-      environment: () => control().environment,
-      strangers: () => control().strangers,
-      inherit: (host) => declarations.inherit(host),
-      clock: system.clock,
-      log,
-      meter,
-      onChange: () => control().trustChanged(),
-    },
-    { keys, self: identity.id },
-  )
-}
-
 function composeObserver(
   { system, log, meter, ledgers, identity, trust }: ControlParts,
   { settings, store: url }: Membership,
@@ -302,6 +223,7 @@ function composeObserver(
       clock,
       log,
       meter,
+      onArrival: (update) => control().arrived(update),
       onUpdate: (update) => control().updated(update),
       onEnvironment: (environment) => control().observed(environment),
     },

@@ -14,14 +14,12 @@ import type { Store, Update } from '../store/store.ts'
 import type { Adoption } from './adoption.ts'
 import type { Containers, Held } from './containers.ts'
 import type { Declarations } from './declarations.ts'
-import type { Door } from './door.ts'
 import type { Refused } from './fold.ts'
 import type { Observer } from './observer.ts'
 import { ownRecords } from './own-records.ts'
 import type { Publisher } from './publisher.ts'
-import type { Removal } from './removal.ts'
-import type { Renewal } from './renewal.ts'
 import type { Tasks } from './tasks.ts'
+import type { TrustDuties } from './trust-duties.ts'
 
 export interface ControlDeps {
   readonly store: Store
@@ -34,9 +32,7 @@ export interface ControlDeps {
   readonly containers: Containers
   readonly declarations: Declarations
   readonly tasks: Tasks
-  readonly door: Door
-  readonly renewal: Renewal
-  readonly removal: Removal
+  readonly trust: TrustDuties
   /** This host's record as it should be now. */
   readonly hostRecord: () => HostRecord
   readonly onEnvironment: (environment: Environment) => void
@@ -73,12 +69,8 @@ export class Control {
     return this.#deps.containers.held()
   }
 
-  get door(): Door {
-    return this.#deps.door
-  }
-
-  get removal(): Removal {
-    return this.#deps.removal
+  get trust(): TrustDuties {
+    return this.#deps.trust
   }
 
   get declarations(): Declarations {
@@ -108,22 +100,25 @@ export class Control {
   }
 
   start(): void {
-    const { tasks, observer, publisher, door, renewal } = this.#deps
+    const { tasks, observer, publisher, trust } = this.#deps
     tasks.run('observer', observer.start())
     tasks.run('alive key', publisher.keepAlive())
     tasks.run('head', publisher.keepHead())
     tasks.run('certificates', this.#lookAgain())
     tasks.run('address upkeep', this.#upkeep())
-    tasks.run('door', door.run())
-    tasks.run('renewal', renewal.run())
+    trust.run(tasks)
   }
 
-  /** A raw update of the store. */
+  /** A raw update of the store, before its records are judged. */
+  arrived(update: Update): void {
+    this.#deps.trust.arrived(update)
+  }
+
+  /** The same, afterwards. */
   updated(update: Update): void {
     this.#deps.publisher.observe(update)
     this.#deps.declarations.observe(update)
-    this.#deps.renewal.observe(update)
-    this.#deps.removal.observe(update)
+    this.#deps.trust.updated(update)
   }
 
   /** A new snapshot. */
@@ -178,13 +173,11 @@ export class Control {
 
   /** Stops everything but what is in the kernel. */
   async close(): Promise<void> {
-    const { observer, publisher, containers, allocator, store, door, renewal, removal } = this.#deps
+    const { observer, publisher, containers, allocator, store, trust } = this.#deps
     this.#stop.abort()
     containers.close()
     observer.close()
-    renewal.close()
-    await door.close()
-    await removal.settled()
+    await trust.close()
     await publisher.close()
     await allocator.settled()
     await store.close()

@@ -22,7 +22,7 @@ import type { TrustParts } from './trust-parts.ts'
 export interface FactSources {
   readonly environment: Environment
   readonly vitals: Vitals
-  readonly control: Pick<Control, 'door' | 'observer' | 'strangers'>
+  readonly control: Pick<Control, 'trust' | 'observer' | 'strangers'>
   readonly upstreams: readonly UpstreamStatus[] | undefined
   readonly meter: PrometheusMeter
   readonly mended: Mended
@@ -38,7 +38,7 @@ export async function daemonFactsOf(sources: FactSources): Promise<DaemonFacts> 
     vitals,
     now: vitals.now,
     writes: attempts.map((one) => ({ ...one, who: writerText(one.who, sources) })),
-    joins: control.door.attempts,
+    joins: control.trust.door.attempts,
     ahead: aheadOf(headTimes, self),
     authorities: trust.keeper.trust.authorities.map(({ fingerprint, notAfter }) => ({
       fingerprint,

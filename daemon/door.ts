@@ -125,6 +125,15 @@ export class Door {
     return { revoked: id }
   }
 
+  /** Ends every token: the CA that they name is no longer the one that issues. How many there were. */
+  async endTokens(): Promise<number> {
+    const { tokens } = this.#deps
+    const open = await tokens.list()
+    for (const { id } of open) await tokens.revoke(id)
+    await this.#look()
+    return open.length
+  }
+
   async #look(): Promise<void> {
     await this.#turn((await this.#deps.tokens.list()).length > 0)
   }
@@ -159,7 +168,7 @@ export class Door {
   async #admit(request: JoinRequest): Promise<JoinAnswer> {
     const { tokens, authority, trust, clock } = this.#deps
     const { settings, store } = this.#options
-    const { certificate, issueHost } = authority()
+    const { certificate, issueHost, former } = authority()
     const proof = fromBase64(request.proof, 64) ?? new Uint8Array()
     const text = utf8(joinProof(request.token, certificate.fingerprint))
     if (store === undefined || !verifyText(text, proof, request.signingKey))
@@ -172,6 +181,7 @@ export class Door {
     return {
       certificate: issueHost(host, request.signingKey, clock.now()).pem,
       authorities: authorities.map(({ pem }) => pem),
+      cross: former?.cross.pem ?? null,
       revoked: [...revoked] as JoinAnswer['revoked'],
       listed: 0,
       settings,

@@ -88,8 +88,8 @@ export async function enterEnvironment(machine: Machine, token: Token): Promise<
   const identity = loadOrCreateIdentity(config.state)
   const answer = await askToJoin({ token, identity, name: config.host.name, now: system.clock.now() })
   await refuseOverlap(answer.settings.subnet, system)
-  const { certificate, authorities, revoked, listed, settings, store } = answer
-  const file: TrustFile = { environment: settings.uuid, certificate, authorities, revoked, listed }
+  const { certificate, authorities, cross, revoked, listed, settings, store } = answer
+  const file: TrustFile = { environment: settings.uuid, certificate, authorities, cross, revoked, listed }
   writeTrustFile(config.state, file)
   // Whatever the endpoint said, the token's CA is the measure.
   verifyEntry(config, identity, token, machine)

@@ -69,7 +69,14 @@ interface Opened {
 
 /** Hosts first, then their heads, then what the heads list; blocks before the pins inside of them. */
 const order: readonly KeyMeaning['is'][] = ['host', 'head', 'alive', 'block', 'pin', 'container', 'service']
-const silent = new Set<KeyMeaning['is']>(['settings', 'removed', 'token', 'certificate'])
+const silent = new Set<KeyMeaning['is']>([
+  'settings',
+  'removed',
+  'authorities',
+  'token',
+  'certificate',
+  'promotion',
+])
 
 export class Fold {
   readonly #deps: FoldDeps

@@ -3,7 +3,7 @@
  */
 import type { Ipv4 } from '../model/ip.ts'
 import type { HostRecord } from '../model/records.ts'
-import type { Instant } from '../model/time.ts'
+import { type Instant, instant, parseDuration } from '../model/time.ts'
 import type { HostIdentity } from '../pki/identity.ts'
 import type { Config } from './config/resolve.ts'
 
@@ -16,11 +16,20 @@ export interface HostFacts {
   readonly engine: string
   /** Of its signing key, PEM. */
   readonly certificate: string
+  /** Fingerprint of the CA whose key it holds. */
+  readonly authority: string | undefined
   /** When this host joined. */
   readonly createdAt: Instant
 }
 
-export function hostRecordOf(identity: HostIdentity, config: Config, facts: HostFacts): HostRecord {
+export function hostRecordOf(
+  identity: HostIdentity,
+  config: Config,
+  facts: HostFacts,
+  now: Instant,
+): HostRecord {
+  const { authority } = facts
+  const presharedSince = presharedSinceAt(config.tunnel.presharedKeys, now)
   return {
     id: identity.id,
     name: config.host.name,
@@ -30,10 +39,18 @@ export function hostRecordOf(identity: HostIdentity, config: Config, facts: Host
     wireguardKey: identity.wireguardKey,
     endpoint: { address: config.host.address, wireguard: config.tunnel.port },
     managed: facts.managed ?? null,
+    ...(authority === undefined ? {} : { authority }),
+    ...(presharedSince === undefined ? {} : { presharedSince }),
     engine: facts.engine,
     labels: {},
     ...facts.size,
     ...facts.tunnel,
     createdAt: facts.createdAt,
   }
+}
+
+/** When the present preshared keys began: the last multiple of their life; undefined where none are wanted. */
+export function presharedSinceAt(life: string, now: Instant): Instant | undefined {
+  const length = parseDuration(life)
+  return length === undefined ? undefined : instant(now - (now % length))
 }

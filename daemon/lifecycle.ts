@@ -33,7 +33,7 @@ import { PeerPaths, withoutIpsec } from './peer-paths.ts'
 import { serviceCommands, servicesView } from './service-admin.ts'
 import type { System } from './system.ts'
 import type { Tasks } from './tasks.ts'
-import { trustCommands } from './trust-admin.ts'
+import { trustCommands, trustViews } from './trust-admin.ts'
 import type { TrustParts } from './trust-parts.ts'
 import type { Tunnel } from './tunnel.ts'
 import { serverPlaces, vitalsOf } from './vitals.ts'
@@ -196,16 +196,19 @@ export class Lifecycle {
   }
 
   #hostRecord(managed: Ipv4 | undefined): HostRecord {
-    const before = this.#control?.environment?.hosts.get(this.#deps.identity.id)?.record
-    return hostRecordOf(this.#deps.identity, this.#config, {
+    const { identity, trust, system } = this.#deps
+    const before = this.#control?.environment?.hosts.get(identity.id)?.record
+    const facts = {
       managed,
-      certificate: this.#deps.trust.keeper.certificate,
+      certificate: trust.keeper.certificate,
+      authority: trust.holder.authority?.certificate.fingerprint,
       tunnel: this.#tunnelFacts(before),
       hostname: this.#hostname,
       size: this.#size,
       engine: this.#engineVersion,
       createdAt: before?.createdAt ?? this.#started,
-    })
+    }
+    return hostRecordOf(identity, this.#config, facts, system.clock.now())
   }
 
   /** Until the engine has said what it can, it can what it could: a restart changes nothing for the peers. */
@@ -292,7 +295,7 @@ export class Lifecycle {
         ps: view(containersView),
         hosts: view((environment) => hostsView(environment, this.#vitals())),
         doctor: view((environment) => this.#daemonFacts(environment).then(examined)),
-        tokens: () => this.#present.door.list(),
+        ...trustViews(() => this.#present, this.#deps.trust),
         services: view((environment) => servicesView(() => this.#present, environment)),
         log: () => this.#deps.tail.lines(),
       },

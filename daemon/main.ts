@@ -27,6 +27,7 @@ import { serviceManager } from './service-manager.ts'
 import { withAccess } from './store-access.ts'
 import { type System, systemOf } from './system.ts'
 import { Tasks } from './tasks.ts'
+import type { CaState } from './trust-admin.ts'
 import { trustParts } from './trust-parts.ts'
 import { composeTunnel } from './tunnel-engines.ts'
 import { version } from './version.ts'
@@ -47,6 +48,7 @@ export interface DaemonFlags {
 
 /** The running daemon, as the CLI reaches it. */
 export interface AdminCaller {
+  get<T>(path: string): Promise<T>
   post<T>(path: string, body: object): Promise<T>
 }
 
@@ -137,8 +139,11 @@ export async function runDaemon(sources: ConfigSources, flags: DaemonFlags): Pro
   return runUntilSignal(lifecycle, log, config, membership)
 }
 
-/** What `drover ca show` shows. */
-export const runCaShow = (sources: ConfigSources): CaView => caView(configOf(sources))
+/** What `drover ca show` shows; more of it where the daemon runs. */
+export async function runCaShow(sources: ConfigSources, daemon: AdminCaller): Promise<CaView> {
+  const state = await daemon.get<CaState>('/v1/ca').catch(() => undefined)
+  return caView(configOf(sources), state)
+}
 
 /** A line for the operator. */
 export function runCaExport(sources: ConfigSources, file: string): string {

@@ -22,6 +22,8 @@ export interface ObserverDeps {
   readonly clock: Clock
   readonly log: Log
   readonly meter: Meter
+  /** Raw updates, before their records are judged: whom to believe is among them. */
+  readonly onArrival: (update: Update) => void
   /** Raw updates, for whoever must know what of its own stands in the store. */
   readonly onUpdate: (update: Update) => void
   readonly onEnvironment: (environment: Environment) => void
@@ -125,7 +127,7 @@ export class Observer {
   }
 
   #take(update: Update): void {
-    const { clock, fold, log, meter, onUpdate } = this.#deps
+    const { clock, fold, log, meter, onArrival, onUpdate } = this.#deps
     if (this.#fresh === (update.is === 'stale')) {
       this.#fresh = update.is !== 'stale'
       this.#freshSince = clock.now()
@@ -133,6 +135,7 @@ export class Observer {
       if (update.is === 'stale') log.warn('store is out of reach, going on with the last snapshot')
       else log.info('store is in reach', { revision: update.revision })
     }
+    onArrival(update)
     fold.apply(update)
     this.#remember(update)
     this.#seen ||= update.is !== 'stale'

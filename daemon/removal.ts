@@ -12,13 +12,14 @@ import { openEnvelope } from '../pki/envelope.ts'
 import { openRemoved, type RemovedList, sealRemoved } from '../pki/removed.ts'
 import type { Store, Update, Write } from '../store/store.ts'
 import type { TrustKeeper } from './trust-keeper.ts'
+import { valueAt } from './value-at.ts'
 
 export interface RemovalDeps {
   readonly store: Store
   readonly keeper: TrustKeeper
   /** Throws where this host does not hold the key of the CA, or cannot open it. */
   readonly authority: () => Authority
-  readonly holds: boolean
+  readonly holds: () => boolean
   readonly environment: () => Environment | undefined
   /** Hosts that are no members, by their records. */
   readonly strangers: () => readonly HostRecord[]
@@ -40,6 +41,8 @@ export interface RemovedHost {
   readonly id: HostId
   readonly name: string
   readonly records: number
+  /** Whether it held the key of the CA. */
+  readonly held: boolean
 }
 
 const batch = 100
@@ -65,14 +68,14 @@ export class Removal {
     if (opened?.is === 'ok' && this.#take(opened.value)) this.#deps.onChange()
     const standing = opened?.is === 'ok' ? opened.value.hosts : []
     // Also where two hosts that hold the CA have removed one each.
-    if (standing.length < this.#deps.keeper.trust.revoked.size && this.#deps.holds) this.#publishSoon()
+    if (standing.length < this.#deps.keeper.trust.revoked.size && this.#deps.holds()) this.#publishSoon()
   }
 
   /** By name or id; on disk here and in the store when it returns. */
   async remove(which: string): Promise<RemovedHost> {
     const { keeper, authority } = this.#deps
     const ca = authority()
-    const { id, name } = this.#find(which)
+    const { id, name, authority: key } = this.#find(which)
     const { environment, revoked } = keeper.trust
     // Before it stops to count.
     const inherited = this.#deps.inherit(id)
@@ -81,7 +84,12 @@ export class Removal {
     await this.#publish(ca)
     const records = await this.#takeOut(id, inherited)
     this.#deps.log.info('a host was removed', { host: id })
-    return { id, name, records }
+    return { id, name, records, held: key !== undefined }
+  }
+
+  /** A new CA has taken the place of the one that signed the list. */
+  signAnew(): void {
+    if (this.#deps.keeper.trust.revoked.size > 0) this.#publishSoon()
   }
 
   /** Resolves when nothing is being written. */
@@ -150,15 +158,4 @@ export class Removal {
     this.#deps.meter.count('drover_records_rejected_total', 1, { why: 'removed' })
     this.#deps.log.warn('record in the store ignored', { key: this.#options.keys.removed, why })
   }
-}
-
-/** What stands at a key after an update; `unchanged` when the update says nothing of it. */
-function valueAt(
-  key: string,
-  update: Exclude<Update, { is: 'stale' }>,
-): Uint8Array | undefined | 'unchanged' {
-  if (update.is === 'snapshot') return update.entries.find((entry) => entry.key === key)?.value
-  const change = update.changes.findLast((one) => (one.is === 'put' ? one.entry.key : one.key) === key)
-  if (change === undefined) return 'unchanged'
-  return change.is === 'put' ? change.entry.value : undefined
 }

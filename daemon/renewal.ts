@@ -1,7 +1,7 @@
 /**
  * Certificates renew themselves through the store: the host that holds the CA puts the next one beside each host
  * whose own has lived two thirds, and that host takes it. Nobody has to listen: a certificate is worth nothing
- * without the key that it names. What fails is tried again every minute.
+ * without the key that it names. The same way leads from one CA to the next. What fails is tried again every minute.
  */
 import { utf8, utf8Text } from '../model/bytes.ts'
 import { errorTable } from '../model/error-table.ts'
@@ -21,7 +21,8 @@ import type { TrustKeeper } from './trust-keeper.ts'
 export interface RenewalDeps {
   readonly store: Store
   readonly keeper: TrustKeeper
-  readonly authority: Authority | undefined
+  /** Undefined where this host does not hold the CA. */
+  readonly authority: () => Authority | undefined
   readonly clock: Clock
   readonly log: Log
   readonly meter: Meter
@@ -80,7 +81,8 @@ export class Renewal {
 
   /** Issues what is due, where this host holds the CA. */
   async tend(): Promise<void> {
-    const { authority, hosts, keeper, clock, store, log } = this.#deps
+    const { hosts, keeper, clock, store, log } = this.#deps
+    const authority = this.#deps.authority()
     if (authority === undefined) return
     const now = clock.now()
     const { id: self, signingKey } = this.#options.identity
@@ -110,10 +112,13 @@ export class Renewal {
     this.#deps.onRenewed()
   }
 
-  /** Also for what is no certificate. */
+  /** Also for what is no certificate, or is of a CA whose place another has taken. */
   #isDue(pem: string): boolean {
     const certificate = readCertificate(pem)
-    return certificate === undefined || renewalOf(certificate) <= this.#deps.clock.now()
+    const { keeper, clock } = this.#deps
+    return (
+      certificate === undefined || renewalOf(certificate) <= clock.now() || !keeper.isOfNewest(certificate)
+    )
   }
 
   #guarded(work: () => void): void {

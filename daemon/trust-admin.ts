@@ -1,5 +1,6 @@
 /**
- * What the admin API offers and shows of trust: tokens and removals as commands, and what is wrong with certificates.
+ * What the admin API offers and shows of trust: tokens, removals and the CA as commands and views, and what is
+ * wrong with certificates.
  */
 import type { Clock } from '../model/ports.ts'
 import { errorIn, type Finding, type Problem } from '../status/finding.ts'
@@ -8,30 +9,56 @@ import type { Refused } from './fold.ts'
 import { certificateProblems } from './renewal.ts'
 import type { TrustParts } from './trust-parts.ts'
 
+/** What only the running daemon knows of the CA. */
+export interface CaState {
+  /** Fingerprint of the authority that issues now. */
+  readonly newest: string
+  /** Hosts that hold the key of one, and of which. */
+  readonly holders: readonly { readonly name: string; readonly authority: string }[]
+  /** What still needs the former one, as the holder sees it. */
+  readonly needs: readonly string[]
+}
+
 type Wish = Readonly<Record<string, unknown>>
 
-export const trustCommands = (control: () => Pick<Control, 'door' | 'removal'>) => ({
+export const trustViews = (control: () => Control, { holder, keeper }: TrustParts) => ({
+  tokens: () => control().trust.door.list(),
+  ca: (): CaState => ({
+    newest: keeper.newest?.fingerprint ?? '',
+    holders: [...(control().environment?.hosts.values() ?? [])]
+      .flatMap(({ record: { name, authority } }) => (authority === undefined ? [] : [{ name, authority }]))
+      .sort((one, other) => one.name.localeCompare(other.name)),
+    needs: holder.authority === undefined ? [] : control().trust.succession.needs,
+  }),
+})
+
+export const trustCommands = (control: () => Pick<Control, 'trust'>) => ({
   'tokens/create': ({ ttl, uses }: Wish) =>
-    control().door.create({
+    control().trust.door.create({
       ...(typeof ttl === 'string' ? { ttl } : {}),
       ...(uses === undefined ? {} : { uses: Number(uses) }),
     }),
-  'tokens/revoke': ({ id }: Wish) => control().door.revoke(String(id ?? '')),
-  'hosts/remove': ({ host }: Wish) => control().removal.remove(String(host ?? '')),
+  'tokens/revoke': ({ id }: Wish) => control().trust.door.revoke(String(id ?? '')),
+  'hosts/remove': ({ host }: Wish) => control().trust.removal.remove(String(host ?? '')),
+  'ca/roll': () => control().trust.succession.roll(),
+  'ca/drop': ({ force }: Wish) => control().trust.succession.drop(force === true),
+  'ca/promote': ({ host }: Wish) => control().trust.promotion.promote(String(host ?? '')),
 })
 
 export function trustProblems(
-  { keeper, problem }: TrustParts,
-  control: Pick<Control, 'door' | 'refused'> | undefined,
+  { keeper, holder }: TrustParts,
+  control: Pick<Control, 'trust' | 'refused'> | undefined,
   clock: Clock,
 ): readonly Finding[] {
-  const door = control?.door.problem ?? ''
+  const door = control?.trust.door.problem ?? ''
+  const { problem } = holder
   const locked = { what: problem, remedy: 'joins and renewals wait for it' }
   const shut = { what: `the join endpoint: ${door}`, remedy: 'nobody can join until it listens' }
   const problems = [
     ...(problem === '' ? [] : [locked]),
     ...(door === '' ? [] : [shut]),
     ...certificateProblems(keeper, clock),
+    ...(control?.trust.succession.problems ?? []),
     ...refusedProblems(control?.refused ?? []),
   ]
   return problems.map(({ what, remedy }) => errorIn('trust', what, remedy))

@@ -1,10 +1,13 @@
 /**
- * What this host believes and what it shows, in memory and on disk: its certificate, the authorities, who was
- * removed. A change is on disk before it counts.
+ * What this host believes and what it shows, in memory and on disk: its certificate, the authorities, newest
+ * first, who was removed. A change is on disk before it counts.
  */
+import { utf8, utf8Text } from '../model/bytes.ts'
 import { DroverError } from '../model/errors.ts'
 import type { Instant } from '../model/time.ts'
+import { type Certificate, isSignedBy } from '../pki/certificate.ts'
 import type { HostIdentity } from '../pki/identity.ts'
+import type { AuthorityList } from '../pki/succession.ts'
 import { type Judgement, judge, type Trust } from '../pki/trust.ts'
 import { readTrustFile, type TrustFile, trustOf, writeTrustFile } from '../pki/trust-file.ts'
 
@@ -48,6 +51,28 @@ export class TrustKeeper {
     return this.#file.listed
   }
 
+  /** The authority that issues now. */
+  get newest(): Certificate | undefined {
+    return this.#trust.authorities[0]
+  }
+
+  /** Number of the newest list of authorities. */
+  get succession(): number {
+    return this.#file.succession ?? 0
+  }
+
+  /** That list as it was signed; empty for none. */
+  get sealedSuccession(): Uint8Array {
+    return utf8(this.#file.sealed ?? '')
+  }
+
+  /** Takes a list that an authority which this host believes has signed; says whether it is a newer one. */
+  succeed({ number, authorities, cross }: AuthorityList, sealed: Uint8Array): boolean {
+    if (number <= this.succession) return false
+    this.#replace({ ...this.#file, authorities, cross, succession: number, sealed: utf8Text(sealed) ?? '' })
+    return true
+  }
+
   /** Takes a list that the CA has signed; says whether it told anything new. Nobody who was removed comes back. */
   remove({ number, hosts }: { readonly number: number; readonly hosts: readonly string[] }): boolean {
     const revoked = [...new Set([...this.#file.revoked, ...hosts])]
@@ -61,13 +86,23 @@ export class TrustKeeper {
     return this.#judge(this.#file.certificate, now)
   }
 
-  /** Takes a certificate that is good and lasts longer; says whether it did. */
+  /** Takes a certificate that is good and lasts longer, or is of a newer authority; says whether it did. */
   renew(pem: string, now: Instant): boolean {
     const [next, own] = [this.#judge(pem, now), this.own(now)]
     if (next.is === 'bad') return false
-    if (own.is === 'good' && own.certificate.notAfter >= next.certificate.notAfter) return false
+    if (own.is === 'good' && !this.#isBetter(next.certificate, own.certificate)) return false
     this.#replace({ ...this.#file, certificate: next.certificate.pem })
     return true
+  }
+
+  #isBetter(next: Certificate, own: Certificate): boolean {
+    const [nextIsNew, ownIsNew] = [this.isOfNewest(next), this.isOfNewest(own)]
+    return nextIsNew === ownIsNew ? next.notAfter > own.notAfter : nextIsNew
+  }
+
+  /** Whether the authority that issues now has issued it. */
+  isOfNewest(certificate: Certificate): boolean {
+    return this.newest !== undefined && isSignedBy(certificate, this.newest)
   }
 
   #judge(pem: string, now: Instant): Judgement {

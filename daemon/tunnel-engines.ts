@@ -30,7 +30,7 @@ interface TunnelSystem extends TunnelDeps {
   readonly system: Pick<System, 'ip' | 'wireguard'>
 }
 
-type Parts = Omit<TunnelParts, keyof TunnelDeps | 'self'>
+type Parts = Omit<TunnelParts, keyof TunnelDeps | 'self' | 'presharedKeys'>
 
 export function composeTunnel(deps: TunnelSystem, config: Config, given: TunnelIdentity): Tunnel {
   const { interface: name, mtu } = config.tunnel
@@ -40,7 +40,7 @@ export function composeTunnel(deps: TunnelSystem, config: Config, given: TunnelI
       ? kernelParts(deps, config, { identity, onTrouble: (why) => tunnel.trouble(why) })
       : userspaceParts(deps, config, given)
   const tunnel: Tunnel = new Tunnel(
-    { ...deps, ...parts, self: identity.id },
+    { ...deps, ...parts, self: identity.id, presharedKeys: identity.presharedKeys },
     { interface: name, mtu, choice },
   )
   return tunnel

@@ -7,6 +7,7 @@ import { reasonOf } from '../model/errors.ts'
 import { type Clock, type Log, type Meter, sleep } from '../model/ports.ts'
 import type { HostId } from '../model/records.ts'
 import { type Millis, seconds } from '../model/time.ts'
+import type { PresharedKeys } from '../pki/preshared.ts'
 import type { PeerState, Vitals } from '../status/status.ts'
 import type { Backend, BackendReport, Peer } from '../tunnel/backend.ts'
 import type { EngineChoice } from '../tunnel/engine-choice.ts'
@@ -27,6 +28,7 @@ export interface TunnelParts extends TunnelDeps {
   readonly makeWay: () => Promise<void>
   readonly backend: Backend
   readonly self: HostId
+  readonly presharedKeys: PresharedKeys
 }
 
 export interface TunnelPlace {
@@ -83,7 +85,7 @@ export class Tunnel {
   }
 
   observe(environment: Environment): void {
-    const peers = peersFor(environment, this.#parts.self)
+    const peers = peersFor(environment, this.#parts.self, this.#parts.presharedKeys)
     const signature = JSON.stringify(peers)
     if (signature === this.#signature) return
     this.#signature = signature

@@ -169,6 +169,29 @@ export const errorTable = {
     says: 'this host does not hold the key of the CA',
     remedy: 'run the command on the host that ran `drover init`, or first `drover ca import FILE` here',
   },
+  AUTHORITY_OUTDATED: {
+    culprit: 'operator',
+    says: 'the key of the CA here is of no use any more',
+    remedy:
+      'run `drover ca promote HOST` for this host where the new CA is, or `drover ca import` its backup',
+  },
+  AUTHORITY_ROLLING: {
+    culprit: 'operator',
+    says: 'a new CA is taking the place of the former one already',
+    remedy:
+      '`drover ca show` says what still needs the former one; it goes by itself, or with `drover ca drop --force`',
+  },
+  AUTHORITY_NEEDED: {
+    culprit: 'operator',
+    says: 'the former CA is still needed',
+    remedy:
+      'wait until hosts have renewed their certificates, give etcd new ones, or add --force to cut off what is named here',
+  },
+  AUTHORITY_NOT_TAKEN: {
+    culprit: 'operator',
+    says: 'the other host has not taken the key of the CA',
+    remedy: 'mend what it says and try again; `drover ca export` and `drover ca import` are the way by hand',
+  },
   CERTIFICATE_MISSING: {
     culprit: 'operator',
     says: 'this host has no certificate',

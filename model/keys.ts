@@ -20,6 +20,11 @@ export interface Keys {
   service(stack: string, name: string): string
   /** The list of removed hosts. */
   readonly removed: string
+  /** The list of authorities. */
+  readonly authorities: string
+  readonly promotions: string
+  /** What two hosts say to each other while one gives the key of the CA to the other. */
+  promotion(host: HostId): string
   readonly tokens: string
   token(id: string): string
   readonly certificates: string
@@ -42,6 +47,9 @@ export function keysOf(environment: string): Keys {
     services: `${prefix}services/`,
     service: (stack, name) => `${prefix}services/${encodeURIComponent(stack)}/${encodeURIComponent(name)}`,
     removed: `${prefix}removed`,
+    authorities: `${prefix}authorities`,
+    promotions: `${prefix}promotions/`,
+    promotion: (host) => `${prefix}promotions/${host}`,
     tokens: `${prefix}tokens/`,
     token: (id) => `${prefix}tokens/${id}`,
     certificates: `${prefix}certificates/`,
@@ -59,6 +67,8 @@ export type KeyMeaning =
   | { readonly is: 'container'; readonly host: HostId; readonly container: ContainerId }
   | { readonly is: 'service'; readonly stack: string; readonly name: string }
   | { readonly is: 'removed' }
+  | { readonly is: 'authorities' }
+  | { readonly is: 'promotion'; readonly host: HostId }
   | { readonly is: 'token' }
   | { readonly is: 'certificate'; readonly host: HostId }
   | { readonly is: 'unknown' }
@@ -68,6 +78,7 @@ const hostKinds = new Map([
   ['alive', 'alive'],
   ['heads', 'head'],
   ['certificates', 'certificate'],
+  ['promotions', 'promotion'],
 ] as const)
 
 /** What a key stands for; `unknown` for whatever somebody else put under our prefix. */
@@ -76,6 +87,7 @@ export function meaningOf(prefix: string, key: string): KeyMeaning {
   const tail = rest.join('/')
   if (kind === 'settings' && rest.length === 0) return { is: 'settings' }
   if (kind === 'removed' && rest.length === 0) return { is: 'removed' }
+  if (kind === 'authorities' && rest.length === 0) return { is: 'authorities' }
   if (kind === 'tokens' && rest.length === 1) return { is: 'token' }
   const perHost = hostKinds.get(kind as 'hosts')
   if (perHost !== undefined) {

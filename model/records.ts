@@ -86,6 +86,13 @@ export const hostSchema = z.object({
   wireguardEngine: z.enum(['kernel', 'userspace']).optional(),
   /** Where the IKE daemon of this host listens, and who encrypts: the kernel, or that daemon. Absent without one. */
   ipsec: z.object({ port: portField, esp: z.enum(['kernel', 'userspace']) }).optional(),
+  /** Fingerprint of the CA whose key this host holds. */
+  authority: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
+  /** Since when this host's newest preshared keys are meant to be used; absent where it wants none. */
+  presharedSince: instantField.optional(),
   /** The Docker engine's version; empty while there is none. */
   engine: textField,
   labels: labelsField,

@@ -39,6 +39,8 @@ export interface Subject {
   readonly serial: Uint8Array
   /** IP addresses at which its holder serves TLS. */
   readonly addresses?: readonly string[]
+  /** Takes its name from this certificate: the same authority, vouched for by another one. */
+  readonly namedAs?: Certificate
 }
 
 export interface Issuer {
@@ -104,14 +106,12 @@ export function makeCertificate(subject: Subject, issuer: Issuer): Certificate {
   made.validity.notAfter = new Date(subject.notAfter)
   made.setSubject(attributesOf(subject))
   made.setIssuer(
-    issuer.certificate === undefined
-      ? attributesOf(subject)
-      : forge.pki.certificateFromPem(issuer.certificate.pem).subject.attributes,
+    issuer.certificate === undefined ? attributesOf(subject) : subjectFieldsOf(issuer.certificate),
   )
-  // forge knows RSA keys only: it gets the issuer's, and the subject's own takes its place below.
-  made.publicKey = forge.pki.publicKeyFromPem(
-    createPublicKey(issuer.key).export({ format: 'pem', type: 'spki' }).toString(),
-  )
+  // Key identifiers come from it: an authority's own, a leaf's of its issuer. forge knows RSA keys only: the
+  // subject's own takes its place below.
+  const identified = subject.role.is === 'authority' ? subject.key : createPublicKey(issuer.key)
+  made.publicKey = forge.pki.publicKeyFromPem(identified.export({ format: 'pem', type: 'spki' }).toString())
   made.setExtensions(extensionsOf(subject))
   made.signatureOid = sha256WithRsa
   made.siginfo.algorithmOid = sha256WithRsa
@@ -156,14 +156,20 @@ function pemOf(der: string): string {
   return `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`
 }
 
-const attributesOf = ({ environment, role, serial }: Subject): forge.pki.CertificateField[] => [
-  { name: 'organizationName', value: `drover ${environment.name}` },
-  {
-    name: 'commonName',
-    // Two authorities of one environment have different names, or chains would be ambiguous.
-    value: commonName(role, serial),
-  },
-]
+const subjectFieldsOf = ({ pem }: Certificate): forge.pki.CertificateField[] =>
+  forge.pki.certificateFromPem(pem).subject.attributes
+
+function attributesOf({ environment, role, serial, namedAs }: Subject): forge.pki.CertificateField[] {
+  if (namedAs !== undefined) return subjectFieldsOf(namedAs)
+  return [
+    { name: 'organizationName', value: `drover ${environment.name}` },
+    {
+      name: 'commonName',
+      // Two authorities of one environment have different names, or chains would be ambiguous.
+      value: commonName(role, serial),
+    },
+  ]
+}
 
 function commonName(role: Role, serial: Uint8Array): string {
   if (role.is === 'host') return role.host
@@ -179,7 +185,8 @@ function extensionsOf({ environment, role, addresses = [] }: Subject): object[] 
   }
   if (role.is === 'authority')
     return [
-      { name: 'basicConstraints', cA: true, pathLenConstraint: 0, critical: true },
+      // One authority below: the one that takes its place (pki/succession.ts).
+      { name: 'basicConstraints', cA: true, pathLenConstraint: 1, critical: true },
       { name: 'keyUsage', keyCertSign: true, cRLSign: true, digitalSignature: true, critical: true },
       { name: 'subjectKeyIdentifier' },
       names,

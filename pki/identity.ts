@@ -9,6 +9,7 @@ import { base64, fromBase64 } from '../model/bytes.ts'
 import { DroverError } from '../model/errors.ts'
 import type { HostId } from '../model/records.ts'
 import { hostIdOf } from './envelope.ts'
+import { type PresharedKeys, presharedKeysOf } from './preshared.ts'
 import { type Damaged, readPrivate, writeOnce } from './private-file.ts'
 
 export interface HostIdentity {
@@ -22,6 +23,8 @@ export interface HostIdentity {
   sign(bytes: Uint8Array): Uint8Array
   /** The signing key as PEM, for TLS. */
   tlsKey(): string
+  /** What this host shares with another one, by that one's signing key. */
+  readonly presharedKeys: PresharedKeys
 }
 
 const fileName = 'identity.json'
@@ -70,6 +73,7 @@ function identityOf(text: string, path: string): HostIdentity {
     wireguardKey: publicOf(privateKey('302e020100300506032b656e04220420', scalar)),
     wireguardPrivate: base64(scalar),
     sign: (bytes) => sign(null, bytes, key),
+    presharedKeys: presharedKeysOf(seed, signingKey),
     tlsKey: () => key.export({ format: 'pem', type: 'pkcs8' }).toString(),
   }
 }

@@ -19,7 +19,8 @@ export function ownTls(folder: string): OwnTls {
   if (identity === undefined || file === undefined) throw new DroverError('CERTIFICATE_MISSING', folder)
   return {
     ca: utf8([...file.authorities, ...rootCertificates].join('\n')),
-    cert: utf8(file.certificate),
+    // An etcd that knows the former CA only believes the new one by the former's word.
+    cert: utf8(file.certificate + (file.cross ?? '')),
     key: utf8(identity.tlsKey()),
   }
 }

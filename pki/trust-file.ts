@@ -14,8 +14,14 @@ export interface TrustFile {
   readonly environment: Uuid
   /** Of this host, PEM. */
   readonly certificate: string
-  /** PEM. */
+  /** PEM, newest first. */
   readonly authorities: readonly string[]
+  /** The newest authority as the one before it vouches for it, PEM; null when there is one only. */
+  readonly cross?: string | null
+  /** Number of the list that named the authorities; 0 for what this host was told when it entered. */
+  readonly succession?: number
+  /** That list as it was signed, so that whoever has it can put it back into the store; empty for none. */
+  readonly sealed?: string
   /** Ids of removed hosts, and the number of the list that said so. */
   readonly revoked: readonly string[]
   readonly listed: number
@@ -50,10 +56,14 @@ export const trustOf = ({ environment, authorities, revoked }: TrustFile): Trust
 
 function parsed(text: string): TrustFile | undefined {
   try {
-    const { environment, certificate, authorities, revoked, listed } = JSON.parse(text) as Partial<TrustFile>
+    const file = JSON.parse(text) as Partial<TrustFile>
+    const { environment, certificate, authorities, revoked, listed } = file
+    const { cross = null, succession = 0, sealed = '' } = file
     if (typeof environment !== 'string' || typeof certificate !== 'string') return undefined
     if (!isTexts(authorities) || !isTexts(revoked) || typeof listed !== 'number') return undefined
-    return { environment, certificate, authorities, revoked, listed }
+    if (typeof succession !== 'number' || typeof sealed !== 'string') return undefined
+    if (cross !== null && typeof cross !== 'string') return undefined
+    return { environment, certificate, authorities, cross, succession, sealed, revoked, listed }
   } catch {
     return undefined
   }

@@ -19,6 +19,8 @@ export interface PeerState {
   readonly lastHandshake: number
   readonly received: number
   readonly sent: number
+  /** Whether WireGuard uses a preshared key beside the hosts' own. */
+  readonly preshared?: boolean
 }
 
 export interface TunnelState {
@@ -72,6 +74,8 @@ export interface PeerView {
   readonly sent: number
   /** Bytes of the largest packet that passes inside of the tunnel; null until it was measured. */
   readonly pathMtu: number | null
+  /** Whether WireGuard uses a preshared key beside the hosts' own. */
+  readonly preshared: boolean
 }
 
 export interface StatusView {
@@ -161,6 +165,7 @@ function peerView(environment: Environment, peer: PeerState, { pathMtus }: Vital
     received: peer.received,
     sent: peer.sent,
     pathMtu: pathMtus.get(peer.host) ?? null,
+    preshared: peer.preshared === true,
   }
 }
 

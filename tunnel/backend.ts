@@ -18,6 +18,8 @@ export interface Peer {
   readonly marks: boolean
   /** Its IKE daemon: the UDP port, and who encrypts there; undefined where it has none. */
   readonly ipsec?: { readonly port: number; readonly esp: 'kernel' | 'userspace' }
+  /** WireGuard's preshared key, base64 of 32 bytes; absent for none. */
+  readonly presharedKey?: string
 }
 
 export interface PeerReport {
@@ -30,6 +32,8 @@ export interface PeerReport {
   readonly lastHandshake: number
   readonly received: number
   readonly sent: number
+  /** Whether WireGuard's engine has a preshared key for it. */
+  readonly preshared?: boolean
 }
 
 export interface BackendReport {

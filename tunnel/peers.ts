@@ -3,16 +3,24 @@
  */
 import type { Environment } from '../model/environment.ts'
 import { heldBy } from '../model/holding.ts'
-import type { HostId } from '../model/records.ts'
+import type { HostId, HostRecord } from '../model/records.ts'
+import type { Instant } from '../model/time.ts'
+import type { PresharedKeys } from '../pki/preshared.ts'
 import type { Peer } from './backend.ts'
 import { checksumMarks } from './engine-facts.ts'
 
 const compare = (one: string, other: string): number => (one < other ? -1 : one > other ? 1 : 0)
 
-export function peersFor(environment: Environment, self: HostId): readonly Peer[] {
+/** `presharedKeys`: what this host shares with the others; without it no peer gets a preshared key. */
+export function peersFor(
+  environment: Environment,
+  self: HostId,
+  presharedKeys?: PresharedKeys,
+): readonly Peer[] {
   const peers: Peer[] = []
-  const own = environment.hosts.get(self)?.record.wireguardKey
-  const keys = new Set([own])
+  const own = environment.hosts.get(self)?.record
+  const keys = new Set([own?.wireguardKey])
+  const { uuid } = environment.settings
   for (const { record } of [...environment.hosts.values()].sort((a, b) =>
     compare(a.record.id, b.record.id),
   )) {
@@ -25,7 +33,23 @@ export function peersFor(environment: Environment, self: HostId): readonly Peer[
       allowed: heldBy(environment, record.id),
       marks: record.wireguardEngine === 'userspace' && record.capabilities.includes(checksumMarks),
       ...(record.ipsec === undefined ? {} : { ipsec: record.ipsec }),
+      ...presharedWith(own, record),
     })
   }
   return peers
+
+  function presharedWith(one: HostRecord | undefined, other: HostRecord): Pick<Peer, 'presharedKey'> {
+    const since = presharedSince(one, other)
+    const presharedKey = since && presharedKeys?.(other.signingKey, { environment: uuid, since })
+    return presharedKey === undefined ? {} : { presharedKey }
+  }
+}
+
+/**
+ * Which preshared key two hosts use, by what both have published, so that both come to the same: the older of their
+ * newest ones, whatever their clocks say; none unless both want one.
+ */
+export function presharedSince(one: HostRecord | undefined, other: HostRecord): Instant | undefined {
+  if (one?.presharedSince === undefined || other.presharedSince === undefined) return undefined
+  return one.presharedSince < other.presharedSince ? one.presharedSince : other.presharedSince
 }

@@ -15,6 +15,8 @@ export interface EnginePeer {
   sent: number
   readonly allowed: string[]
   marks: boolean
+  /** Base64; empty for none. */
+  presharedKey: string
 }
 
 export interface EngineState {
@@ -33,6 +35,8 @@ export interface OwnSide {
 }
 
 const base64Of = (text: string): string => base64(fromHex(text) ?? new Uint8Array(0))
+/** How UAPI says that there is none. */
+const noKey = '0'.repeat(64)
 const hexOf = (key: string): string => hex(fromBase64(key) ?? new Uint8Array(0))
 
 export function readState(answer: string): EngineState {
@@ -59,6 +63,7 @@ function readLine(state: Omit<EngineState, 'facts'>, key: string, value: string)
       sent: 0,
       allowed: [],
       marks: false,
+      presharedKey: '',
     })
   else if (state.peers.length > 0) readPeerLine(state.peers[state.peers.length - 1], key, value)
 }
@@ -68,6 +73,7 @@ function readPeerLine(peer: EnginePeer | undefined, key: string, value: string):
   if (key === 'endpoint') peer.endpoint = value
   else if (key === 'allowed_ip') peer.allowed.push(value)
   else if (key === marksKey) peer.marks = value === 'true'
+  else if (key === 'preshared_key') peer.presharedKey = value === noKey ? '' : base64Of(value)
   else if (key === 'rx_bytes') peer.received = Number(value)
   else if (key === 'tx_bytes') peer.sent = Number(value)
   else if (key === 'last_handshake_time_sec') peer.lastHandshake += Number(value) * 1000
@@ -116,7 +122,10 @@ function peerChanges(
   const endpoint = endpointText(peer)
   const moved = there === undefined || there.endpoint === '' || (applied ?? there.endpoint) !== endpoint
   const same = there !== undefined && [...there.allowed].sort().join() === [...peer.allowed].sort().join()
+  // Sessions go on with the key of their handshake; the next one takes the new one.
+  const [is, wanted] = [there?.presharedKey ?? '', peer.presharedKey ?? '']
   return [
+    ...(is === wanted ? [] : [`preshared_key=${wanted === '' ? noKey : hexOf(wanted)}`]),
     ...(moved ? [`endpoint=${endpoint}`] : []),
     ...(same ? [] : ['replace_allowed_ips=true', ...peer.allowed.map((cidr) => `allowed_ip=${cidr}`)]),
   ]

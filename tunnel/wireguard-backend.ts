@@ -38,10 +38,11 @@ export class WireguardBackend implements Backend {
 
   async status(): Promise<BackendReport> {
     const { peers, facts } = readState(await this.#engine.get())
-    const reports = peers.flatMap(({ publicKey, endpoint, lastHandshake, received, sent }) => {
+    const reports = peers.flatMap(({ publicKey, presharedKey, endpoint, lastHandshake, received, sent }) => {
       const host = this.#hosts.get(publicKey)
       if (host === undefined) return []
-      return [{ host, backend: 'wireguard', engine: this.#name, endpoint, lastHandshake, received, sent }]
+      const facts = { endpoint, lastHandshake, received, sent, preshared: presharedKey !== '' }
+      return [{ host, backend: 'wireguard', engine: this.#name, ...facts }]
     })
     return { peers: reports, facts }
   }

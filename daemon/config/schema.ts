@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { type Cidr, isIpAddress, parseCidr } from '../../model/ip.ts'
 import { dnsLabel } from '../../model/names.ts'
+import { minutes, parseDuration } from '../../model/time.ts'
 
 const text = (what: string) => z.string().min(1, `must be ${what}`)
 const path = z.string().regex(/^\//, 'must be an absolute path')
@@ -83,6 +84,16 @@ export const configSchema = z.object({
     port: port.default(51820).describe('UDP port of the WireGuard backend.'),
     ipsecPort: port.default(4500).describe('UDP port of the IPsec backend, for IKE and ESP.'),
     sockets: path.default('/var/run/wireguard').describe("Folder of the tunnel's UAPI socket."),
+    presharedKeys: z
+      .string()
+      .refine(
+        (value) => value === 'off' || (parseDuration(value) ?? 0) >= minutes(1),
+        'must be `off`, or how long one is used, at least a minute: 30m, 1d',
+      )
+      .default('off')
+      .describe(
+        'Whether WireGuard also uses a preshared key per pair of hosts: `off`, or how long one is used, such as `1d`. Used between hosts that both want it.',
+      ),
     mtu: z.coerce
       .number('must be a number')
       .int()

@@ -77,6 +77,7 @@ function daemonOn({ store, clock, trust }: Ground, member: Member, ledger = new 
       clock,
       log,
       meter,
+      onArrival: () => undefined,
       onUpdate: (update) => {
         publisher.observe(update)
         declarations.observe(update)

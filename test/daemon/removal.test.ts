@@ -34,7 +34,7 @@ function hostOn(t: Test, store: MemoryStore, ca: Authority, holds: boolean, memb
     {
       store,
       keeper,
-      holds,
+      holds: () => holds,
       authority: () => {
         if (holds) return ca
         throw new DroverError('AUTHORITY_ELSEWHERE', 'here')

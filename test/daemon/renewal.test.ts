@@ -48,7 +48,7 @@ function hostOn(t: Test, clock: FakeClock, store: MemoryStore, ca: Authority, ho
     {
       store,
       keeper,
-      authority: holds ? ca : undefined,
+      authority: () => (holds ? ca : undefined),
       clock,
       log: new MemoryLog(),
       meter,

@@ -64,6 +64,7 @@ function daemonOn(store: Store, clock: FakeClock, folder: string, snapshots: Led
       clock,
       log,
       meter,
+      onArrival: () => undefined,
       onUpdate: (update) => publisher.observe(update),
       onEnvironment: (environment) => void seen.push(environment),
     },

@@ -49,6 +49,7 @@ const tokenFor = (ca: Authority, place: string, over: Partial<Token> = {}): Toke
 const answer: JoinAnswer = {
   certificate: 'c',
   authorities: ['a'],
+  cross: null,
   revoked: [],
   listed: 0,
   settings,

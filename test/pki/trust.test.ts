@@ -220,6 +220,9 @@ test('the trust file is replaced whole or not at all', (t) => {
     environment: environment.uuid,
     certificate: ca.certificate.pem,
     authorities: [ca.certificate.pem],
+    cross: null,
+    succession: 0,
+    sealed: '',
     revoked: ['x'],
     listed: 3,
   }

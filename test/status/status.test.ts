@@ -37,6 +37,7 @@ const vitals: Vitals = {
       lastHandshake: 0,
       received: 1,
       sent: 2,
+      preshared: true,
     },
   ],
   problems: [],

@@ -2,6 +2,7 @@ import { test } from 'tap'
 import { without } from '../../model/holding.ts'
 import { type Cidr, type Ipv4, parseCidr } from '../../model/ip.ts'
 import type { HostRecord } from '../../model/records.ts'
+import { instant } from '../../model/time.ts'
 import type { Peer } from '../../tunnel/backend.ts'
 import { type EngineFacts, factLines } from '../../tunnel/engine-facts.ts'
 import { peersFor } from '../../tunnel/peers.ts'
@@ -188,4 +189,46 @@ test('what an engine says of its peers', async (t) => {
     facts: undefined,
   })
   t.same(readState('nonsense\n\n=\n').peers, [])
+})
+
+test('a preshared key is set, changed and taken away; which one, both sides agree by what they publish', async (t) => {
+  const engine = new FakeEngine()
+  const backend = new WireguardBackend(engine, { privateKey: keyOf(9), port: 51820 })
+  const secret = (n: number) => ({ presharedKey: keyOf(n) })
+  await backend.apply([peer(2, secret(5)), peer(3)])
+  t.match(engine.sent[0]?.join(), `preshared_key=${hexKey(5)}`)
+  const has = (n: number): string =>
+    `public_key=${hexKey(2)}\npreshared_key=${hexKey(n)}\nendpoint=192.0.2.2:51820\nallowed_ip=10.42.2.0/26\n`
+  engine.answer = `private_key=${hexKey(9)}\nlisten_port=51820\n${has(5)}errno=0\n\n`
+  await backend.apply([peer(2, secret(5))])
+  t.equal(engine.sent.length, 1, 'nothing to say')
+  t.match(await backend.status(), { peers: [{ preshared: true }] })
+  await backend.apply([peer(2, secret(6))])
+  t.same(engine.sent[1], [`public_key=${hexKey(2)}`, `preshared_key=${hexKey(6)}`], 'and nothing else')
+  await backend.apply([peer(2)])
+  t.same(engine.sent[2], [`public_key=${hexKey(2)}`, `preshared_key=${hexKey(0)}`])
+  engine.answer = `private_key=${hexKey(9)}\nlisten_port=51820\n${has(0)}errno=0\n\n`
+  await backend.apply([peer(2)])
+  t.equal(engine.sent.length, 3)
+  t.match(await backend.status(), { peers: [{ preshared: false }] })
+
+  const agreed = (...since: readonly (number | undefined)[]): readonly (string | undefined)[] => {
+    const both = new Map(
+      [...hosts].slice(1).map(([id, host], at) => {
+        const own = since[at]
+        const record = { ...host.record, ...(own === undefined ? {} : { presharedSince: instant(own) }) }
+        return [id, { ...host, record }]
+      }),
+    )
+    const ids = [...both.keys()]
+    return ids.flatMap((self) =>
+      peersFor({ ...environment, hosts: both }, self, (_, context) => `${context.since}`).map(
+        ({ presharedKey }) => presharedKey,
+      ),
+    )
+  }
+  t.same(agreed(100, 200), ['100', '100'], 'the older one, on both')
+  t.same(agreed(200, 100), ['100', '100'])
+  t.same(agreed(200, undefined), [undefined, undefined])
+  t.same(agreed(undefined, undefined), [undefined, undefined])
 })

@@ -1,0 +1,60 @@
+/**
+ * What a daemon does for the trust of the environment as long as it is bound to one store: the door, certificates,
+ * removals, and the CA itself.
+ */
+import type { Update } from '../store/store.ts'
+import type { Door } from './door.ts'
+import type { Promotion } from './promotion.ts'
+import type { Removal } from './removal.ts'
+import type { Renewal } from './renewal.ts'
+import type { Succession } from './succession.ts'
+import type { Tasks } from './tasks.ts'
+
+export interface TrustDutiesParts {
+  readonly door: Door
+  readonly renewal: Renewal
+  readonly removal: Removal
+  readonly succession: Succession
+  readonly promotion: Promotion
+}
+
+export class TrustDuties {
+  readonly door: Door
+  readonly renewal: Renewal
+  readonly removal: Removal
+  readonly succession: Succession
+  readonly promotion: Promotion
+
+  constructor({ door, renewal, removal, succession, promotion }: TrustDutiesParts) {
+    this.door = door
+    this.renewal = renewal
+    this.removal = removal
+    this.succession = succession
+    this.promotion = promotion
+  }
+
+  run(tasks: Tasks): void {
+    tasks.run('door', this.door.run())
+    tasks.run('renewal', this.renewal.run())
+    tasks.run('succession', this.succession.run())
+  }
+
+  /** An update that has just come: whom to believe comes before what they say. */
+  arrived(update: Update): void {
+    this.succession.observe(update)
+  }
+
+  /** The same, once its records are judged. */
+  updated(update: Update): void {
+    this.renewal.observe(update)
+    this.removal.observe(update)
+    this.promotion.observe(update)
+  }
+
+  async close(): Promise<void> {
+    this.renewal.close()
+    await this.door.close()
+    await this.removal.settled()
+    await this.succession.close()
+  }
+}
