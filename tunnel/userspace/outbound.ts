@@ -1,18 +1,22 @@
 /**
  * Packets of the TUN device on their way to the network: cut into segments, sealed one by one into an area of their
- * own, sent as one batch.
+ * own, sent as one batch. Whoever sent what no peer takes is told.
  */
+import type { Gathered, TunDevice } from '../../linux/tun.ts'
 import type { Millis } from '../../model/time.ts'
 import { type Device, HEADROOM, TAILROOM } from '../wireguard/device.ts'
 import type { Memory } from './checksum.ts'
 import type { UdpPorts } from './ports.ts'
 import type { Segmenter } from './segment.ts'
+import type { Unreachable } from './unreachable.ts'
 
 export interface OutboundDeps {
   readonly memory: Memory
   readonly device: Device
   readonly segmenter: Segmenter
   readonly udp: UdpPorts
+  readonly tun: Pick<TunDevice, 'writeBatch'>
+  readonly unreachable: Unreachable
 }
 
 export interface OutboundOptions {
@@ -27,12 +31,15 @@ export class Outbound {
   malformed = 0
   readonly #deps: OutboundDeps
   readonly #options: OutboundOptions
+  readonly #told: Gathered
   #next: number
 
   constructor(deps: OutboundDeps, options: OutboundOptions) {
     this.#deps = deps
     this.#options = options
     this.#next = options.area.at
+    const at = Uint32Array.of(deps.unreachable.at)
+    this.#told = { count: 1, end: Uint32Array.of(1), at, length: new Uint32Array(1) }
   }
 
   /** What was read at `at`. */
@@ -40,7 +47,12 @@ export class Outbound {
     const { memory, device, segmenter } = this.#deps
     if (!this.#options.vnetHeader) segmenter.beginPlain(at, length)
     else if (!segmenter.begin(at, length, device.takesMarks(memory.bytes, at, length))) this.malformed++
-    while (segmenter.next()) this.#seal(now)
+    while (segmenter.next()) {
+      if (this.#seal(now)) continue
+      // The other segments go the same way.
+      this.#tell(now)
+      break
+    }
   }
 
   /** Sends what was sealed. */
@@ -49,15 +61,24 @@ export class Outbound {
     this.#next = this.#options.area.at
   }
 
-  #seal(now: Millis): void {
+  /** False where there is nobody to send it to. */
+  #seal(now: Millis): boolean {
     const { memory, device, segmenter, udp } = this.#deps
     const { area } = this.#options
     const { at, length, mark } = segmenter
     if (this.#next + HEADROOM + length + TAILROOM > area.at + area.length) this.flush()
     const into = this.#next + HEADROOM
-    if (device.send(memory.bytes, at, length, now, mark, into) !== 'sealed') return
+    const result = device.send(memory.bytes, at, length, now, mark, into)
+    if (result !== 'sealed') return result !== 'no-route' && result !== 'no-endpoint'
     const { sealed } = device
     udp.add(sealed.offset, sealed.length, sealed.to)
     this.#next = (into + length + TAILROOM + 63) & ~63
+    return true
+  }
+
+  #tell(now: Millis): void {
+    const { segmenter, tun, unreachable } = this.#deps
+    this.#told.length[0] = unreachable.about(segmenter.at, segmenter.length, now)
+    if (this.#told.length[0] > 0) tun.writeBatch(this.#told)
   }
 }

@@ -34,6 +34,7 @@ import { PROOF_ROOM, proven } from './proven.ts'
 import { REHEARSAL_ROOM, rehearse } from './rehearsal.ts'
 import { SEGMENTER_ROOM, Segmenter } from './segment.ts'
 import { summedMemory } from './simd-sum.ts'
+import { UNREACHABLE_ROOM, Unreachable } from './unreachable.ts'
 
 const megabyte = 1 << 20
 const arenaSize = 24 * megabyte
@@ -165,7 +166,11 @@ async function compose(input: WorkerInput, port: MessagePort) {
     { limit: batchLimit, pieces: coalesces ? maxPieces : 1, udp: uso, completes: vnetHeader, area: area() },
   )
   const segmenter = new Segmenter(memory, { scratch: arena.take(SEGMENTER_ROOM) })
-  const outbound = new Outbound({ memory, device, segmenter, udp }, { area: area(), vnetHeader })
+  const unreachable = new Unreachable(memory, { room: arena.take(UNREACHABLE_ROOM) })
+  const outbound = new Outbound(
+    { memory, device, segmenter, udp, tun, unreachable },
+    { area: area(), vnetHeader },
+  )
   const { without } = input.options
   const facts = () => factsOf({ aead: aeadName, without, tun: tun.offloads, sockets: udp.sockets })
   const malformed = () => outbound.malformed + inbound.malformed
