@@ -19,6 +19,7 @@ export const errors = {
   EMSGSIZE: 90,
   EBADFD: 77,
   EADDRINUSE: 98,
+  ENETUNREACH: 101,
   ENOBUFS: 105,
 } as const
 

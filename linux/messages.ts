@@ -1,6 +1,7 @@
 /**
  * The tables that recvmmsg and sendmmsg read: mmsghdr with names, control data and iovecs, in the arena
- * (struct layouts of LP64, little endian). Knows the two control messages of UDP's offloads; no socket.
+ * (struct layouts of LP64, little endian). Knows the control messages of UDP's offloads and those that name the
+ * local address of a datagram; no socket.
  */
 import type { Libc } from './ffi.ts'
 
@@ -10,14 +11,24 @@ export interface UdpAddress {
   /** Address (4 or 16 bytes) and port (2 bytes), in network order. */
   readonly bytes: Uint8Array
   readonly scope: number
+  /** The local address that datagrams leave from, 4 or 16 bytes; without it the route says. */
+  readonly source?: Uint8Array | undefined
 }
 
 export const nameRoom = 32
-const controlRoom = 32
+/** cmsghdr: length, level, type; data follow, the next one at a multiple of eight. */
+const controlHead = 16
+/** in6_pktinfo and a segment size, each with its head. */
+const controlRoom = 64
 const messageSize = 64
 const solUdp = 17
 const udpSegment = 103
 export const udpGro = 104
+/** in_pktinfo (ip(7)): interface, local address, address in the header; in6_pktinfo: local address, interface. */
+const packetInfo = {
+  4: { level: 0, type: 8, length: 12, addressAt: 4 },
+  6: { level: 41, type: 50, length: 20, addressAt: 0 },
+} as const
 
 export class MessageTable {
   readonly at: number
@@ -84,10 +95,15 @@ export class MessageTable {
 
   /** The segment size of a received run; 0 for a single datagram. */
   segment(index: number): number {
-    const { u32 } = this.#libc.arena
-    if ((u32[(this.at + index * messageSize + 40) >> 2] ?? 0) < 16 + 4) return 0
-    const control = (this.#controls + index * controlRoom) >> 2
-    return u32[control + 2] === solUdp && u32[control + 3] === udpGro ? (u32[control + 4] ?? 0) : 0
+    const at = this.#control(index, solUdp, udpGro, 4)
+    return at === 0 ? 0 : (this.#libc.arena.u32[at >> 2] ?? 0)
+  }
+
+  /** Where the local address lies that a received message came to, 4 or 16 bytes; 0 where it is not known. */
+  local(index: number, family: 4 | 6): number {
+    const { level, type, length, addressAt } = packetInfo[family]
+    const at = this.#control(index, level, type, length)
+    return at === 0 ? 0 : at + addressAt
   }
 
   reset(): void {
@@ -128,21 +144,59 @@ export class MessageTable {
     u32[(message + 8) >> 2] = to.family === 4 ? 16 : 28
   }
 
-  finish(segment: number): void {
+  /** Ends a message. `segment`: the size of a run's segments, 0 for a single datagram. */
+  finish(segment: number, source: Uint8Array | undefined): void {
     const { arena } = this.#libc
     const message = this.at + this.count * messageSize
     arena.point(message + 16, this.#iovecs + this.#firstPiece * 16, (this.#pieces - this.#firstPiece) * 16)
     arena.u32[(message + 24) >> 2] = this.#pieces - this.#firstPiece
     const control = this.#controls + this.count * controlRoom
-    if (segment > 0) {
-      arena.u32[control >> 2] = 16 + 2
-      arena.u32[(control >> 2) + 1] = 0
-      arena.u32[(control >> 2) + 2] = solUdp
-      arena.u32[(control >> 2) + 3] = udpSegment
-      arena.view.setUint16(control + 16, segment, true)
-      arena.point(message + 32, control, 24)
-    }
-    arena.u32[(message + 40) >> 2] = segment > 0 ? 24 : 0
+    let end = control
+    if (source !== undefined) end = this.#putSource(end, source)
+    if (segment > 0) end = this.#putSegment(end, segment)
+    if (end > control) arena.point(message + 32, control, end - control)
+    arena.u32[(message + 40) >> 2] = end - control
     this.count++
   }
+
+  #putSource(at: number, source: Uint8Array): number {
+    const { bytes } = this.#libc.arena
+    const { level, type, length, addressAt } = packetInfo[source.length === 4 ? 4 : 6]
+    this.#putHead(at, level, type, length)
+    const data = at + controlHead
+    bytes.fill(0, data, data + length)
+    for (let index = 0; index < source.length; index++) bytes[data + addressAt + index] = source[index] ?? 0
+    return aligned(data + length)
+  }
+
+  #putSegment(at: number, segment: number): number {
+    this.#putHead(at, solUdp, udpSegment, 2)
+    this.#libc.arena.view.setUint16(at + controlHead, segment, true)
+    return aligned(at + controlHead + 2)
+  }
+
+  #putHead(at: number, level: number, type: number, length: number): void {
+    const { u32 } = this.#libc.arena
+    u32[at >> 2] = controlHead + length
+    u32[(at >> 2) + 1] = 0
+    u32[(at >> 2) + 2] = level
+    u32[(at >> 2) + 3] = type
+  }
+
+  /** Where the data of a received control message lie, at least `least` bytes; 0 where there is none. */
+  #control(index: number, level: number, type: number, least: number): number {
+    const { u32 } = this.#libc.arena
+    let at = this.#controls + index * controlRoom
+    const end = at + (u32[(this.at + index * messageSize + 40) >> 2] ?? 0)
+    while (at + controlHead <= end) {
+      const length = u32[at >> 2] ?? 0
+      if (length < controlHead || at + length > end) return 0
+      if (u32[(at >> 2) + 2] === level && u32[(at >> 2) + 3] === type)
+        return length >= controlHead + least ? at + controlHead : 0
+      at = aligned(at + length)
+    }
+    return 0
+  }
 }
+
+const aligned = (at: number): number => (at + 7) & ~7

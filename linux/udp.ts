@@ -1,7 +1,8 @@
 /**
  * A UDP socket in batches: one system call receives many datagrams (each perhaps a run of equal segments, GRO),
  * one sends many (runs to one address are handed over as one, GSO). Every offload has its switch, and GSO gives
- * way by itself where a route refuses it. Receiving never blocks; sending may, for a second at most.
+ * way by itself where a route refuses it; so does a local address that is no longer the host's. Receiving never
+ * blocks; sending may, for a second at most.
  */
 import { errors, type Libc } from './ffi.ts'
 import { MessageTable, nameRoom, type UdpAddress, udpGro } from './messages.ts'
@@ -27,6 +28,8 @@ export interface Received extends Packets {
   readonly segment: Uint32Array
   /** Where the sender's address lies in the arena: 4 or 16 bytes, in network order. */
   readonly addressAt: Uint32Array
+  /** Where the local address lies that it came to; 0 where the kernel does not say. */
+  readonly localAt: Uint32Array
   readonly port: Uint32Array
   readonly scope: Uint32Array
 }
@@ -38,6 +41,8 @@ export interface Outgoing extends Packets {
 
 const level = { ip: 0, socket: 1, udp: 17, ipv6: 41 }
 const option = {
+  IP_PKTINFO: 8,
+  IPV6_RECVPKTINFO: 49,
   IP_MTU_DISCOVER: 10,
   IPV6_MTU_DISCOVER: 23,
   SO_SNDBUF: 7,
@@ -76,6 +81,8 @@ export class UdpSocket {
   #gro = false
   /** While what does not fit is sent once more. */
   #fragments = false
+  /** Local addresses that the kernel refused to send from, until something comes to them again. */
+  readonly #lost = new Set<string>()
   readonly #receive: MessageTable
   readonly #send: MessageTable
   readonly #tail: number
@@ -178,7 +185,8 @@ export class UdpSocket {
 
   /**
    * The first run was refused. What does not fit through the path goes as single datagrams, in fragments where
-   * need be; a run that was refused for another reason is tried again without GSO; a single one is dropped.
+   * need be; a run that was refused for another reason is tried again without GSO, a single one from the address
+   * of its route; then it is dropped.
    */
   #afterRefusal(outgoing: Outgoing, from: number, errno: number): number {
     const end = this.#send.endOf(0)
@@ -192,9 +200,23 @@ export class UdpSocket {
       this.#sendSingly(outgoing, from, end)
       return end
     }
+    if (this.#losesSource(outgoing.to[from], errno)) return from
     this.refused.count++
     this.refused.errno = errno
     return end
+  }
+
+  /** Whether the source of a refused datagram is to blame: it is not used any more, so the datagram may be tried again. */
+  #losesSource(to: UdpAddress | undefined, errno: number): boolean {
+    const source = this.#sourceOf(to)
+    if (source === undefined || (errno !== errors.EINVAL && errno !== errors.ENETUNREACH)) return false
+    this.#lost.add(source.join())
+    return true
+  }
+
+  #sourceOf(to: UdpAddress | undefined): Uint8Array | undefined {
+    const source = to?.source
+    return source !== undefined && this.#lost.size > 0 && this.#lost.has(source.join()) ? undefined : source
   }
 
   #sendFragmented(outgoing: Outgoing, from: number, end: number): void {
@@ -229,7 +251,7 @@ export class UdpSocket {
     if (this.#options.gsoTail && equal && first > 1) table.piece(this.#tail, 1)
     const to = outgoing.to[from]
     if (to !== undefined) table.address(to)
-    table.finish(end - from > 1 ? first : 0)
+    table.finish(end - from > 1 ? first : 0, this.#sourceOf(to))
   }
 
   #readMessage(slot: number): void {
@@ -241,6 +263,13 @@ export class UdpSocket {
     const name = this.#receive.name(slot)
     received.port[slot] = view.getUint16(name + 2)
     received.scope[slot] = this.family === 6 ? view.getUint32(name + 24, true) : 0
+    const local = this.#receive.local(slot, this.family)
+    received.localAt[slot] = local
+    if (this.#lost.size > 0 && local > 0) this.#regain(local)
+  }
+
+  #regain(local: number): void {
+    this.#lost.delete(this.#libc.arena.bytes.subarray(local, local + (this.family === 4 ? 4 : 16)).join())
   }
 
   #bind(fd: number, port: number): number {
@@ -267,6 +296,8 @@ export class UdpSocket {
     this.#libc.arena.bytes.fill(0, timeout + 4, timeout + 16)
     this.#libc.setOptionAt(this.fd, level.socket, option.SO_SNDTIMEO, timeout, 16)
     this.#gro = options.gro && this.#libc.setOption(this.fd, level.udp, option.UDP_GRO, 1) >= 0
+    if (this.family === 4) this.#libc.setOption(this.fd, level.ip, option.IP_PKTINFO, 1)
+    else this.#libc.setOption(this.fd, level.ipv6, option.IPV6_RECVPKTINFO, 1)
     // whatever the sysctl: probes of the path MTU tell the truth only where nobody fragments
     this.#discover(discovery.whole)
     this.#gso = options.gso && this.#libc.setOption(this.fd, level.udp, option.UDP_SEGMENT, 0) >= 0
@@ -298,5 +329,6 @@ function receiveSlots(libc: Libc, family: 4 | 6, count: number, table: MessageTa
     addressAt[slot] = table.name(slot) + (family === 4 ? 4 : 8)
   }
   const column = (): Uint32Array => new Uint32Array(count)
-  return { count: 0, at, addressAt, length: column(), segment: column(), port: column(), scope: column() }
+  const columns = { length: column(), segment: column(), localAt: column(), port: column(), scope: column() }
+  return { count: 0, at, addressAt, ...columns }
 }

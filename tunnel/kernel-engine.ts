@@ -21,7 +21,11 @@ export class KernelEngine implements EngineSocket {
     const device = this.#wireguard.read(this.#name)
     if (device === undefined)
       throw new DroverError('TUNNEL_UNAVAILABLE', `the kernel has no WireGuard device ${this.#name}`)
-    const peers = device.peers.map((peer) => ({ ...peer, marks: false }))
+    const peers = device.peers.map((peer) => ({
+      ...peer,
+      endpoint: peer.endpoint && { ...peer.endpoint, source: undefined },
+      marks: false,
+    }))
     return renderStatus({ ...device, peers }, device)
   }
 

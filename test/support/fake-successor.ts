@@ -4,6 +4,7 @@
  */
 import { closeSync, readSync, writeSync } from 'node:fs'
 import { encodeFrame, type Frame } from '../../tunnel/userspace/handover.ts'
+import { HANDOVER_VERSION } from '../../tunnel/wireguard/handover.ts'
 
 const channel = 3
 const say = (frame: Frame): number => writeSync(channel, encodeFrame(frame))
@@ -27,17 +28,17 @@ const acts: Readonly<Record<string, () => void>> = {
   },
   'dies at once': () => undefined,
   'dies with the state': () => {
-    say({ is: 'ready', reads: [1] })
+    say({ is: 'ready', reads: [HANDOVER_VERSION] })
     hear()
   },
   refuses: () => {
-    say({ is: 'ready', reads: [1] })
+    say({ is: 'ready', reads: [HANDOVER_VERSION] })
     hear()
     say({ is: 'refused', why: 'not today' })
     hear()
   },
   hangs: () => {
-    say({ is: 'ready', reads: [1] })
+    say({ is: 'ready', reads: [HANDOVER_VERSION] })
     while (hear() > 0);
   },
   'closes the channel': () => {

@@ -104,11 +104,12 @@ export class PacketLoop {
 
   #sender(socket: UdpSocket, slot: number): Endpoint {
     const { endpoints, memory } = this.#deps
-    const { addressAt, port, scope } = socket.received
+    const { addressAt, localAt, port, scope } = socket.received
     const at = addressAt[slot] ?? 0
-    return socket.family === 4
-      ? endpoints.v4(memory.view.getInt32(at), port[slot] ?? 0)
-      : endpoints.v6(memory.bytes, at, port[slot] ?? 0, scope[slot] ?? 0)
+    const local = localAt[slot] ?? 0
+    if (socket.family === 6) return endpoints.v6(memory.bytes, at, port[slot] ?? 0, scope[slot] ?? 0, local)
+    const own = local === 0 ? 0 : memory.view.getInt32(local)
+    return endpoints.v4(memory.view.getInt32(at), port[slot] ?? 0, own)
   }
 
   /** What is due by itself. */

@@ -3,7 +3,7 @@
  * taken is said by the packet thread itself, right before its first packet.
  */
 import { Socket } from 'node:net'
-import { HANDOVER_VERSION } from '../wireguard/handover.ts'
+import { HANDOVER_READS } from '../wireguard/handover.ts'
 import { encodeFrame, FrameReader } from './handover.ts'
 
 export class PredecessorChannel {
@@ -26,7 +26,7 @@ export class PredecessorChannel {
 
   /** Everything is loaded. Answers the state, or undefined when the predecessor has died without giving it. */
   ready(): Promise<Uint8Array | undefined> {
-    this.#socket.write(encodeFrame({ is: 'ready', reads: [HANDOVER_VERSION] }))
+    this.#socket.write(encodeFrame({ is: 'ready', reads: HANDOVER_READS }))
     return this.#state
   }
 

@@ -13,6 +13,12 @@ import { type CookieReply, encodeCookieReply } from './messages.ts'
 const mac1Of = (key: Uint8Array, bytes: Uint8Array): Uint8Array => mac(key, bytes.subarray(0, -32))
 const mac2Of = (cookie: Uint8Array, bytes: Uint8Array): Uint8Array => mac(cookie, bytes.subarray(0, -16))
 
+/** What cookies are made with, and since when. */
+export interface CookieSecret {
+  readonly secret: Uint8Array
+  readonly secretAt: number
+}
+
 export class CookieGuard {
   readonly #deps: { readonly crypto: Crypto; readonly random: Random }
   readonly #mac1Key: Uint8Array
@@ -25,6 +31,15 @@ export class CookieGuard {
     this.#mac1Key = hash(utf8(LABEL_MAC1), publicKey)
     this.#cookieKey = hash(utf8(LABEL_COOKIE), publicKey)
     this.#secret = deps.random.bytes(32)
+  }
+
+  state(): CookieSecret {
+    return { secret: this.#secret, secretAt: this.#secretAt }
+  }
+
+  restore({ secret, secretAt }: CookieSecret): void {
+    this.#secret = secret
+    this.#secretAt = secretAt
   }
 
   /** Whether the sender knows our public key. */

@@ -12,7 +12,7 @@ import type { DeviceChange, DeviceStatus, PeerChange } from './change.ts'
 import { MAX_JITTER } from './constants.ts'
 import type { Crypto } from './crypto.ts'
 import { type Drops, noDrops } from './drops.ts'
-import type { Endpoint } from './endpoint.ts'
+import { type Endpoint, endpointV4 } from './endpoint.ts'
 import { restoreTo, stateOf } from './export.ts'
 import type { DeviceState } from './handover.ts'
 import { Handshakes } from './handshakes.ts'
@@ -89,7 +89,7 @@ export interface Transmit extends Sealed {
 type Writable<T> = { -readonly [Key in keyof T]: T[Key] }
 
 const NEVER = Number.POSITIVE_INFINITY
-const nowhere: Endpoint = { family: 4, bytes: new Uint8Array(6), port: 0, scope: 0 }
+const nowhere = endpointV4(0, 0)
 
 export class Device {
   readonly drops: Drops = noDrops()
@@ -231,14 +231,19 @@ export class Device {
 
   /** All that lives in it, keys too. Once a device elsewhere has imported it, this one must not be used again. */
   export(): DeviceState {
-    return { last: this.#last, skew: this.#skew, ...stateOf(this.#roster, this.#handshakes) }
+    return { last: this.#last, skew: this.#skew, ...stateOf(this.#roster, this.#handshakes, this.drops) }
   }
 
   /** Goes on where another device was exported; only for a device that was never configured. */
   import(state: DeviceState): void {
     this.#last = state.last
     this.#skew = state.skew
-    const parts = { roster: this.#roster, handshakes: this.#handshakes, upkeep: this.#upkeep }
+    const parts = {
+      roster: this.#roster,
+      handshakes: this.#handshakes,
+      upkeep: this.#upkeep,
+      drops: this.drops,
+    }
     restoreTo({ ...parts, aead: this.#deps.aead, add: (publicKey) => this.#add(publicKey) }, state)
   }
 

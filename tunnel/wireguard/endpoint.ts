@@ -1,7 +1,7 @@
 /**
- * Outer addresses: where a datagram came from or goes to. Endpoints are interned, so that the data path compares
- * them with `===` first; the table is bounded and simply forgets, so equal endpoints may be different objects
- * and `sameEndpoint` decides.
+ * Outer addresses: where a datagram came from or goes to, and our own address of the two. Endpoints are interned, so
+ * that a run of datagrams to one of them is told by `===`; the table is bounded and simply forgets, so equal endpoints
+ * may be different objects.
  */
 import { ipv6Bytes, ipv6Text, parseIpv4 } from '../../model/ip.ts'
 
@@ -12,15 +12,13 @@ export interface Endpoint {
   readonly port: number
   /** IPv6 zone (interface index) of link-local addresses; else 0. */
   readonly scope: number
+  /** Our own address, 4 or 16 bytes, that its datagrams come to: ours leave from there. Undefined: from the route's. */
+  readonly source: Uint8Array | undefined
 }
 
-export function sameEndpoint(one: Endpoint | undefined, other: Endpoint | undefined): boolean {
-  if (one === other) return true
-  if (one === undefined || other === undefined || one.family !== other.family || one.scope !== other.scope)
-    return false
-  for (let at = 0; at < one.bytes.length; at++) if (one.bytes[at] !== other.bytes[at]) return false
-  return true
-}
+/** The same, from the address of its route. */
+export const withoutSource = (endpoint: Endpoint): Endpoint =>
+  endpoint.source === undefined ? endpoint : { ...endpoint, source: undefined }
 
 const ways = 4
 
@@ -41,27 +39,31 @@ export class EndpointTable {
     this.#oldest = new Uint8Array(this.#sets)
   }
 
-  /** `address` as a 32-bit number, first octet highest; negative ones are boxed less often. */
-  v4(address: number, port: number): Endpoint {
+  /** Addresses as 32-bit numbers, first octet highest; negative ones are boxed less often. `local` 0: not known. */
+  v4(address: number, port: number, local = 0): Endpoint {
     const set = this.#setOf(mixed(address, port))
     for (let at = set; at < set + ways; at++) {
       const known = this.#known[at]
-      if (known?.family === 4 && known.port === port && isV4(known.bytes, address)) return known
+      if (known?.family !== 4 || known.port !== port || !isV4(known.bytes, address)) continue
+      if (known.source === undefined ? local === 0 : isV4(known.source, local)) return known
     }
-    return this.#keep(set, endpointV4(address, port))
+    return this.#keep(set, endpointV4(address, port, local))
   }
 
-  /** `memory` holds the 16 bytes of the address at `offset`. */
-  v6(memory: Uint8Array, offset: number, port: number, scope = 0): Endpoint {
+  /** `memory` holds the 16 bytes of the address at `offset`, those of our own at `local`; 0 where it is not known. */
+  v6(memory: Uint8Array, offset: number, port: number, scope = 0, local = 0): Endpoint {
     let hash = mixed(port, scope)
     for (let at = 0; at < 16; at++) hash = mixed(hash, memory[offset + at] ?? 0)
     const set = this.#setOf(hash)
     for (let at = set; at < set + ways; at++) {
       const known = this.#known[at]
       if (known === undefined || known.family !== 6 || known.port !== port || known.scope !== scope) continue
-      if (isV6(known.bytes, memory, offset)) return known
+      if (!isV6(known.bytes, memory, offset)) continue
+      if (known.source === undefined ? local === 0 : local > 0 && isV6(known.source, memory, local))
+        return known
     }
-    return this.#keep(set, endpointV6(memory.subarray(offset, offset + 16), port, scope))
+    const source = local > 0 ? memory.slice(local, local + 16) : undefined
+    return this.#keep(set, endpointV6(memory.subarray(offset, offset + 16), port, scope, source))
   }
 
   #setOf(hash: number): number {
@@ -88,25 +90,29 @@ function isV6(bytes: Uint8Array, memory: Uint8Array, offset: number): boolean {
   return true
 }
 
-export function endpointV4(address: number, port: number): Endpoint {
+/** `local` 0: not known. */
+export function endpointV4(address: number, port: number, local = 0): Endpoint {
   const bytes = new Uint8Array(6)
   const view = new DataView(bytes.buffer)
   view.setUint32(0, address)
   view.setUint16(4, port)
-  return { family: 4, bytes, port, scope: 0 }
+  return { family: 4, bytes, port, scope: 0, source: local === 0 ? undefined : octets(local) }
 }
 
-export function endpointV6(address: Uint8Array, port: number, scope: number): Endpoint {
+const octets = (address: number): Uint8Array =>
+  Uint8Array.of(address >>> 24, address >>> 16, address >>> 8, address)
+
+export function endpointV6(address: Uint8Array, port: number, scope: number, source?: Uint8Array): Endpoint {
   const bytes = new Uint8Array(18)
   bytes.set(address.subarray(0, 16))
   new DataView(bytes.buffer).setUint16(16, port)
-  return { family: 6, bytes, port, scope }
+  return { family: 6, bytes, port, scope, source }
 }
 
 /** From what `Endpoint.bytes` holds: 6 or 18 bytes. */
-export function endpointOf(bytes: Uint8Array, scope: number): Endpoint {
+export function endpointOf(bytes: Uint8Array, scope: number, source: Uint8Array | undefined): Endpoint {
   const port = ((bytes.at(-2) ?? 0) << 8) | (bytes.at(-1) ?? 0)
-  return { family: bytes.length === 6 ? 4 : 6, bytes, port, scope }
+  return { family: bytes.length === 6 ? 4 : 6, bytes, port, scope, source }
 }
 
 /** The index of an interface, by its name. */

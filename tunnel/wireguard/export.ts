@@ -4,6 +4,7 @@
  */
 import type { Aead } from './aead.ts'
 import type { AllowedIp } from './change.ts'
+import type { Drops } from './drops.ts'
 import type { DeviceState, PeerState, SessionState } from './handover.ts'
 import type { Handshakes } from './handshakes.ts'
 import type { Peer } from './peer.ts'
@@ -15,21 +16,29 @@ export interface DeviceParts {
   readonly roster: Roster
   readonly handshakes: Handshakes
   readonly upkeep: Upkeep
+  readonly drops: Drops
   readonly aead: Aead
   /** A new peer in the roster. */
   readonly add: (publicKey: Uint8Array) => Peer
 }
 
 /** Everything but the clock. */
-export const stateOf = (roster: Roster, handshakes: Handshakes): Omit<DeviceState, 'last' | 'skew'> => ({
+export const stateOf = (
+  roster: Roster,
+  handshakes: Handshakes,
+  drops: Drops,
+): Omit<DeviceState, 'last' | 'skew'> => ({
   privateKey: handshakes.self?.privateKey,
   tai64n: handshakes.tai64n.last,
   peers: peerStates(roster),
+  defences: handshakes.defences,
+  drops: { ...drops },
 })
 
 /** The other way, for a device without key and peers. */
 export function restoreTo(parts: DeviceParts, state: DeviceState): void {
   parts.handshakes.tai64n.last = state.tai64n
+  Object.assign(parts.drops, state.drops)
   for (const each of state.peers) {
     const peer = parts.add(each.publicKey)
     restorePeer(peer, each, parts)
@@ -38,6 +47,7 @@ export function restoreTo(parts: DeviceParts, state: DeviceState): void {
   }
   // Last: whoever has a key computes the secret that each new peer brings along.
   parts.handshakes.identify(state.privateKey)
+  parts.handshakes.defend(state.defences)
 }
 
 function peerStates(roster: Roster): readonly PeerState[] {

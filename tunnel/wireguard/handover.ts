@@ -1,12 +1,15 @@
 /**
  * The whole state of a tunnel as a value and as bytes, for a successor in another process: keys, peers, sessions
- * with their counters, replay windows and timers, handshakes under way. The bytes hold secrets: they may pass
- * between two processes, never onto a disk. A version that is not known is refused, never guessed.
+ * with their counters, replay windows and timers, handshakes under way, what holds strangers off, drops. The bytes
+ * hold secrets: they may pass between two processes, never onto a disk. Written in one version; read in that and in
+ * the one before, so that an upgrade loses nothing. A version that is not known is refused, never guessed.
  */
 import type { AllowedIp } from './change.ts'
 import { KEY_LENGTH } from './constants.ts'
-import type { CookieJarState } from './cookie.ts'
+import type { CookieJarState, CookieSecret } from './cookie.ts'
+import { type Drops, noDrops } from './drops.ts'
 import { type Endpoint, endpointOf } from './endpoint.ts'
+import type { Defences } from './handshakes.ts'
 import {
   blob,
   bytesOf,
@@ -22,6 +25,7 @@ import {
   u32,
   u64,
 } from './layout.ts'
+import { type LoadState, noLoad } from './load.ts'
 import type { Initiated, KeyPair, TransportKeys } from './noise.ts'
 import type { Waiting } from './peer.ts'
 import { type ReplayState, WINDOW_BYTES } from './replay.ts'
@@ -72,6 +76,8 @@ export interface DeviceState {
   readonly last: number
   readonly skew: number
   readonly peers: readonly PeerState[]
+  readonly defences: Defences
+  readonly drops: Drops
 }
 
 export interface TunnelState {
@@ -85,7 +91,7 @@ export type Decoded =
   | { readonly is: 'damaged' }
 
 /** Grows with every change of the layout below. */
-export const HANDOVER_VERSION = 1
+export const HANDOVER_VERSION = 2
 const MAGIC = 0x764f7244
 const PREFIX = 8
 /** The largest packet of all. */
@@ -109,24 +115,21 @@ const session = struct<SessionState>({
   window: replay,
 })
 
-interface RawEndpoint {
-  readonly bytes: Uint8Array
-  readonly scope: number
-}
+type RawEndpoint = Pick<Endpoint, 'bytes' | 'scope' | 'source'>
 
-const rawEndpoint = struct<RawEndpoint>({
-  bytes: blob((length) => length === 6 || length === 18),
-  scope: u32,
-})
+const endpointFields = { bytes: blob((length) => length === 6 || length === 18), scope: u32 }
+const source = optional(blob((length) => length === 4 || length === 16))
 
-const endpoint: Codec<Endpoint> = {
-  write: (value, into) => rawEndpoint.write(value, into),
+const endpointOver = (raw: Codec<RawEndpoint>): Codec<Endpoint> => ({
+  write: (value, into) => raw.write(value, into),
   read: (from) => {
-    const { bytes, scope } = rawEndpoint.read(from)
+    const { bytes, scope, source } = raw.read(from)
     if (bytes.length === 6 && scope !== 0) throw new RangeError('IPv4 has no zones')
-    return endpointOf(bytes, scope)
+    if (source !== undefined && source.length !== bytes.length - 2)
+      throw new RangeError('two addresses of two families')
+    return endpointOf(bytes, scope, source)
   },
-}
+})
 
 const prefix = struct<AllowedIp>({ address: blob((length) => length === 4 || length === 16), bits: u32 })
 const allowedIp: Codec<AllowedIp> = {
@@ -150,40 +153,76 @@ const timers = struct<TimersState>({
   interval: time,
 })
 
-const peer = struct<PeerState>({
-  publicKey: key,
-  presharedKey: key,
-  sharedStatic: optional(key),
-  endpoint: optional(endpoint),
-  persistentKeepalive: u32,
-  marks: flag,
-  allowedIps: list(allowedIp),
-  lastHandshake: time,
-  receivedBytes: count,
-  sentBytes: count,
-  initiated: optional(struct<Initiated>({ index: u32, ephemeral: keyPair, chain: key, hash: key })),
-  lastInitiationSent: time,
-  lastInitiationReceived: time,
-  timestamp: bytesOf(TIMESTAMP_LENGTH),
-  current: optional(session),
-  next: optional(session),
-  past: list(session),
-  keepaliveWanted: flag,
-  waiting: list(struct<Waiting>({ bytes: blob((length) => length <= LONGEST), mark: u32 })),
-  timers,
-  jar: struct<CookieJarState>({ lastMac1: optional(mac), cookie: optional(mac), cookieAt: time }),
+const peerWith = (endpoint: Codec<Endpoint>): Codec<PeerState> =>
+  struct<PeerState>({
+    publicKey: key,
+    presharedKey: key,
+    sharedStatic: optional(key),
+    endpoint: optional(endpoint),
+    persistentKeepalive: u32,
+    marks: flag,
+    allowedIps: list(allowedIp),
+    lastHandshake: time,
+    receivedBytes: count,
+    sentBytes: count,
+    initiated: optional(struct<Initiated>({ index: u32, ephemeral: keyPair, chain: key, hash: key })),
+    lastInitiationSent: time,
+    lastInitiationReceived: time,
+    timestamp: bytesOf(TIMESTAMP_LENGTH),
+    current: optional(session),
+    next: optional(session),
+    past: list(session),
+    keepaliveWanted: flag,
+    waiting: list(struct<Waiting>({ bytes: blob((length) => length <= LONGEST), mark: u32 })),
+    timers,
+    jar: struct<CookieJarState>({ lastMac1: optional(mac), cookie: optional(mac), cookieAt: time }),
+  })
+
+const driver = struct<DriverStatus>({ listenPort: u32, fwmark: u32 })
+
+const deviceFields = { privateKey: optional(key), tai64n: u64, last: time, skew: time }
+
+const defences = struct<Defences>({
+  cookies: optional(struct<CookieSecret>({ secret: key, secretAt: time })),
+  load: struct<LoadState>({ from: time, count, until: time }),
 })
 
-const tunnel = struct<TunnelState>({
-  driver: struct<DriverStatus>({ listenPort: u32, fwmark: u32 }),
-  device: struct<DeviceState>({
-    privateKey: optional(key),
-    tai64n: u64,
-    last: time,
-    skew: time,
-    peers: list(peer),
+const reasons = Object.keys(noDrops()) as (keyof Drops)[]
+const drops = struct<Drops>(
+  Object.fromEntries(reasons.map((reason) => [reason, count])) as Record<keyof Drops, typeof count>,
+)
+
+const device = struct<DeviceState>({
+  ...deviceFields,
+  peers: list(peerWith(endpointOver(struct<RawEndpoint>({ ...endpointFields, source })))),
+  defences,
+  drops,
+})
+
+const tunnel = struct<TunnelState>({ driver, device })
+
+/** Knew no sources, no defences, no drops; what is missing reads as undefined. */
+const first = struct<{ driver: DriverStatus; device: Omit<DeviceState, 'defences' | 'drops'> }>({
+  driver,
+  device: struct({
+    ...deviceFields,
+    peers: list(
+      peerWith(endpointOver(struct<Omit<RawEndpoint, 'source'>>(endpointFields) as Codec<RawEndpoint>)),
+    ),
   }),
 })
+
+const readers: Readonly<Record<number, (bytes: Uint8Array) => TunnelState>> = {
+  1: (bytes) => {
+    const { driver, device } = decodeWhole(first, bytes)
+    const defences = { cookies: undefined, load: noLoad }
+    return { driver, device: { ...device, defences, drops: noDrops() } }
+  },
+  [HANDOVER_VERSION]: (bytes) => decodeWhole(tunnel, bytes),
+}
+
+/** What `decodeState` understands. */
+export const HANDOVER_READS: readonly number[] = Object.keys(readers).map(Number)
 
 const head = struct<{ magic: number; version: number }>({ magic: u32, version: u32 })
 
@@ -201,8 +240,9 @@ export function decodeState(bytes: Uint8Array): Decoded {
   try {
     const { magic, version } = decodeWhole(head, bytes.subarray(0, PREFIX))
     if (magic !== MAGIC) return { is: 'damaged' }
-    if (version !== HANDOVER_VERSION) return { is: 'unknown-version', version }
-    return { is: 'state', state: decodeWhole(tunnel, bytes.subarray(PREFIX)) }
+    const reader = readers[version]
+    if (reader === undefined) return { is: 'unknown-version', version }
+    return { is: 'state', state: reader(bytes.subarray(PREFIX)) }
   } catch (thrown) {
     if (thrown instanceof RangeError) return { is: 'damaged' }
     throw thrown

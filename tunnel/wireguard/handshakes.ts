@@ -6,11 +6,11 @@
 import type { Random } from '../../model/ports.ts'
 import type { Aead } from './aead.ts'
 import { INITIATION_INTERVAL, KEY_LENGTH } from './constants.ts'
-import { CookieGuard } from './cookie.ts'
+import { CookieGuard, type CookieSecret } from './cookie.ts'
 import type { Crypto } from './crypto.ts'
 import type { Drops } from './drops.ts'
 import type { Endpoint } from './endpoint.ts'
-import { LoadMeter, SourceLimiter } from './load.ts'
+import { LoadMeter, type LoadState, SourceLimiter } from './load.ts'
 import { type CookieReply, decodeHandshake, type Initiation, type Response, readU32 } from './messages.ts'
 import {
   consumeInitiation,
@@ -36,6 +36,13 @@ export type HandshakeOutcome =
   | { readonly is: 'reply'; readonly bytes: Uint8Array }
   | { readonly is: 'answered'; readonly bytes: Uint8Array; readonly peer: Peer }
   | { readonly is: 'established'; readonly peer: Peer }
+
+/** What strangers are held off with. */
+export interface Defences {
+  /** Undefined without a private key. */
+  readonly cookies: CookieSecret | undefined
+  readonly load: LoadState
+}
 
 export interface HandshakesDeps {
   readonly crypto: Crypto
@@ -74,6 +81,16 @@ export class Handshakes {
   /** How much it keeps: the sum of all its tables. */
   get size(): number {
     return this.#initiated.size + this.sessions.size + this.#sources.size
+  }
+
+  get defences(): Defences {
+    return { cookies: this.#guard?.state(), load: this.#load.state() }
+  }
+
+  /** Cookies that another device gave out are honoured; sources may burst once more. Once the key is set. */
+  defend({ cookies, load }: Defences): void {
+    if (cookies !== undefined) this.#guard?.restore(cookies)
+    this.#load.restore(load)
   }
 
   /** Sets or takes away our own key. */

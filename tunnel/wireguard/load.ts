@@ -8,15 +8,33 @@ const WINDOW = 1000
 /** Load lasts this long after the last overfull window, so that the state does not flap. */
 const AFTERGLOW = 1000
 
+export interface LoadState {
+  /** When the present window began, and what it has counted. */
+  readonly from: number
+  readonly count: number
+  /** Until when the device counts as under load. */
+  readonly until: number
+}
+
 export class LoadMeter {
   readonly #limit: number
-  #from = Number.NEGATIVE_INFINITY
-  #count = 0
-  #until = Number.NEGATIVE_INFINITY
+  #from = noLoad.from
+  #count = noLoad.count
+  #until = noLoad.until
 
   /** `limit` messages a second are still no load. */
   constructor(limit: number) {
     this.#limit = limit
+  }
+
+  state(): LoadState {
+    return { from: this.#from, count: this.#count, until: this.#until }
+  }
+
+  restore({ from, count, until }: LoadState): void {
+    this.#from = from
+    this.#count = count
+    this.#until = until
   }
 
   /** Counts one message and says whether the device is under load. */
@@ -29,6 +47,13 @@ export class LoadMeter {
     if (this.#count > this.#limit) this.#until = now + AFTERGLOW
     return now < this.#until
   }
+}
+
+/** Before the first message. */
+export const noLoad: LoadState = {
+  from: Number.NEGATIVE_INFINITY,
+  count: 0,
+  until: Number.NEGATIVE_INFINITY,
 }
 
 const RATE = 20 // messages a second, as in wireguard-go and the kernel

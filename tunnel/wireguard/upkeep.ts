@@ -6,7 +6,7 @@ import { unreachable } from '../../model/errors.ts'
 import type { Instant } from '../../model/time.ts'
 import { REKEY_TIMEOUT } from './constants.ts'
 import type { Drops } from './drops.ts'
-import { type Endpoint, sameEndpoint } from './endpoint.ts'
+import { type Endpoint, withoutSource } from './endpoint.ts'
 import type { Handshakes } from './handshakes.ts'
 import { Outbox } from './outbox.ts'
 import type { Peer } from './peer.ts'
@@ -45,6 +45,8 @@ export class Upkeep {
       this.wake(peer)
       return
     }
+    // The last one was not answered: it may be our own address that answers do not come back to.
+    if (peer.initiated !== undefined) peer.endpoint = withoutSource(peer.endpoint)
     const message = this.#deps.handshakes.initiate(peer, now)
     if (message === undefined) return
     peer.lastInitiationSent = now
@@ -81,7 +83,7 @@ export class Upkeep {
 
   /** The peer has shown that it is there: it may have moved (paper 2.1). */
   authenticated(peer: Peer, from: Endpoint, length: number, now: number): void {
-    if (!sameEndpoint(peer.endpoint, from)) peer.endpoint = from
+    peer.endpoint = from
     peer.receivedBytes += length
     peer.timers.authenticatedReceived(now)
     this.wake(peer)
@@ -130,8 +132,11 @@ export class Upkeep {
   #run(action: TimerAction, peer: Peer, now: number): void {
     switch (action) {
       case 'retry':
+        this.initiate(peer, now, true)
+        break
       case 'silence':
-        this.initiate(peer, now, action === 'retry')
+        peer.endpoint = peer.endpoint && withoutSource(peer.endpoint)
+        this.initiate(peer, now)
         break
       case 'keepalive':
       case 'persistent':

@@ -6,11 +6,12 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { type Test, test } from 'tap'
 import { hex } from '../../../model/bytes.ts'
 import { millis } from '../../../model/time.ts'
 import { StateFile, settingsIn } from '../../../tunnel/userspace/state.ts'
-import { formatEndpoint, parseEndpoint, sameEndpoint } from '../../../tunnel/wireguard/endpoint.ts'
+import { formatEndpoint, parseEndpoint } from '../../../tunnel/wireguard/endpoint.ts'
 import { decodeHandshake } from '../../../tunnel/wireguard/messages.ts'
 import { renderStatus, UapiReader } from '../../../tunnel/wireguard/uapi.ts'
 import { SeededRandom } from '../../support/ports.ts'
@@ -222,7 +223,7 @@ test('endpoints and allowed IPs as text: refused, or the same again', async (t) 
     const parsed = parseEndpoint(text)
     if (parsed !== undefined) {
       understood++
-      expect(sameEndpoint(parseEndpoint(formatEndpoint(parsed)), parsed), text)
+      expect(isDeepStrictEqual(parseEndpoint(formatEndpoint(parsed)), parsed), text)
       expect(parsed.bytes.length === (parsed.family === 4 ? 6 : 18) && parsed.port < 65_536, text)
     }
     const [operation] = new UapiReader().push(

@@ -2,17 +2,40 @@
  * The state of a device as bytes: every state comes back as it was, what is no state is refused whole, and two
  * hosts do not notice when the device of one is replaced in the middle of anything.
  */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'tap'
 import { hex } from '../../../model/bytes.ts'
-import { seconds } from '../../../model/time.ts'
-import { decodeState, encodeState, type TunnelState } from '../../../tunnel/wireguard/handover.ts'
+import { millis, seconds } from '../../../model/time.ts'
+import { CookieJar } from '../../../tunnel/wireguard/cookie.ts'
+import type { Device } from '../../../tunnel/wireguard/device.ts'
+import { noDrops } from '../../../tunnel/wireguard/drops.ts'
+import { endpointV4 } from '../../../tunnel/wireguard/endpoint.ts'
+import {
+  decodeState,
+  encodeState,
+  HANDOVER_READS,
+  type TunnelState,
+} from '../../../tunnel/wireguard/handover.ts'
 import { decodeWhole, encodeWhole, list, u32 } from '../../../tunnel/wireguard/layout.ts'
+import { noLoad } from '../../../tunnel/wireguard/load.ts'
 import { readCounter, readU32 } from '../../../tunnel/wireguard/messages.ts'
 import { SeededRandom } from '../../support/ports.ts'
 import { perfectLink } from '../../support/simulated-network.ts'
 import { boxOf, fuzzRounds, v6 } from '../../support/wireguard.ts'
 import type { WireguardHost } from '../../support/wireguard-host.ts'
 import { count, simulate, type World, worldOf } from '../../support/wireguard-world.ts'
+
+/** The state of a host with one peer and one session, as version 1 wrote it. */
+const versionOne = join(import.meta.dirname, '../../fixtures/handover-1.base64')
+
+/** Noise with a good mac1. */
+function strangersInitiation(key: Uint8Array): { readonly memory: Uint8Array; readonly length: number } {
+  const memory = new Uint8Array(148).fill(5)
+  memory.set([1, 0, 0, 0])
+  new CookieJar(key).stamp(memory, 0)
+  return { memory, length: memory.length }
+}
 
 const driver = { listenPort: 51_820, fwmark: 0x42 }
 const stateOf = (host: WireguardHost): TunnelState => ({ driver, device: host.device.export() })
@@ -77,6 +100,52 @@ test('what is no state is refused whole', async (t) => {
     ).length,
     20_004,
   )
+})
+
+test('what came with version 2: sources, cookies, load, drops; version 1 is read without', async (t) => {
+  const { a, b, network } = worldOf(1, perfectLink)
+  a.befriend(b, 2)
+  a.say(1, 2, 1)
+  network.run(seconds(1))
+  const first = stateOf(a)
+  const endpoint = endpointV4(0x0a000001, 5, 0x7f000003)
+  const peers = first.device.peers.map((peer) => ({ ...peer, endpoint }))
+  const load = { from: 500, count: 7, until: 1500 }
+  const cookies = { secret: new Uint8Array(32).fill(9), secretAt: 77 }
+  const drops = { ...first.device.drops, mac1: 3, noRoute: 4 }
+  const state = { driver, device: { ...first.device, peers, defences: { cookies, load }, drops } }
+  const decoded = decodeState(encodeState(state))
+  if (decoded.is !== 'state') throw new TypeError(decoded.is)
+  const heir = boxOf(50).device
+  heir.import(decoded.state.device)
+  t.strictSame({ driver, device: heir.export() }, state)
+  t.strictSame(heir.drops, drops)
+  t.strictSame(HANDOVER_READS, [1, 2])
+  const old = decodeState(new Uint8Array(Buffer.from(readFileSync(versionOne, 'utf8'), 'base64')))
+  if (old.is !== 'state') throw new TypeError(old.is)
+  const later = boxOf(51).device
+  later.import(old.state.device)
+  t.match(later.export(), { peers: [{ receivedBytes: 92 }], defences: { load: noLoad }, drops: noDrops() })
+})
+
+test('cookies and load outlive the process', (t) => {
+  const attacked = boxOf(60)
+  const heir = boxOf(61)
+  const stranger = endpointV4(0x0a000009, 9)
+  const handshakes = (count: number, device: Device): void => {
+    for (let at = 0; at < count; at++) {
+      const { memory, length } = strangersInitiation(attacked.publicKey)
+      device.receive(memory, 0, length, stranger, millis(10))
+    }
+  }
+  attacked.device.configure({ privateKey: attacked.privateKey, peers: [] }, millis(0))
+  handshakes(250, attacked.device)
+  t.ok(attacked.device.drops.cookieSent > 0)
+  heir.device.import(attacked.device.export())
+  const before = heir.device.drops.cookieSent
+  handshakes(1, heir.device)
+  t.equal(heir.device.drops.cookieSent, before + 1, 'still under load')
+  t.end()
 })
 
 /** Session and counter of every transport message that a host sent. */

@@ -2,6 +2,7 @@
  * The codec of handshake messages: round trips, and random bytes that are either rejected or understood whole;
  * endpoints; timestamps.
  */
+import { isDeepStrictEqual } from 'node:util'
 import { test } from 'tap'
 import { hex } from '../../../model/bytes.ts'
 import { instant } from '../../../model/time.ts'
@@ -12,7 +13,6 @@ import {
   endpointV6,
   formatEndpoint,
   parseEndpoint,
-  sameEndpoint,
 } from '../../../tunnel/wireguard/endpoint.ts'
 import { claimedLength, versionOf } from '../../../tunnel/wireguard/inner.ts'
 import {
@@ -130,13 +130,15 @@ test('the table of endpoints gives the same object for the same address, forgets
   const table = new EndpointTable(8)
   const one = table.v4(0xc0000201, 51820)
   t.equal(table.v4(0xc0000201, 51820), one)
-  t.equal(sameEndpoint(one, parseEndpoint('192.0.2.1:51820')), true)
-  t.equal(sameEndpoint(one, parseEndpoint('192.0.2.1:51821')), false)
+  t.equal(isDeepStrictEqual(one, parseEndpoint('192.0.2.1:51820')), true)
+  t.equal(isDeepStrictEqual(one, parseEndpoint('192.0.2.1:51821')), false)
   for (let port = 0; port < 100; port++) table.v4(1, port)
-  t.equal(sameEndpoint(table.v4(0xc0000201, 51820), one), true)
+  t.equal(isDeepStrictEqual(table.v4(0xc0000201, 51820), one), true)
   const raw = new Uint8Array(20).fill(1)
   t.equal(table.v6(raw, 2, 5, 3), table.v6(raw, 3, 5, 3))
-  t.equal(sameEndpoint(table.v6(raw, 2, 5, 3), table.v6(raw, 2, 5, 4)), false)
+  t.equal(isDeepStrictEqual(table.v6(raw, 2, 5, 3), table.v6(raw, 2, 5, 4)), false)
+  t.not(table.v4(1, 2, 3), table.v4(1, 2, 4), 'our own address counts')
+  t.strictSame(table.v6(raw, 2, 5, 3, 1).source, raw.slice(1, 17))
 })
 
 test('whatever was asked before, the table answers what was asked now', async (t) => {
@@ -152,10 +154,13 @@ test('whatever was asked before, the table answers what was asked now', async (t
     const memory = Uint8Array.from({ length: 20 }, () => pick([0, 0, 0, 0, 0, 1, 255]))
     const address = new DataView(memory.buffer).getUint32(2)
     const v6 = random.below(2) === 0
-    const ask = (): Endpoint => (v6 ? table.v6(memory, 2, port, scope) : table.v4(address, port))
+    const own = pick([0, 0, 1])
+    const ask = (): Endpoint =>
+      v6 ? table.v6(memory, 2, port, scope, own * 3) : table.v4(address, port, own)
     const found = ask()
-    const fresh = v6 ? endpointV6(memory.subarray(2), port, scope) : endpointV4(address, port)
-    if (!sameEndpoint(found, fresh) || found.port !== port || ask() !== found) bad++
+    const source = own === 0 ? undefined : memory.slice(3, 19)
+    const fresh = v6 ? endpointV6(memory.subarray(2), port, scope, source) : endpointV4(address, port, own)
+    if (!isDeepStrictEqual(found, fresh) || found.port !== port || ask() !== found) bad++
     if (found === last) kept++
     last = found
   }
