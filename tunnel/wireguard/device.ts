@@ -16,7 +16,7 @@ import { type Endpoint, endpointV4 } from './endpoint.ts'
 import { restoreTo, stateOf } from './export.ts'
 import type { DeviceState } from './handover.ts'
 import { Handshakes } from './handshakes.ts'
-import { claimedLength, versionOf } from './inner.ts'
+import { claimedLength, pad, versionOf } from './inner.ts'
 import { INITIATION_LENGTH, KEEPALIVE_LENGTH, readU32, TRANSPORT, TRANSPORT_HEADER } from './messages.ts'
 import { Peer } from './peer.ts'
 import { Roster } from './roster.ts'
@@ -317,7 +317,7 @@ export class Device {
     mark: number,
   ): void {
     const peer = session.owner
-    const padded = this.#pad(memory, offset, length)
+    const padded = pad(memory, offset, length, this.mtu)
     session.seal(memory, offset, padded, into, mark)
     sealed.offset = into - TRANSPORT_HEADER
     sealed.length = padded + KEEPALIVE_LENGTH
@@ -328,14 +328,6 @@ export class Device {
     if (length > 0) peer.timers.dataSent(now)
     this.#upkeep.wake(peer)
     if (session.wantsRenewalOnSend(now)) this.#upkeep.initiate(peer, now)
-  }
-
-  /** Zeros up to a multiple of 16 (paper 5.4.6), but not beyond the MTU. */
-  #pad(memory: Uint8Array, offset: number, length: number): number {
-    const padded = (length + 15) & ~15
-    const until = length <= this.mtu ? Math.min(padded, this.mtu) : padded
-    for (let at = length; at < until; at++) memory[offset + at] = 0
-    return until
   }
 
   #receiveTransport(

@@ -1,6 +1,6 @@
 /**
  * The little that WireGuard reads of inner packets: version, length as the header claims it, where the addresses
- * are. Never beyond the bytes it was given.
+ * are; and their padding. Never beyond the bytes it was given.
  */
 export const V4_SOURCE = 12
 export const V4_DESTINATION = 16
@@ -22,4 +22,12 @@ export function versionOf(memory: Uint8Array, offset: number, length: number): 4
 export function claimedLength(memory: Uint8Array, offset: number, length: number, version: 4 | 6): number {
   const claimed = version === 4 ? u16(memory, offset + 2) : u16(memory, offset + 4) + V6_HEADER
   return claimed > length || claimed < (version === 4 ? V4_HEADER : V6_HEADER) ? 0 : claimed
+}
+
+/** Zeros up to a multiple of 16 (paper 5.4.6), but not beyond the MTU; answers the length with them. */
+export function pad(memory: Uint8Array, offset: number, length: number, mtu: number): number {
+  const padded = (length + 15) & ~15
+  const until = length <= mtu ? Math.min(padded, mtu) : padded
+  for (let at = length; at < until; at++) memory[offset + at] = 0
+  return until
 }
