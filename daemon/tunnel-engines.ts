@@ -16,6 +16,7 @@ import { WireguardBackend } from '../tunnel/wireguard-backend.ts'
 import type { Config } from './config/resolve.ts'
 import type { System } from './system.ts'
 import { Tunnel, type TunnelDeps, type TunnelParts } from './tunnel.ts'
+import { packageFolder } from './version.ts'
 
 const removalDeadline = seconds(5)
 
@@ -66,7 +67,7 @@ function kernelParts(
 function userspaceParts(deps: TunnelSystem, config: Config, { identity, external }: TunnelIdentity): Parts {
   const { interface: name, port, sockets, mtu } = config.tunnel
   const client = new UapiClient(tunnelSocket(config))
-  const program = [join(import.meta.dirname, '../bin/drover-wireguard'), '-f', name]
+  const program = [join(packageFolder, 'bin', 'drover-wireguard'), '-f', name]
   const environment = {
     ...process.env,
     NOTIFY_SOCKET: undefined,

@@ -12,6 +12,8 @@ import type { Bequest, EngineOptions, Order, Report, StartFacts } from './orders
 export type StatusReport = Extract<Report, { is: 'status' }>
 export type Ending = { readonly is: 'gone' | 'stopped' } | { readonly is: 'failed'; readonly why: string }
 
+const entry = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
+
 export class Engine {
   readonly facts: StartFacts
   /** Settles when the packet thread has ended; never rejects. */
@@ -93,7 +95,7 @@ class PacketThread {
     this.#wake = libc.eventfd()
     this.#one = libc.arena.take(8)
     libc.arena.view.setUint32(this.#one, 1, true)
-    this.#worker = new Worker(new URL('./worker.ts', import.meta.url), {
+    this.#worker = new Worker(entry, {
       workerData: { options, wake: this.#wake },
     })
     const ready = Promise.withResolvers<StartFacts>()
