@@ -4,6 +4,7 @@
 import { DroverError, reasonOf } from '../model/errors.ts'
 import { benchControl, controlUsage } from './control.ts'
 import { benchDns, dnsUsage } from './dns.ts'
+import { benchMetadata, metadataUsage } from './metadata.ts'
 import { benchRestart, restartUsage } from './restart.ts'
 import { benchSoak, soakUsage } from './soak.ts'
 import { benchTunnel, tunnelUsage } from './tunnel.ts'
@@ -12,12 +13,21 @@ import { allocationsUsage, benchAllocations } from './tunnel-allocations.ts'
 const measurements: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   control: benchControl,
   dns: benchDns,
+  metadata: benchMetadata,
   tunnel: benchTunnel,
   'tunnel-allocations': benchAllocations,
   soak: benchSoak,
   restart: benchRestart,
 }
-const usage = [controlUsage, dnsUsage, tunnelUsage, allocationsUsage, soakUsage, restartUsage].join(', or ')
+const usage = [
+  controlUsage,
+  dnsUsage,
+  metadataUsage,
+  tunnelUsage,
+  allocationsUsage,
+  soakUsage,
+  restartUsage,
+].join(', or ')
 
 async function main([name = '', ...args]: readonly string[]): Promise<void> {
   const measurement = Object.hasOwn(measurements, name) ? measurements[name] : undefined

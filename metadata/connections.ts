@@ -18,12 +18,13 @@ export interface ConnectionLimits {
 interface Holder {
   readonly address: string
   readonly sockets: Set<Socket>
-  /** Requests in this turn of the event loop. */
-  asked: number
 }
 
-/** Requests of one client in one turn: more come only when they are sent without waiting for answers. */
-const perTurn = 256
+/**
+ * Requests of one connection with no other's between: so many come at once when they are sent without waiting for
+ * answers. Then all connections of that client pause for the rest of this turn.
+ */
+const longestRun = 16
 /** Connections that are read to their end after the last word, so that it arrives: a reset would overtake it. */
 const mostLingering = 256
 const lingering = seconds(2)
@@ -33,7 +34,8 @@ export class Connections {
   readonly #limits: ConnectionLimits
   readonly #holders = new Map<string, Holder>()
   readonly #bySocket = new WeakMap<Socket, Holder>()
-  readonly #busy = new Set<Holder>()
+  #asking: Socket | undefined
+  #run = 0
   #lingering = 0
   #open = 0
 
@@ -49,7 +51,7 @@ export class Connections {
   /** Takes a new connection into account; false, and the connection is on its end, when its client has too many. */
   admit(socket: Socket): boolean {
     const address = socket.remoteAddress ?? ''
-    const holder = this.#holders.get(address) ?? { address, sockets: new Set(), asked: 0 }
+    const holder = this.#holders.get(address) ?? { address, sockets: new Set() }
     if (holder.sockets.size >= this.#limits.connections && !this.#limits.isExempt(address)) {
       this.dismiss(socket, '429 Too Many Requests', 'Too many connections\n')
       return false
@@ -66,12 +68,9 @@ export class Connections {
   asks(socket: Socket): boolean {
     const holder = this.#bySocket.get(socket)
     if (holder === undefined) return false
-    if (holder.asked === 0) {
-      if (this.#busy.size === 0) setImmediate(() => this.#newTurn())
-      this.#busy.add(holder)
-    }
-    holder.asked += 1
-    if (holder.asked === perTurn) for (const each of holder.sockets) each.pause()
+    this.#run = this.#asking === socket ? this.#run + 1 : 1
+    this.#asking = socket
+    if (this.#run === longestRun) this.#pause(holder)
     return true
   }
 
@@ -88,6 +87,7 @@ export class Connections {
       'Connection: close',
     ].join('\r\n')
     socket.end(`${head}\r\n\r\n${text}`)
+    socket.resume()
     this.#linger(socket)
   }
 
@@ -110,11 +110,13 @@ export class Connections {
     if (holder.sockets.size === 0) this.#holders.delete(holder.address)
   }
 
-  #newTurn(): void {
-    for (const holder of this.#busy) {
-      if (holder.asked >= perTurn) for (const each of holder.sockets) each.resume()
-      holder.asked = 0
-    }
-    this.#busy.clear()
+  /** What was read already is answered still. */
+  #pause({ sockets }: Holder): void {
+    const paused = [...sockets]
+    for (const socket of paused) socket.pause()
+    setImmediate(() => {
+      for (const socket of paused) socket.resume()
+      this.#asking = undefined
+    })
   }
 }

@@ -97,7 +97,7 @@ function write(response: ServerResponse, { status, headers, encoding, body: { co
 }
 
 /** What every reply with this answer says, whatever form its body has. */
-function commonHeaders({ status, type, location, shared }: Answer, etag: string): string[] {
+export function commonHeaders({ status, type, location, shared }: Answer, etag: string): string[] {
   const headers = shared ? ['Access-Control-Allow-Origin', '*'] : []
   if (location !== undefined) headers.push('Location', location)
   if (type !== undefined) headers.push('Content-Type', type)

@@ -13,15 +13,17 @@ import { type Answer, type Asked, askedBy, plain } from './answer.ts'
 import type { Answers } from './answers.ts'
 import { Connections } from './connections.ts'
 import type { Client, Proxies } from './forwarded.ts'
+import { Lane } from './lane.ts'
 import { Replies } from './replies.ts'
 import { Shares } from './shares.ts'
+import type { Simple } from './simple.ts'
 import { Waiters } from './wait.ts'
 
-/** How long a socket may do nothing: longer than the longest poll. */
-const idle = 150_000
-/** How long a request may take to arrive. */
+/** Milliseconds that a request may take to arrive, and that may pass between two. */
 const arrival = 15_000
 const keptAlive = 75_000
+/** Milliseconds that a socket may do nothing: longer than the longest poll. */
+const idle = 150_000
 const largestHead = 16 * 1024
 const backlog = 4096
 
@@ -60,6 +62,7 @@ export class MetadataServer {
   readonly #proxies: Proxies
   readonly #connections: Connections
   readonly #polls: Shares
+  readonly #lane: Lane
   readonly #formats = new Formats()
   readonly #replies = new Replies()
   readonly #limited: Record<Limit, number> = { connections: 0, polls: 0, head: 0, time: 0 }
@@ -83,6 +86,21 @@ export class MetadataServer {
     }
     this.#server = createServer(options, (request, response) => this.#serve(request, response))
     this.#server.setTimeout(idle)
+    const [speak] = this.#server.listeners('connection')
+    this.#lane = new Lane(
+      {
+        clock,
+        answer: (request, socket) => this.#quickAnswer(request, socket),
+        leave: (socket) => speak?.call(this.#server, socket),
+        late: (socket) => this.#clientError('ERR_HTTP_REQUEST_TIMEOUT', socket),
+      },
+      { arrival, keptAlive },
+    )
+    this.#server.removeAllListeners('connection')
+    this.#listen()
+  }
+
+  #listen(): void {
     this.#server.on('connection', (socket: Socket) => this.#admit(socket))
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) =>
       this.#clientError(error.code, socket),
@@ -122,8 +140,26 @@ export class MetadataServer {
   async close(): Promise<void> {
     this.#waiters.close()
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    this.#lane.close()
     setImmediate(() => this.#server.closeAllConnections())
     await closed
+  }
+
+  /** For the fast lane: what needs neither time nor conditions. */
+  #quickAnswer({ target, accept }: Simple, socket: Socket): Answer | undefined {
+    if (!this.#connections.asks(socket)) return undefined
+    const client = { address: socket.remoteAddress ?? '', forwarded: false }
+    const asking = { method: 'GET', target, accept, client }
+    const known = this.#answers.known(asking, this.#formats.of(accept))
+    const answer = known ?? this.#atOnce(askedBy(asking))
+    if (typeof answer?.body.content !== 'string') return undefined
+    this.#requests += 1
+    if (answer.status >= 400) this.#refused += 1
+    return answer
+  }
+
+  #atOnce(asked: Asked): Answer | undefined {
+    return this.#patience(asked) === undefined ? this.#answers.answer(asked) : undefined
   }
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
@@ -175,7 +211,10 @@ export class MetadataServer {
   }
 
   #admit(socket: Socket): void {
-    if (this.#connections.admit(socket)) return
+    if (this.#connections.admit(socket)) {
+      this.#lane.take(socket)
+      return
+    }
     this.#refused += 1
     this.#limited.connections += 1
   }

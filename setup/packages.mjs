@@ -68,6 +68,12 @@ export const dnsBenchPackages = new Map([
   ['pdns-recursor', 'pdns_recursor'],
 ])
 
+/** What `npm run bench -- metadata` asks with; never installed by `npm test`. */
+export const metadataBenchPackages = new Map([
+  ['wrk', 'wrk'],
+  ['dnsperf', 'dnsperf'],
+])
+
 /** Packages whose program is not there. */
 export const missingPackages = (group = testPackages) =>
   [...group].filter(([, program]) => !isThere(program)).map(([name]) => name)
@@ -90,7 +96,7 @@ export function installPackages(names) {
   } finally {
     if (guard) rmSync(policy, { force: true })
   }
-  const groups = [testPackages, vmPackages, benchPackages, dnsBenchPackages]
+  const groups = [testPackages, vmPackages, benchPackages, dnsBenchPackages, metadataBenchPackages]
   return groups.flatMap((group) => missingPackages(group)).filter((name) => names.includes(name))
 }
 

@@ -1,0 +1,65 @@
+/**
+ * A program of the metadata benchmark in its namespace: lines of JSON out, commands in, its memory and processor time.
+ */
+import type { ChildProcess } from 'node:child_process'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { residentMemory } from '../../lab/command.ts'
+import { node, root } from '../../lab/layout.ts'
+import { DroverError } from '../../model/errors.ts'
+import type { NetnsWorld, TestNetns } from '../../test/support/netns.ts'
+import { processorTime } from '../dns/load.ts'
+
+type Said = Readonly<Record<string, string | number | boolean>>
+
+export class Program {
+  readonly #child: ChildProcess
+  readonly #lines: AsyncIterator<string>
+  readonly #name: string
+  #errors = ''
+
+  /** `file` is one of `bench/metadata/`. */
+  constructor(world: NetnsWorld, space: TestNetns, file: string, args: readonly string[]) {
+    this.#name = `${file} ${args.join(' ')}`
+    this.#child = world.spawn(space, [node, join(root, 'bench', 'metadata', file), ...args])
+    const { stdout, stderr } = this.#child
+    if (stdout === null) throw new DroverError('COMMAND_FAILED', `${this.#name}: no output`)
+    this.#lines = createInterface({ input: stdout })[Symbol.asyncIterator]()
+    stderr?.on('data', (chunk) => {
+      this.#errors = (this.#errors + String(chunk)).slice(-500)
+    })
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
+  /** MiB. */
+  get memory(): number {
+    return residentMemory(this.pid) / 1024
+  }
+
+  /** Microseconds. */
+  get processor(): number {
+    return processorTime(this.pid)
+  }
+
+  /** The next line it says. */
+  async said(): Promise<Said> {
+    const { value, done } = await this.#lines.next()
+    if (done === true) throw new DroverError('COMMAND_FAILED', `${this.#name}: ${this.#errors}`)
+    return JSON.parse(value) as Said
+  }
+
+  async ask(command: string): Promise<Said> {
+    this.#child.stdin?.write(`${command}\n`)
+    return this.said()
+  }
+
+  async end(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    const gone = new Promise((resolve) => this.#child.once('close', resolve))
+    this.#child.kill('SIGKILL')
+    await gone
+  }
+}
