@@ -3,10 +3,8 @@
  * comes last, so that a kill in the middle leaves a machine that is no member and may try again.
  */
 import { DroverError, reasonOf } from '../model/errors.ts'
-import type { Cidr } from '../model/ip.ts'
 import { keysOf } from '../model/keys.ts'
 import type { Log } from '../model/ports.ts'
-import { occupiedOf, overlapOf, overlapText } from '../network/overlap.ts'
 import {
   type EnvironmentName,
   loadAuthority,
@@ -22,6 +20,7 @@ import { storeOf } from './compose.ts'
 import type { Config } from './config/resolve.ts'
 import { initEnvironment } from './init.ts'
 import { type Membership, readMembership, writeMembership } from './membership.ts'
+import { refuseOverlap } from './occupied.ts'
 import { accessOf, withAccess } from './store-access.ts'
 import type { System } from './system.ts'
 import { TrustKeeper } from './trust-keeper.ts'
@@ -139,15 +138,4 @@ function refuseMember(config: Config): void {
   const standing = readMembership(config.state)
   if (standing !== undefined)
     throw new DroverError('ENVIRONMENT_EXISTS', `${standing.environment} in ${standing.store}`)
-}
-
-async function refuseOverlap(subnet: Cidr, { ip, engine }: System): Promise<void> {
-  const [links, routes, networks] = await Promise.all([
-    ip.links(),
-    ip.routes(),
-    engine.networks().catch(() => []),
-  ])
-  const frames = networks.map((frame) => ({ ...frame, endpoints: [] }))
-  const overlap = overlapOf(subnet, occupiedOf(links, routes, frames))
-  if (overlap !== undefined) throw new DroverError('SUBNET_TAKEN', overlapText(subnet, overlap))
 }

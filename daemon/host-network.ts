@@ -2,13 +2,17 @@
  * Keeps the host's own part of the network as the plan says: after every snapshot, and every 30 s because
  * somebody may have changed the machine.
  */
-import type { EngineNetwork } from '../model/engine.ts'
+import type { EngineState } from '../docker/watch.ts'
+import type { EngineContainer, EngineNetwork } from '../model/engine.ts'
 import type { Environment } from '../model/environment.ts'
 import type { Clock, Log, Meter, Timer } from '../model/ports.ts'
 import type { HostId } from '../model/records.ts'
 import { type Instant, instant, seconds } from '../model/time.ts'
 import type { HostOutcome, NetworkApplier } from '../network/apply.ts'
 import {
+  type Askers,
+  askersOf,
+  type Belonging,
   bridgesOf,
   type HostPlan,
   type HostPlanOptions,
@@ -25,12 +29,16 @@ export interface HostNetworkDeps {
   readonly meter: Meter
   /** Where IPsec leads, and whom it is used for; `refresh` after it has changed. */
   readonly ipsec: () => IpsecLinks
+  /** By its labels. */
+  readonly belongingOf: (container: EngineContainer) => Belonging
   /** After every successful application. */
   readonly onApplied: (outcome: HostOutcome) => void
 }
 
 /** What does not change while the daemon runs. */
-type Known = Omit<HostPlanOptions, 'bridges' | 'pathMtus' | 'ipsec'>
+type Known = Omit<HostPlanOptions, 'askers' | 'bridges' | 'pathMtus' | 'ipsec'> & {
+  readonly environment: string
+}
 
 /** How often the machine was not as it had been left, and when that was seen last. */
 export interface Mended {
@@ -46,6 +54,7 @@ export class HostNetwork {
   readonly #latest: Latest<HostPlan>
   #environment: Environment | undefined
   #networks: readonly EngineNetwork[] = []
+  #askers: Askers = { others: [], guests: [] }
   #pathMtus: ReadonlyMap<HostId, number> = new Map()
   #signature = ''
   #timer: Timer | undefined
@@ -76,8 +85,11 @@ export class HostNetwork {
     this.#offer()
   }
 
-  networks(networks: readonly EngineNetwork[]): void {
+  /** Whom the engine has, and where. */
+  engine({ containers, networks }: Pick<EngineState, 'containers' | 'networks'>): void {
+    const { environment } = this.#options
     this.#networks = networks
+    this.#askers = askersOf(containers.values(), environment, this.#deps.belongingOf)
     this.#offer()
   }
 
@@ -114,6 +126,7 @@ export class HostNetwork {
     const plan = hostPlan(this.#environment, {
       ...this.#options,
       bridges: bridgesOf(this.#networks),
+      askers: this.#askers,
       ipsec: this.#deps.ipsec(),
       pathMtus: this.#pathMtus,
     })

@@ -5,6 +5,7 @@
 
 import type { Dns } from '../dns/dns.ts'
 import { startDns } from '../dns/dns.ts'
+import { belongingOf } from '../docker/labels.ts'
 import type { EngineState } from '../docker/watch.ts'
 import { type Metadata, startMetadata } from '../metadata/thread.ts'
 import type { Environment } from '../model/environment.ts'
@@ -88,10 +89,12 @@ export class Lifecycle {
         log,
         meter,
         ipsec: () => this.#paths.ipsecLinks,
+        belongingOf,
         onApplied: () => this.#applied(),
       },
       {
         names: system.names,
+        environment: config.environment,
         tunnel: { name: config.tunnel.interface, mtu: config.tunnel.mtu },
         servers: { address: serversAddress, dnsPort: config.dns.port, metadataPort: config.metadata.port },
       },
@@ -269,7 +272,7 @@ export class Lifecycle {
     }
     this.#control?.engine(state)
     this.#servers?.dns.applyNetworks(state.networks)
-    this.#network.networks(state.networks)
+    this.#network.engine(state)
   }
 
   async #learnEngine(): Promise<void> {

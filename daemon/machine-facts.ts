@@ -8,7 +8,7 @@ import { boundSockets } from '../linux/sockets.ts'
 import { errorTable } from '../model/error-table.ts'
 import { DroverError, reasonOf } from '../model/errors.ts'
 import { attachmentsOf, pairOf } from '../network/attachments.ts'
-import { occupiedOf, overlapOf, overlapText } from '../network/overlap.ts'
+import { overlapText } from '../network/overlap.ts'
 import { rulesetOf } from '../network/ruleset.ts'
 import { authorityFile, loadAuthority } from '../pki/authority.ts'
 import { loadIdentity } from '../pki/identity.ts'
@@ -22,6 +22,7 @@ import { engineChoice } from '../tunnel/engine-choice.ts'
 import { serversAddress } from './compose.ts'
 import type { Config } from './config/resolve.ts'
 import { readMembership } from './membership.ts'
+import { overlapOn } from './occupied.ts'
 import type { System } from './system.ts'
 
 export interface MachineSources {
@@ -191,7 +192,7 @@ async function dockerOf({ system }: MachineSources): Promise<MachineFacts['docke
 async function tableOf({ config, system }: MachineSources, subnet: RuleSubnet): Promise<RuleTable> {
   const { names, nft, ip } = system
   const servers = { address: serversAddress, dnsPort: config.dns.port, metadataPort: config.metadata.port }
-  const wanted = rulesetOf(names.table, subnet, servers)
+  const wanted = rulesetOf(names, subnet, servers)
   const [table, links] = await Promise.all([nft.table('inet', names.table), ip.links()])
   const allowed = new Set(table?.sets.get('allowed') ?? [])
   return {
@@ -207,17 +208,8 @@ async function tableOf({ config, system }: MachineSources, subnet: RuleSubnet): 
 
 type RuleSubnet = Parameters<typeof rulesetOf>[1]
 
-async function overlapFor(
-  { ip, engine }: Pick<System, 'ip' | 'engine'>,
-  subnet: RuleSubnet,
-): Promise<MachineFacts['overlap']> {
-  const [links, routes, networks] = await Promise.all([
-    ip.links(),
-    ip.routes(),
-    engine.networks().catch(() => []),
-  ])
-  const frames = networks.map((frame) => ({ ...frame, endpoints: [] }))
-  const overlap = overlapOf(subnet, occupiedOf(links, routes, frames))
+async function overlapFor(system: System, subnet: RuleSubnet): Promise<MachineFacts['overlap']> {
+  const overlap = await overlapOn(subnet, system)
   return overlap === undefined
     ? undefined
     : { subnet, text: overlapText(subnet, { ...overlap, free: undefined }) }

@@ -23,6 +23,7 @@ import { LogTail } from './log-tail.ts'
 import { machineFacts } from './machine.ts'
 import { type Membership, readMembership, writeMembership } from './membership.ts'
 import { PrometheusMeter } from './meter.ts'
+import { refuseNeighbours } from './occupied.ts'
 import { serviceManager } from './service-manager.ts'
 import { withAccess } from './store-access.ts'
 import { type System, systemOf } from './system.ts'
@@ -118,6 +119,7 @@ export async function runDaemon(sources: ConfigSources, flags: DaemonFlags): Pro
       `${member.environment} has the subnet ${member.settings.subnet}, not ${flags.subnet}`,
     )
   }
+  if (member !== undefined && flags.leave !== true) await refuseNeighbours(member.settings.subnet, system)
 
   // effects
   if (flags.leave) return leaving(config, system, log, member)

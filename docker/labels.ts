@@ -135,6 +135,15 @@ function environmentOf(reading: Reading): string {
   return 'default'
 }
 
+/** What its environment and its network are, without the rest of the wish. */
+export function belongingOf({ labels }: EngineContainer): Pick<Wish, 'environment' | 'managed'> {
+  const reading = new Reading(labels)
+  return {
+    environment: environmentOf(reading),
+    managed: reading.flag('io.rancher.container.network', false),
+  }
+}
+
 function indexOf(reading: Reading): number | null {
   const label = 'com.docker.compose.container-number'
   const number = reading.value(label)

@@ -3,9 +3,9 @@
  * into the tunnel, the nftables table, Docker's permission. A pure function of the snapshot; it says nothing
  * of single containers of this host (attach-plan.ts does).
  */
-import type { EngineNetwork } from '../model/engine.ts'
+import type { EngineContainer, EngineNetwork } from '../model/engine.ts'
 import type { Environment } from '../model/environment.ts'
-import { type Cidr, cidrOf, type Ipv4, isWithin } from '../model/ip.ts'
+import { type Cidr, cidrOf, type Ipv4, isWithin, parseIpv4 } from '../model/ip.ts'
 import type { HostId } from '../model/records.ts'
 import {
   type AnswerTable,
@@ -48,9 +48,40 @@ export interface HostPlanOptions {
   readonly servers: Servers
   /** Docker's bridges: unmanaged containers on them may ask our servers. */
   readonly bridges: readonly string[]
+  readonly askers: Askers
   readonly ipsec: IpsecLinks
   /** Path MTUs that are known, inside of the tunnel. */
   readonly pathMtus: ReadonlyMap<HostId, number>
+}
+
+/** The engine's addresses of containers that may come by its bridges, each once, as text. */
+export interface Askers {
+  /** Of other environments. */
+  readonly others: readonly string[]
+  /** Of this one, without a managed address. */
+  readonly guests: readonly string[]
+}
+
+/** What the labels of a container say, of all that its network cares for. */
+export interface Belonging {
+  readonly environment: string
+  readonly managed: boolean
+}
+
+export function askersOf(
+  containers: Iterable<EngineContainer>,
+  environment: string,
+  belongingOf: (container: EngineContainer) => Belonging,
+): Askers {
+  const [others, guests] = [new Set<string>(), new Set<string>()]
+  for (const container of containers) {
+    const belonging = belongingOf(container)
+    const own = belonging.environment === environment
+    for (const address of container.engineAddresses)
+      if (parseIpv4(address) !== undefined && !(own && belonging.managed))
+        (own ? guests : others).add(address)
+  }
+  return { others: [...others].sort(), guests: [...guests].sort() }
 }
 
 /** Bridges of the engine: its default ones, and one per user-defined network unless the user named it. */
@@ -61,7 +92,7 @@ export const bridgesOf = (networks: readonly EngineNetwork[]): readonly string[]
 ]
 
 export function hostPlan(environment: Environment, options: HostPlanOptions): HostPlan {
-  const { names, tunnel, servers, bridges, ipsec, pathMtus } = options
+  const { names, tunnel, servers, bridges, askers, ipsec, pathMtus } = options
   const { subnet } = environment.settings
   const managed = environment.hosts.get(environment.self)?.record.managed ?? undefined
   const held = routesOf(environment)
@@ -84,13 +115,15 @@ export function hostPlan(environment: Environment, options: HostPlanOptions): Ho
         return mtu === undefined ? [] : [[to, mtu]]
       }),
     ),
-    ruleset: rulesetOf(names.table, subnet, servers),
+    ruleset: rulesetOf(names, subnet, servers),
     elements: new Map([
       ['subnet', [subnet]],
       ['tunnels', [tunnel.name, ...devices]],
       ['ipsecs', devices],
       ['owned', ownedOf(environment, ipsec)],
       ['bridges', [...new Set(bridges)]],
+      ['others', names.primary ? askers.others : []],
+      ['guests', names.primary ? [] : askers.guests],
     ]),
   }
 }

@@ -15,6 +15,8 @@ export interface NetworkNames {
   readonly label: string
   /** Comment of our iptables rules. */
   readonly comment: string
+  /** Whether it is the environment of whatever names none: of containers without the label, and of the host itself. */
+  readonly primary: boolean
 }
 
 /** The container's end of a veth; one environment per container. */
@@ -48,9 +50,10 @@ export function networkNames(environment: string): NetworkNames {
   const slug = plain
     ? environment
     : `${environment.replace(/[^A-Za-z0-9_]/g, '_').slice(0, 40)}_${digest(6, 'table', environment)}`
-  const veth = environment === 'default' ? 'dr' : `dr${digest(3, 'veth', environment)}`
+  const primary = environment === 'default'
+  const veth = primary ? 'dr' : `dr${digest(3, 'veth', environment)}`
   const table = `${tablePrefix}${slug}`
-  return { table, veth, label: `lo:${veth}`, comment: table }
+  return { table, veth, label: `lo:${veth}`, comment: table, primary }
 }
 
 /** What one attachment says about itself in its link's alias. */

@@ -3,9 +3,10 @@
  * what is Drover's own does not count.
  */
 import type { Link, Route } from '../linux/ip.ts'
+import type { NftTable } from '../linux/nft.ts'
 import type { EngineNetwork } from '../model/engine.ts'
 import { type Cidr, cidrOf, type Ipv4, networkOf, overlaps, parseCidr, parseIpv4 } from '../model/ip.ts'
-import { routeProtocol } from './names.ts'
+import { routeProtocol, tablePrefix } from './names.ts'
 
 export interface Occupied {
   /** For a person: `interface eth0`, `route by eth0`, `Docker network shop_default`. */
@@ -39,6 +40,15 @@ export function occupiedOf(
   )
   return [...byNetwork, ...byLink, ...byRoute]
 }
+
+/** Networks of other environments on this machine, as their tables say; their links and routes are Drover's own. */
+export const neighboursOf = (tables: ReadonlyMap<string, NftTable>, own: string): readonly Occupied[] =>
+  [...tables].flatMap(([name, { sets }]) => {
+    const cidr = parseCidr(sets.get('subnet')?.[0] ?? '')
+    return name === own || cidr === undefined
+      ? []
+      : [{ by: `the environment ${name.slice(tablePrefix.length)} of this machine`, cidr }]
+  })
 
 /** The first collision; undefined when the subnet can be used. */
 export function overlapOf(subnet: Cidr, occupied: readonly Occupied[]): Overlap | undefined {

@@ -4,7 +4,7 @@
  */
 import { type Cidr, formatIpv4, type Ipv4 } from '../model/ip.ts'
 import { uuidOf } from '../model/uuid.ts'
-import { answering } from './names.ts'
+import { answering, type NetworkNames } from './names.ts'
 
 /** Elements by set name, each as nft prints it. */
 export type Elements = ReadonlyMap<string, readonly string[]>
@@ -35,6 +35,10 @@ const setTypes = {
   /** What a peer may send from, by the interface that is its own: WireGuard sees to that by itself. */
   owned: 'type ifname . ipv4_addr; flags interval',
   bridges: 'type ifname',
+  /** Engine's addresses of containers of other environments: a primary one serves everybody but them. */
+  others: 'type ipv4_addr',
+  /** Engine's addresses of containers of this one that have no veth: one that is not primary serves nobody else. */
+  guests: 'type ipv4_addr',
   veths: 'type ifname',
   allowed: 'type ifname . ipv4_addr',
   outward: 'type ipv4_addr',
@@ -96,6 +100,32 @@ const output = (subnet: Cidr): readonly string[] => [
   `ip saddr ${subnet} drop`,
 ]
 
+/** Who comes by Docker's bridges and belongs here. */
+const bridged = (primary: boolean): string =>
+  `iifname @bridges ip saddr ${primary ? '!= @others' : '@guests'}`
+
+/**
+ * The servers' own ports are those of one environment, but their address is on the machine, for every container to
+ * reach: whoever did not come by our own ways is not answered, and does not reach the host's managed address.
+ */
+const guard = (
+  subnet: Cidr,
+  { address, dnsPort, metadataPort }: Servers,
+  primary: boolean,
+): readonly string[] => {
+  const server = formatIpv4(address)
+  return [
+    'type filter hook input priority filter - 5; policy accept;',
+    'iifname "lo" accept',
+    'iifname @veths accept',
+    'iifname @tunnels accept',
+    `${bridged(primary)} ip daddr ${server} accept`,
+    `ip daddr ${server} udp dport ${dnsPort} drop`,
+    `ip daddr ${server} tcp dport { ${dnsPort}, ${metadataPort} } drop`,
+    `ip daddr ${subnet} drop`,
+  ]
+}
+
 const servers = ({ address, dnsPort, metadataPort }: Servers): readonly string[] => {
   const server = formatIpv4(address)
   return [
@@ -112,7 +142,9 @@ const masquerading = (subnet: Cidr): readonly string[] => [
   `oifname != "lo" ip saddr @outward ip daddr != ${subnet} masquerade`,
 ]
 
-function chainsOf(subnet: Cidr, own: Servers): ReadonlyMap<string, readonly string[]> {
+function chainsOf(subnet: Cidr, own: Servers, primary: boolean): ReadonlyMap<string, readonly string[]> {
+  // Of two that would take a packet the primary one does.
+  const turn = primary ? 5 : 4
   return new Map([
     ['servers', servers(own)],
     ['carried', carried(subnet)],
@@ -141,22 +173,27 @@ function chainsOf(subnet: Cidr, own: Servers): ReadonlyMap<string, readonly stri
     ],
     ['forward', forward(subnet)],
     ['output', output(subnet)],
+    ['guard', guard(subnet, own, primary)],
     [
       'arriving',
       [
-        'type nat hook prerouting priority dstnat - 5; policy accept;',
+        `type nat hook prerouting priority dstnat - ${turn}; policy accept;`,
         'iifname @veths jump servers',
-        'iifname @bridges jump servers',
+        `${bridged(primary)} jump servers`,
       ],
     ],
     // before Docker's -100
-    ['departing', ['type nat hook output priority -105; policy accept;', 'jump servers']],
+    ['departing', [`type nat hook output priority -${100 + turn}; policy accept;`, 'jump servers']],
     ['masquerading', masquerading(subnet)],
   ])
 }
 
-export function rulesetOf(table: string, subnet: Cidr, own: Servers): Ruleset {
-  const chains = [...chainsOf(subnet, own)]
+export function rulesetOf(
+  { table, primary }: Pick<NetworkNames, 'table' | 'primary'>,
+  subnet: Cidr,
+  own: Servers,
+): Ruleset {
+  const chains = [...chainsOf(subnet, own, primary)]
   const text = chains.map(([name, lines]) => `  chain ${name} {\n    ${lines.join('\n    ')}\n  }`).join('\n')
   const rules = chains.flatMap(([, lines]) => lines.filter((line) => !line.startsWith('type '))).length
   const version = `version_${uuidOf('ruleset', text).replaceAll('-', '').slice(0, 12)}`

@@ -66,7 +66,7 @@ test('without a daemon', needsRoot, async (t) => {
 
     const [subnet, server] = [parseCidr('10.77.0.0/16'), parseIpv4('169.254.169.250')]
     if (subnet === undefined || server === undefined) throw new TypeError('no addresses')
-    const ruleset = rulesetOf('drover_default', subnet, {
+    const ruleset = rulesetOf({ table: 'drover_default', primary: true }, subnet, {
       address: server,
       dnsPort: 10053,
       metadataPort: 10080,

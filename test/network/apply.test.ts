@@ -283,39 +283,6 @@ test('network in namespaces', needsRoot, async (t) => {
       await applierIn(host).leave()
     }
   })
-
-  await subtest(t, 'two environments share a machine and do not meet', async (t, world) => {
-    const { host, applier } = await hostOn(world, 'two')
-    const other = applierIn(host, 'test env')
-    const before = await stateOf(host)
-    const second = {
-      environment: 'test env',
-      subnet: '10.43.0.0/16',
-      managed: '10.43.0.1',
-      tunnel: 'drover1',
-    }
-    await applier.applyHost(hostPlanOf({ managed }))
-    await other.applyHost(hostPlanOf(second))
-    const one = await world.container(host)
-    const two = await world.container(host)
-    await applier.attach(attachPlanOf(one, '10.42.0.5', managed))
-    const plan = attachPlanOf(two, '10.43.0.5', '10.43.0.1', {
-      environment: 'test env',
-      subnet: '10.43.0.0/16',
-    })
-    await other.attach(plan)
-    await world.listen(host, 'udp', '169.254.169.250', 10053, 'dns')
-    await world.listen(two.space, 'udp', '0.0.0.0', 8000, 'two')
-    t.equal(await ask(one.space, 'udp', '169.254.169.250', 53), 'dns 10.42.0.5')
-    t.equal(await ask(two.space, 'udp', '169.254.169.250', 53), 'dns 10.43.0.5')
-    await one.space.sh('ip route add 10.43.0.0/16 via 169.254.1.1 dev managed0 onlink')
-    await two.space.sh('ip route add 10.42.0.0/16 via 169.254.1.1 dev managed0 onlink')
-    t.not(await ask(one.space, 'udp', '10.43.0.5', 8000), 'two 10.42.0.5')
-    await applier.leave()
-    t.equal(await ask(two.space, 'udp', '169.254.169.250', 53), 'dns 10.43.0.5')
-    await other.leave()
-    t.equal(await stateOf(host), before)
-  })
 })
 
 const sorted = (text: string): readonly string[] => text.split(/[\n,{}]/).sort()

@@ -41,6 +41,7 @@ test('the host plan routes what others hold, and nothing that is not of the subn
     names: networkNames('default'),
     tunnel: { name: 'drover0', mtu: 1380 },
     servers: { address: ip('169.254.169.250'), dnsPort: 10053, metadataPort: 10080 },
+    askers: { others: [], guests: [] },
     bridges: bridgesOf([{ id: 'abcdef0123456789', name: 'shop', subnets: [], endpoints: [] }]),
     ipsec: noIpsec,
     pathMtus: new Map([[hostIdOf(2), 1232]]),

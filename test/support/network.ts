@@ -40,6 +40,11 @@ export interface PlanParts {
   /** Into the tunnel, or as `NETWORK DEVICE`. */
   readonly routes?: readonly string[]
   readonly bridges?: readonly string[]
+  /** Engine's addresses of containers of other environments, and of unmanaged ones of this. */
+  readonly others?: readonly string[]
+  readonly guests?: readonly string[]
+  /** Of DNS and metadata. */
+  readonly ports?: readonly [number, number]
   readonly mtus?: Readonly<Record<string, number>>
   readonly ipsec?: Partial<Pick<HostPlan, 'links' | 'answers'>> & { readonly owned?: readonly string[] }
 }
@@ -48,7 +53,8 @@ export function hostPlanOf(parts: PlanParts): HostPlan {
   const { environment = 'default', tunnel = 'drover0', routes = [], bridges = ['docker0'] } = parts
   const subnet = (parts.subnet ?? '10.42.0.0/16') as Cidr
   const managed = parts.managed === undefined ? undefined : ip4(parts.managed)
-  const servers = { address: serversAddress, dnsPort: 10053, metadataPort: 10080 }
+  const [dnsPort, metadataPort] = parts.ports ?? [10053, 10080]
+  const servers = { address: serversAddress, dnsPort, metadataPort }
   const { links = [], answers = [], owned = [] } = parts.ipsec ?? {}
   const byIpsec = links.map(({ name }) => name)
   return {
@@ -64,13 +70,15 @@ export function hostPlanOf(parts: PlanParts): HostPlan {
     }),
     answers,
     mtus: new Map(Object.entries(parts.mtus ?? {}) as [Cidr, number][]),
-    ruleset: rulesetOf(networkNames(environment).table, subnet, servers),
+    ruleset: rulesetOf(networkNames(environment), subnet, servers),
     elements: new Map([
       ['subnet', [subnet]],
       ['tunnels', [tunnel, ...byIpsec]],
       ['ipsecs', byIpsec],
       ['owned', [...owned]],
       ['bridges', [...bridges]],
+      ['others', [...(parts.others ?? [])]],
+      ['guests', [...(parts.guests ?? [])]],
     ]),
   }
 }
