@@ -59,14 +59,14 @@ export const configOf = (sources: ConfigSources): Config => resolveConfig(loadCo
 export async function runInit(sources: ConfigSources, flags: InitFlags): Promise<string> {
   const machine = machineOf(inEnvironment(sources, flags.name))
   const { environment, settings, store } = await createEnvironment(machine, flags)
-  const { tunnel, join } = machine.config
+  const { join } = machine.config
   const others =
     store === 'embedded'
       ? 'for more hosts: `drover store move etcd://HOST:2379`, then `drover token create`'
       : `for more hosts: \`drover token create\` here once the daemon runs, and open TCP ${join.port} on this host for them`
   return [
     `created the environment ${environment} (${settings.subnet}) in ${store}; this host holds the key of its CA`,
-    `next: open UDP ${tunnel.port} to the other hosts, and start the daemon (systemctl start drover, or npm start)`,
+    nextStep(machine.config),
     others,
   ].join('\n')
 }
@@ -81,8 +81,16 @@ export async function runJoin(sources: ConfigSources, text: string): Promise<str
   return [
     `joined the environment ${environment} (${settings.subnet}) in ${store}; the certificate renews itself`,
     ...(away === undefined ? [] : [`the store does not answer yet: ${away}`]),
-    `next: open UDP ${machine.config.tunnel.port} to the other hosts, and start the daemon (systemctl start drover, or npm start)`,
+    nextStep(machine.config),
   ].join('\n')
+}
+
+function nextStep({ environment, tunnel }: Config): string {
+  const start =
+    environment === 'default'
+      ? 'systemctl start drover, or npm start'
+      : `systemctl start drover-tunnel@${tunnel.interface} drover@${environment}, or npm start -- --environment ${environment}`
+  return `next: open UDP ${tunnel.port} to the other hosts, and start the daemon (${start})`
 }
 
 const inEnvironment = (sources: ConfigSources, name: string | undefined): ConfigSources =>

@@ -126,12 +126,22 @@ function network({ environment, tunnel }: Config): Promise<readonly Section[]> {
   ])
 }
 
-async function logs({ state, environment }: Config): Promise<readonly Section[]> {
-  const tunnel = textOf(join(state, 'tunnel.log')).split('\n').slice(-tunnelLines).join('\n')
-  const suffix = environment === 'default' ? '' : `@${environment}`
-  const units = ['drover', 'drover-tunnel', 'drover-ipsec'].flatMap((unit) => ['-u', `${unit}${suffix}`])
-  const journal = ['journalctl', '--no-pager', '-o', 'short-iso', '-n', journalLines, ...units]
-  return [{ title: 'log of the tunnel', text: tunnel }, ...(await outputs([journal]))]
+async function logs({ state, environment, tunnel }: Config): Promise<readonly Section[]> {
+  const lines = textOf(join(state, 'tunnel.log')).split('\n').slice(-tunnelLines).join('\n')
+  const units =
+    environment === 'default'
+      ? ['drover', 'drover-tunnel', 'drover-ipsec']
+      : [`drover@${environment}`, `drover-tunnel@${tunnel.interface}`]
+  const journal = [
+    'journalctl',
+    '--no-pager',
+    '-o',
+    'short-iso',
+    '-n',
+    journalLines,
+    ...units.flatMap((unit) => ['-u', unit]),
+  ]
+  return [{ title: 'log of the tunnel', text: lines }, ...(await outputs([journal]))]
 }
 
 function textOf(path: string): string {

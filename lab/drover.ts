@@ -22,20 +22,39 @@ export const drover = (host: HostPlace, ...args: readonly string[]): readonly st
 
 export const binFolder = (host: HostPlace): string => join(host.folder, 'bin')
 
+/** An environment beside `default` on the same machines. */
+export interface FurtherEnvironment {
+  readonly name: string
+  readonly subnet: string
+  /** Added to every port that Drover listens on. */
+  readonly shift: number
+}
+
+/** What keeps it apart from `default`, where that is on the machine as well. */
+const apart = (name: string, shift: number) => ({
+  environment: name,
+  tunnel: { port: 51820 + shift, ipsecPort: 4500 + shift },
+  dns: { port: 10053 + shift },
+  metadata: { port: 10080 + shift },
+  join: { port: 51819 + shift },
+})
+
 /** YAML by way of JSON, which it contains. */
-export function writeConfig(host: HostPlace, backend: BackendChoice): void {
+export function writeConfig(host: HostPlace, backend: BackendChoice, further?: FurtherEnvironment): void {
   for (const folder of [host.run, binFolder(host), join(host.run, 'wireguard')])
     mkdirSync(folder, { recursive: true })
   const resolvConf = join(host.folder, 'resolv.conf')
   writeFileSync(resolvConf, '# The lab has no resolver outside.\n')
+  const own = apart(further?.name ?? 'default', further?.shift ?? 0)
   const settings = {
+    ...own,
     state: host.state,
     run: host.run,
     host: { name: host.name, address: host.underlay },
     docker: { host: dockerHost(host) },
     // Not the kernel's where there is one: labs are alike on every machine, and faults end the tunnel's process.
-    tunnel: { backend, engine: 'userspace', sockets: join(host.run, 'wireguard') },
-    dns: { resolvConf },
+    tunnel: { ...own.tunnel, backend, engine: 'userspace', sockets: join(host.run, 'wireguard') },
+    dns: { ...own.dns, resolvConf },
     log: { level: 'debug' },
   }
   const lines = Object.entries(settings).map(([key, value]) => `${key}: ${JSON.stringify(value)}`)
@@ -47,8 +66,10 @@ export function writeConfig(host: HostPlace, backend: BackendChoice): void {
 }
 
 /** The first host of the environment. */
-export const createEnvironment = (host: HostPlace, store: string): Promise<string> =>
-  must(drover(host, 'init', '--store', store), { namespace: host.namespace })
+export const createEnvironment = (host: HostPlace, store: string, subnet?: string): Promise<string> =>
+  must(drover(host, 'init', '--store', store, ...(subnet === undefined ? [] : ['--subnet', subnet])), {
+    namespace: host.namespace,
+  })
 
 /** A line for `joinEnvironment`, by the daemon of the first host. */
 export async function createToken(host: HostPlace, uses: number): Promise<string> {

@@ -267,7 +267,8 @@ export const errorTable = {
   DNS_ADDRESS: {
     culprit: 'operator',
     says: 'DNS cannot listen on its address',
-    remedy: 'put the address on an interface (Drover puts it on lo), or end what holds the port',
+    remedy:
+      'put the address on an interface (Drover puts it on lo), end what holds the port, or set dns.port',
   },
   TUNNEL_UNAVAILABLE: {
     culprit: 'retry',

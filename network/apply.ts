@@ -16,7 +16,7 @@ import { type AttachPlan, hostLines, insideLines, vethLine } from './attach-plan
 import { type Attachment, attachmentsOf, elementsOf, namelessOf, pairOf } from './attachments.ts'
 import { hostChanges, type KernelState, leaveLines, linkChanges } from './host-changes.ts'
 import { type HostPlan, signatureOf } from './host-plan.ts'
-import { answering, type NetworkNames, rulePriority, tablePrefix } from './names.ts'
+import { answering, managedDevice, type NetworkNames, rulePriority, tablePrefix } from './names.ts'
 import { addElements, elementChanges, removeElements, tableText, withoutTable } from './ruleset.ts'
 
 export interface ApplierDeps {
@@ -184,7 +184,7 @@ export class NetworkApplier {
         await this.#connect(plan, space)
       } catch (cause) {
         await this.#release([{ ...plan, complete: false }])
-        throw attachFailed(plan, reasonOf(cause), cause)
+        throw attachFailed(plan, blamed(reasonOf(cause)), cause)
       }
     }
   }
@@ -332,6 +332,10 @@ async function settled(actions: readonly Promise<void>[]): Promise<void> {
   for (const result of await Promise.allSettled(actions))
     if (result.status === 'rejected') throw result.reason
 }
+
+/** A namespace has one `managed0`: of containers that share it, one environment can have them. */
+const blamed = (why: string): string =>
+  why.includes('File exists') ? `its network has a ${managedDevice} already, of another environment` : why
 
 const attachFailed = (plan: AttachPlan, why: string, cause?: unknown): DroverError =>
   new DroverError('ATTACH_FAILED', why, {

@@ -16,7 +16,7 @@ interface Origin {
 
 export interface ConfigSources {
   readonly file?: string | undefined
-  /** Read where `file` is not given and it exists. */
+  /** Read where `file` is not given and it exists; another environment than `default` has its own beside it. */
   readonly standardFile?: string | undefined
   readonly variables: Readonly<Record<string, string | undefined>>
   /** Dotted key → text. */
@@ -27,7 +27,8 @@ const keyNames = configKeys.map(({ key }) => key)
 
 export function loadConfig(sources: ConfigSources): ConfigInput {
   const origins = new Map<string, Origin>()
-  const { file, standardFile } = sources
+  const { file } = sources
+  const standardFile = standardFileOf(sources)
   if (file !== undefined) readFile(file, origins)
   else if (standardFile !== undefined && existsSync(standardFile)) readFile(standardFile, origins)
   for (const { key, variable, flag } of configKeys) {
@@ -38,6 +39,13 @@ export function loadConfig(sources: ConfigSources): ConfigInput {
   }
   refuseMistyped(sources.variables)
   return checked(origins)
+}
+
+/** `drover.yaml`, or `drover-shop.yaml` where flag or variable name the environment `shop`. */
+function standardFileOf({ standardFile, flags, variables }: ConfigSources): string | undefined {
+  const environment = flags.get('environment') ?? variables.DROVER_ENVIRONMENT ?? ''
+  const named = environment !== '' && environment !== 'default' && !environment.includes('/')
+  return named ? standardFile?.replace(/(?=\.yaml$)/, `-${environment}`) : standardFile
 }
 
 /** Variables of ours that are no keys belong to the tunnel and to tests; one letter off a key is a mistake. */

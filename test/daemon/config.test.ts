@@ -95,6 +95,16 @@ test('the standard file is read where it exists and no other is named', (t) => {
   const other = join(folder, 'other.yaml')
   writeFileSync(other, 'tunnel:\n  port: 4712\n')
   t.equal(portOf(other), 4712)
+  const inShop = (flags: ReadonlyMap<string, string>, variables = {}) => {
+    const { environment, tunnel } = loadConfig({ standardFile, variables, flags })
+    return [environment, tunnel.port]
+  }
+  const shop = new Map([['environment', 'shop']])
+  t.same(inShop(shop), ['shop', 51820], 'another environment does not read it')
+  writeFileSync(join(folder, 'standard-shop.yaml'), 'tunnel:\n  port: 4713\n')
+  t.same(inShop(shop), ['shop', 4713])
+  t.same(inShop(new Map(), { DROVER_ENVIRONMENT: 'shop' }), ['shop', 4713])
+  t.same(inShop(new Map([['environment', 'default']])), ['default', 4711])
   t.end()
 })
 

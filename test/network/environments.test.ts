@@ -127,6 +127,16 @@ test('two environments on one machine', needsRoot, async (t) => {
     t.same([...(await seen.lines()), ...(await asked.lines())], [])
   })
 
+  await t.test('a network that two containers share is of one environment', async (t) => {
+    const shared = attachPlanOf(one, '10.43.0.6', second.managed, {
+      environment: second.environment,
+      subnet: second.subnet,
+    })
+    await t.rejects(appliers.two.attach(shared), /has a managed0 already, of another environment/)
+    t.equal(await ask(one.space, 'udp', first.managed, 8000), 'host 10.42.0.5', 'it stays where it is')
+    t.notMatch(await stateOf(host), '10.43.0.6')
+  })
+
   await t.test('one that leaves takes nothing of the other along', async (t) => {
     for (const { space } of [one, two]) await space.sh(`ip route del ${server} dev eth0`)
     for (const { space } of [one, two])

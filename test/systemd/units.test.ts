@@ -45,3 +45,21 @@ test('what units run lies in the clone', (t) => {
   }
   t.end()
 })
+
+/** What a template says otherwise than the unit of the environment `default`. */
+const instanced: Readonly<Record<string, RegExp>> = {
+  drover: /^(Description|Wants|After|ExecStart|RuntimeDirectory|StateDirectory)=|^#/,
+  'drover-tunnel': /^(Description|ExecStart|ExecReload|Environment)=/,
+}
+
+test('templates are their units, but for names', (t) => {
+  for (const [name, otherwise] of Object.entries(instanced)) {
+    const linesOf = (unit: string) =>
+      readFileSync(join(folder, unit), 'utf8')
+        .split('\n')
+        .filter((line) => !otherwise.test(line))
+    t.strictSame(linesOf(`${name}@.service`), linesOf(`${name}.service`), name)
+    t.notMatch(readFileSync(join(folder, `${name}@.service`), 'utf8'), /drover0|Directory=drover$/m, name)
+  }
+  t.end()
+})
