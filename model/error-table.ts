@@ -352,8 +352,9 @@ export const errorTable = {
   },
   IPSEC_PROPOSAL: {
     culprit: 'peer',
-    says: 'the peer wants other cryptography',
-    remedy: 'on the peer allow aes256gcm16-prfsha384-x25519 for IKE and aes256gcm16-x25519 for ESP',
+    says: 'the peer knows no connection with this host that both allow',
+    remedy:
+      'nothing while both learn of each other; on a peer that was set up by hand allow aes256gcm16-prfsha384-x25519 for IKE and aes256gcm16-x25519 for ESP',
   },
   IPSEC_EXPIRED: {
     culprit: 'peer',

@@ -40,6 +40,10 @@ export interface HostWish {
   readonly esp: Esp
   /** When its certificate was made. */
   readonly certified?: Instant
+  /** Who made it, where that is not the environment's CA. */
+  readonly by?: Authority
+  /** What the daemon gives as its key, where that is not the host's. */
+  readonly key?: string
 }
 
 export class IpsecHost {
@@ -53,6 +57,7 @@ export class IpsecHost {
   certificate: string
   fault: DroverError | undefined
   readonly #authority: Authority
+  readonly #key: string | undefined
   #daemon: { readonly ipsec: Ipsec; readonly running: Promise<void> } | undefined
   ups = 0
 
@@ -63,7 +68,8 @@ export class IpsecHost {
     this.folder = folder
     this.#authority = authority
     this.identity = loadOrCreateIdentity(join(folder, 'state'))
-    this.certificate = authority.issueHost(
+    this.#key = wish.key
+    this.certificate = (wish.by ?? authority).issueHost(
       this.identity.id,
       this.identity.signingKey,
       wish.certified ?? instant(Date.now()),
@@ -93,6 +99,13 @@ export class IpsecHost {
 
   /** As the daemon would: finds charon or starts it. */
   async start(): Promise<void> {
+    const before = this.ups
+    this.begin()
+    await until(`charon of host ${this.number}`, () => this.ups > before)
+  }
+
+  /** The same, without waiting for charon. */
+  begin(): void {
     const input = configSchema.parse({
       state: join(this.folder, 'state'),
       run: join(this.folder, 'run'),
@@ -120,19 +133,17 @@ export class IpsecHost {
       },
       config,
       {
-        identity: this.identity,
+        identity: { ...this.identity, tlsKey: () => this.#key ?? this.identity.tlsKey() },
         settings: { name: environmentName, subnet },
         esp: this.esp,
         external: false,
         within: ['nsenter', `--net=${this.space.path}`],
       },
     )
-    const before = this.ups
     const running = ipsec.keeper.run(() => {
       this.ups++
     })
     this.#daemon = { ipsec, running }
-    await until(`charon of host ${this.number}`, () => this.ups > before)
   }
 
   /** The daemon ends; charon goes on. */
@@ -226,6 +237,14 @@ export class IpsecWorld {
     const host = new IpsecHost(space, join(this.folder, `h${number}`), this.authority, wish)
     this.#hosts.push(host)
     return host
+  }
+
+  /** The same host as a daemon that wants another ESP; its charon stays. */
+  sibling(host: IpsecHost, esp: Esp): IpsecHost {
+    const { number, space, folder } = host
+    const twin = new IpsecHost(space, folder, this.authority, { number, esp })
+    this.#hosts.push(twin)
+    return twin
   }
 
   async #net(): Promise<TestNetns> {

@@ -23,9 +23,10 @@ export class Calls {
     this.#self = self
   }
 
-  /** Something about this peer is new. */
-  soon(host: HostId): void {
-    this.#paces.delete(host)
+  /** Something about this peer is new; `urgent`: no courtesy, because it believes that it has an SA. */
+  soon(host: HostId, urgent: boolean): void {
+    if (urgent) this.#paces.set(host, { pause: firstPause, next: 0 })
+    else this.#paces.delete(host)
   }
 
   /** Of those that lack an SA the ones whose time has come; whoever is not among them has one, and starts anew. */

@@ -16,7 +16,7 @@ const key = `0x${'00'.repeat(36)}`
 
 const lines = [
   'link set dev lo up',
-  `xfrm state add src 127.0.0.1 dst 127.0.0.1 proto esp spi 0x1000 mode tunnel if_id 0x1 flag esn replay-window 0 replay-oseq 0 aead rfc4106(gcm(aes)) ${key} 128 encap espinudp 4500 4500 0.0.0.0`,
+  `xfrm state add src 127.0.0.1 dst 127.0.0.1 proto esp spi 0x1000 mode tunnel if_id 0x1 flag esn replay-window 32 aead rfc4106(gcm(aes)) ${key} 128 encap espinudp 4500 4500 0.0.0.0`,
   'link add drxprobe type xfrm dev lo if_id 0x1',
   '',
 ]

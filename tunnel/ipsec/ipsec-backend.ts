@@ -3,7 +3,7 @@
  * the connection to it stands; over a new one everything is said again, and charon leaves alone what is the same. One
  * changed peer is one changed connection. `tend` mends what broke behind our back.
  */
-import { reasonOf } from '../../model/errors.ts'
+import { DroverError, reasonOf } from '../../model/errors.ts'
 import type { Clock, Log, Meter } from '../../model/ports.ts'
 import type { HostId } from '../../model/records.ts'
 import type { Backend, BackendReport, Peer, PeerReport } from '../backend.ts'
@@ -14,6 +14,7 @@ import { FaultReader, faultEvents } from './faults.ts'
 import { ifIdsOf } from './if-id.ts'
 import { loadCredentials } from './load-credentials.ts'
 import { mendingOf, type Wanted } from './mend.ts'
+import { charonFault } from './needs.ts'
 import { type IkeSa, ikeSasIn, isUp } from './sas.ts'
 import { namesIn, type Vici } from './vici-client.ts'
 import type { ViciSection } from './vici-message.ts'
@@ -36,6 +37,8 @@ interface Session {
   readonly vici: Vici
   /** Host → its connection as text. */
   readonly told: Map<string, string>
+  /** It knew nobody: it has just started. */
+  blank: boolean
   credentials: string
 }
 
@@ -54,6 +57,8 @@ export class IpsecBackend implements Backend {
   #targets: ReadonlyMap<HostId, Target> = new Map()
   #session: Session | undefined
   #suspects: ReadonlySet<HostId> = new Set()
+  /** What is wrong with charon itself. */
+  #trouble: DroverError | undefined
   #last: Promise<unknown> = Promise.resolve()
 
   constructor(deps: IpsecBackendDeps, self: IpsecSelf) {
@@ -75,7 +80,11 @@ export class IpsecBackend implements Backend {
     const { vici } = await this.#open()
     const sas = Map.groupBy(ikeSasIn(await vici.list('list-sas')), ({ host }) => host)
     const peers = [...this.#targets.keys()].flatMap((host) => this.#reportOf(host, sas.get(host) ?? []))
-    return { peers, facts: undefined, problems: this.#faults.problems(this.#targets) }
+    return { peers, facts: undefined, problems: this.#problems() }
+  }
+
+  #problems(): readonly DroverError[] {
+    return [...(this.#trouble === undefined ? [] : [this.#trouble]), ...this.#faults.problems(this.#targets)]
   }
 
   /** One look at what is there, and what mends it; to be called every few seconds. */
@@ -121,9 +130,11 @@ export class IpsecBackend implements Backend {
   async #open(): Promise<Session> {
     if (this.#session !== undefined) return this.#session
     const vici = await this.#deps.connect()
-    const session: Session = { vici, told: new Map(), credentials: '' }
+    const known = namesIn(await vici.request('get-conns'), 'conns')
+    const told = new Map(known.map((name) => [name, '']))
+    const session: Session = { vici, told, blank: known.length === 0, credentials: '' }
+    this.#trouble = charonFault(await vici.request('version'), await vici.request('stats'), this.#self.esp)
     await vici.subscribe(faultEvents, (name, message) => this.#faults.hear(name, message))
-    for (const name of namesIn(await vici.request('get-conns'), 'conns')) session.told.set(name, '')
     this.#session = session
     void vici.ended.then(() => this.#lose(session))
     return session
@@ -136,7 +147,7 @@ export class IpsecBackend implements Backend {
   async #converge(session: Session): Promise<void> {
     const credentials = this.#deps.credentials()
     const text = JSON.stringify(credentials)
-    if (session.credentials !== text) await loadCredentials(session.vici, credentials)
+    if (session.credentials !== text) await this.#credit(session.vici, credentials)
     session.credentials = text
     for (const name of session.told.keys())
       if (!this.#targets.has(name as HostId)) await this.#remove(session, name as HostId)
@@ -144,7 +155,18 @@ export class IpsecBackend implements Backend {
       if (session.told.get(host) === text) continue
       await session.vici.request('load-conn', { [host]: connection })
       session.told.set(host, text)
-      this.#calls.soon(host)
+      this.#calls.soon(host, session.blank)
+    }
+    session.blank = false
+  }
+
+  async #credit(vici: Vici, credentials: Credentials): Promise<void> {
+    try {
+      await loadCredentials(vici, credentials)
+      if (this.#trouble?.code === 'IPSEC_KEY') this.#trouble = undefined
+    } catch (error) {
+      if (error instanceof DroverError && error.code === 'IPSEC_KEY') this.#trouble = error
+      throw error
     }
   }
 
@@ -169,7 +191,7 @@ export class IpsecBackend implements Backend {
       log.warn('IPsec state was deleted in the kernel; making it again', { peer: host })
       meter.count('drover_ipsec_heals_total')
       await this.#remove(session, host)
-      this.#calls.soon(host)
+      this.#calls.soon(host, true)
     }
     this.#suspects = new Set(found.lost.filter((host) => !lost.includes(host)))
     if (lost.length > 0) await this.#converge(session)

@@ -63,7 +63,7 @@ const oldest = [5, 8] as const
 /** `version` and `stats` of VICI. */
 export function charonFault(version: ViciSection, stats: ViciSection, esp: Esp): DroverError | undefined {
   const text = String(version.version ?? '')
-  const [major = 0, minor = 0] = text.split('.').map((part) => Number.parseInt(part, 10))
+  const [major = 0, minor = 0] = text.split('.').map((part) => Number.parseInt(part, 10) || 0)
   if (major < oldest[0] || (major === oldest[0] && minor < oldest[1]))
     return new DroverError('IPSEC_OLD', `charon says it is ${text || 'of no version'}`)
   const loaded = isList(stats.plugins) ? stats.plugins : []

@@ -12,7 +12,7 @@ import { encodePacket, type ViciPacket, ViciReader } from './vici-packet.ts'
 const streams = {
   'list-sas': 'list-sa',
   'list-conns': 'list-conn',
-  'list-authorities': 'list-authority',
+  'list-certs': 'list-cert',
 } as const
 export type Listing = keyof typeof streams
 
@@ -64,7 +64,7 @@ export class ViciClient implements Vici {
   }
 
   /** Connects and asks for the version: a charon that starts or dies takes connections and does not answer. */
-  static async open(path: string, options: ViciClientOptions = { deadline: 5000 }): Promise<ViciClient> {
+  static async open(path: string, options: ViciClientOptions = { deadline: 10_000 }): Promise<ViciClient> {
     const client = new ViciClient(connect(path), path, options)
     try {
       await client.request('version')

@@ -1,33 +1,14 @@
 /**
  * Two hosts with a real charon each, userspace ESP: real IKE, real packets.
  */
-import { type Test, test } from 'tap'
+import tap, { type Test, test } from 'tap'
 import type { Cidr } from '../../../model/ip.ts'
 import type { Peer } from '../../../tunnel/backend.ts'
-import { type IkeSa, ikeSasIn } from '../../../tunnel/ipsec/sas.ts'
 import { type IpsecHost, IpsecWorld, needsIpsec, peerOf, pings } from '../../support/ipsec-hosts.ts'
+import { carried, isSingle, meet, standing } from '../../support/ipsec-sas.ts'
 import { until } from '../../support/netns.ts'
 
-async function sasOf(host: IpsecHost): Promise<readonly IkeSa[]> {
-  const vici = await host.vici()
-  const sas = ikeSasIn(await vici.list('list-sas'))
-  vici.close()
-  return sas
-}
-
-/** Numbers of the SAs that carry, without those that are on their way out. */
-async function standing(host: IpsecHost): Promise<string> {
-  const sas = await sasOf(host)
-  return sas
-    .filter(({ state }) => state === 'ESTABLISHED')
-    .map(
-      ({ id, children }) =>
-        `${id}:${children.filter(({ state }) => state === 'INSTALLED').map((one) => one.id)}`,
-    )
-    .join(' ')
-}
-
-const isSingle = async (host: IpsecHost): Promise<boolean> => /^\d+:\d+$/.test(await standing(host))
+tap.setTimeout(240000)
 
 /** The networks of others go into charon's device, as the daemon's routes do. */
 const route = (host: IpsecHost, to: string) =>
@@ -46,12 +27,6 @@ async function pair(t: Test): Promise<{ world: IpsecWorld; one: IpsecHost; two: 
     await route(host, other.block)
   return { world, one, two }
 }
-
-const meet = (one: IpsecHost, two: IpsecHost) =>
-  Promise.all([one.backend.apply([peerOf(two)]), two.backend.apply([peerOf(one)])])
-
-const carried = (from: IpsecHost, to: IpsecHost) =>
-  until(`a ping from ${from.number} to ${to.number}`, () => pings(from, to), 30_000)
 
 test('hosts meet, packets go, and nothing goes in clear', needsIpsec, async (t) => {
   const { world, one, two } = await pair(t)

@@ -3,7 +3,7 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { test } from 'tap'
+import tap, { test } from 'tap'
 import type { Cidr } from '../../../model/ip.ts'
 import type { Peer } from '../../../tunnel/backend.ts'
 import { charonConf, swanctlConf } from '../../../tunnel/ipsec/charon-conf.ts'
@@ -13,6 +13,8 @@ import type { IfId } from '../../../tunnel/ipsec/if-id.ts'
 import { namesIn } from '../../../tunnel/ipsec/vici-client.ts'
 import { type IpsecHost, IpsecWorld, needsIpsec } from '../../support/ipsec-hosts.ts'
 import { hostIdOf } from '../../support/snapshots.ts'
+
+tap.setTimeout(240000)
 
 const self = (esp: Esp): IpsecSelf => ({
   host: hostIdOf(1),
