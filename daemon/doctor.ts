@@ -4,6 +4,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { Proc } from '../linux/proc.ts'
+import { SystemRunner } from '../linux/run.ts'
 import { DroverError, reasonOf } from '../model/errors.ts'
 import { missingPrograms } from '../status/checks/machine.ts'
 import { type DoctorView, machineChecks, sorted } from '../status/doctor.ts'
@@ -28,7 +29,7 @@ const moment = (): Promise<unknown> => pause(1000)
 
 export async function runDoctor(sources: ConfigSources, connect: Connect): Promise<DoctorView> {
   if (process.getuid?.() !== 0) throw new DroverError('NOT_ROOT', 'drover doctor')
-  const proc = new Proc()
+  const [proc, runner] = [new Proc(), new SystemRunner({}, {})]
   const usable = configured(sources)
   if (usable.is === 'bad') {
     const findings = [...findingsOf([missingPrograms], { missing: missingOn(proc) }), usable.finding]
@@ -36,7 +37,7 @@ export async function runDoctor(sources: ConfigSources, connect: Connect): Promi
   }
   const { config, system } = usable
   const said = await ask(connect(config.admin))
-  const facts = await machineFactsOf({ config, system, proc, daemon: said.answered, moment })
+  const facts = await machineFactsOf({ config, system, proc, runner, daemon: said.answered, moment })
   const findings = sorted([...said.findings, ...findingsOf(machineChecks, facts)])
   const { environment, host } = config
   return { version, host: host.name, environment, daemon: said.answered, findings }

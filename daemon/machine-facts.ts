@@ -4,6 +4,7 @@
  */
 
 import type { Proc, Process } from '../linux/proc.ts'
+import type { Runner } from '../linux/run.ts'
 import { boundSockets } from '../linux/sockets.ts'
 import { errorTable } from '../model/error-table.ts'
 import { DroverError, reasonOf } from '../model/errors.ts'
@@ -13,12 +14,13 @@ import { rulesetOf } from '../network/ruleset.ts'
 import { authorityFile, loadAuthority } from '../pki/authority.ts'
 import { loadIdentity } from '../pki/identity.ts'
 import { readTrustFile } from '../pki/trust-file.ts'
-import { enforcedProfiles } from '../status/checks/apparmor.ts'
 import { couldNotSee } from '../status/checks/machine.ts'
 import { countersOf } from '../status/checks/xfrm.ts'
 import type { Finding } from '../status/finding.ts'
 import type { HeldPort, MachineFacts, RuleTable, StateFolder } from '../status/machine-facts.ts'
 import { engineChoice } from '../tunnel/engine-choice.ts'
+import { charonProgram, obstacleTo } from '../tunnel/ipsec/charon-place.ts'
+import { espMissing } from '../tunnel/ipsec/esp-probe.ts'
 import { serversAddress } from './compose.ts'
 import type { Config } from './config/resolve.ts'
 import { readMembership } from './membership.ts'
@@ -29,6 +31,7 @@ export interface MachineSources {
   readonly config: Config
   readonly system: System
   readonly proc: Proc
+  readonly runner: Runner
   /** Whether the daemon answers. */
   readonly daemon: boolean
   /** A moment between two readings of counters; keeps the process. */
@@ -88,10 +91,7 @@ export async function machineFactsOf(sources: MachineSources): Promise<MachineFa
     tracking: trackingOf(proc),
     xfrm: { before, after: counters() },
     tunnelProcesses: processes.filter(({ argv }) => isTunnel(argv, config.tunnel.interface)),
-    appArmor: {
-      enforced: enforcedProfiles(proc.text('/sys/kernel/security/apparmor/profiles') ?? ''),
-      ipsec: config.tunnel.backend !== 'wireguard',
-    },
+    ipsec: await look.at('IPsec', () => ipsecOf(sources)),
   }
 }
 
@@ -176,6 +176,16 @@ function heldPorts(
       .find(({ argv }) => !isOurs(argv, tunnel))
     return { ...one, holder: holder === undefined ? undefined : `${holder.argv[0]} (process ${holder.pid})` }
   })
+}
+
+/** A kernel without ESP, or a machine without strongSwan, is no fault: WireGuard carries. */
+async function ipsecOf({ config, daemon, runner }: MachineSources): Promise<MachineFacts['ipsec']> {
+  const { state, run, tunnel } = config
+  if (daemon || tunnel.backend === 'wireguard' || charonProgram() === undefined) return undefined
+  if ((await espMissing(runner)) !== '') return undefined
+  const place = { folder: `${state}/ipsec`, socket: `${run}/charon.vici`, port: tunnel.ipsecPort }
+  const fault = await obstacleTo(place, runner)
+  return fault === undefined ? undefined : { what: fault.message, remedy: fault.remedy }
 }
 
 async function dockerOf({ system }: MachineSources): Promise<MachineFacts['docker']> {

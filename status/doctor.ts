@@ -4,7 +4,6 @@
  * shows as well.
  */
 import type { Environment } from '../model/environment.ts'
-import { appArmor } from './checks/apparmor.ts'
 import { type Attempts, refusedJoins, tampering } from './checks/attempts.ts'
 import {
   sameContainerNames,
@@ -16,6 +15,7 @@ import {
 import { type Upstreams, upstreamResolvers } from './checks/dns.ts'
 import { dockerChains, walls } from './checks/firewall.ts'
 import { awayHosts, type Clocks, clockSkew, narrowPaths, sameHostNames } from './checks/hosts.ts'
+import { ipsecObstacle } from './checks/ipsec.ts'
 import { connectionTracking, forwarding } from './checks/kernel.ts'
 import { deviceFiles, memberState, missingPrograms, stateFolder } from './checks/machine.ts'
 import { dockerAnswers, storeAnswers, tunnelRuns, tunnelSettings } from './checks/parts.ts'
@@ -81,7 +81,7 @@ export const machineChecks: readonly Check<MachineFacts>[] = [
   connectionTracking,
   movingCounters,
   tunnelMemory,
-  appArmor,
+  ipsecObstacle,
   ({ unseen }) => unseen,
 ]
 

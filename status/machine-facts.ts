@@ -3,7 +3,7 @@
  * could not be seen is undefined here and a finding of its own in `unseen`.
  */
 import type { Cidr } from '../model/ip.ts'
-import type { Finding } from './finding.ts'
+import type { Finding, Problem } from './finding.ts'
 
 export interface MachineFacts {
   /** Whether the daemon answers: then what is held is held by it. */
@@ -28,7 +28,8 @@ export interface MachineFacts {
   /** /proc/net/xfrm_stat twice, about a second apart; empty where the kernel has none. */
   readonly xfrm: { readonly before: Counters; readonly after: Counters }
   readonly tunnelProcesses: readonly { readonly pid: number; readonly memory: number }[]
-  readonly appArmor: { readonly enforced: readonly string[]; readonly ipsec: boolean }
+  /** What is in the way of IPsec, where kernel and packages have it and no daemon runs: a profile of AppArmor, a port. */
+  readonly ipsec: Problem | undefined
 }
 
 export type Counters = ReadonlyMap<string, number>
@@ -37,10 +38,7 @@ export type Membership =
   | { readonly is: 'member'; readonly environment: string; readonly subnet: Cidr }
   | { readonly is: 'none'; readonly state: string }
   /** One line each, with its remedy. */
-  | {
-      readonly is: 'unusable'
-      readonly faults: readonly { readonly what: string; readonly remedy: string }[]
-    }
+  | { readonly is: 'unusable'; readonly faults: readonly Problem[] }
 
 export interface StateFolder {
   readonly path: string

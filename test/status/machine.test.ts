@@ -37,7 +37,7 @@ const sound: MachineFacts = {
   tracking: { count: 10, limit: 1000 },
   xfrm: { before: new Map(), after: new Map() },
   tunnelProcesses: [{ pid: 7, memory: 90 }],
-  appArmor: { enforced: ['docker-default', '/usr/sbin/charon-systemd'], ipsec: false },
+  ipsec: undefined,
 }
 
 function shows(t: Test, given: Partial<MachineFacts>, ...wanted: readonly RegExp[]): void {
@@ -108,11 +108,8 @@ test('programs, kernel, folder, ports', (t) => {
     /several tunnel processes want one interface: 7, 8/,
     /the tunnel process 7 takes 500 MiB/,
   )
-  shows(
-    t,
-    { appArmor: { ...sound.appArmor, ipsec: true } },
-    /AppArmor confines \/usr\/sbin\/charon-systemd.*aa-complain/,
-  )
+  const ipsec = { what: 'the port of IPsec is taken: UDP 4500', remedy: 'stop what holds it' }
+  shows(t, { ipsec }, /^warning tunnel: IPsec cannot be used here: the port .*; WireGuard carries meanwhile/)
   t.end()
 })
 

@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Runner } from '../../linux/run.ts'
+import type { DroverError } from '../../model/errors.ts'
 import { type CharonPlace, charonConf } from './charon-conf.ts'
 import { type Machine, machineFault } from './needs.ts'
 
@@ -28,16 +29,21 @@ export const charonEnvironment = (folder: string): Readonly<Record<string, strin
   SWANCTL_DIR: folder,
 })
 
+/** What is in the way of starting charon in the folder; undefined where nothing is. Changes nothing. */
+export async function obstacleTo(
+  { folder, socket, port }: Pick<CharonFolder, 'folder' | 'socket' | 'port'>,
+  runner: Pick<Runner, 'attempt'>,
+): Promise<DroverError | undefined> {
+  const { STRONGSWAN_CONF: path = '' } = charonEnvironment(folder)
+  const folders = [folder, dirname(socket)]
+  return machineFault(await machineOf(runner), { port, folders, isOurs: (pid) => reads(pid, path) })
+}
+
 /** Readies the folder; rejects with what is in the way of starting charon there. */
 export async function prepareCharon(place: CharonFolder, runner: Pick<Runner, 'attempt'>): Promise<void> {
-  const { folder, socket, port } = place
+  const { folder, socket } = place
   const { STRONGSWAN_CONF: path = '' } = charonEnvironment(folder)
-  const machine = await machineOf(runner)
-  const fault = machineFault(machine, {
-    port,
-    folders: [folder, dirname(socket)],
-    isOurs: (pid) => reads(pid, path),
-  })
+  const fault = await obstacleTo(place, runner)
   if (fault !== undefined) throw fault
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   mkdirSync(dirname(socket), { recursive: true, mode: 0o755 })
