@@ -22,7 +22,7 @@ import { dockerAnswers, storeAnswers, tunnelRuns, tunnelSettings } from './check
 import { mendedRules, type Run, restartedWorkers, storeLag } from './checks/running.ts'
 import { portsTaken } from './checks/sockets.ts'
 import { subnetOverlap } from './checks/subnet.ts'
-import { authoritiesEnd, type Lifetimes, missedRenewals } from './checks/trust.ts'
+import { authoritiesEnd, authorityHolders, type Lifetimes, missedRenewals } from './checks/trust.ts'
 import { tunnelMemory } from './checks/tunnel-size.ts'
 import { movingCounters } from './checks/xfrm.ts'
 import { type Check, type Finding, parts } from './finding.ts'
@@ -57,6 +57,7 @@ export const daemonChecks: readonly Check<DaemonFacts>[] = [
   ...statusChecks,
   storeLag,
   authoritiesEnd,
+  authorityHolders,
   missedRenewals,
   tampering,
   refusedJoins,

@@ -2,6 +2,7 @@
  * How long the environment's certificates last, and whether somebody still renews them. Pure; what is wrong with
  * this host's own certificate comes with the vitals.
  */
+import type { Environment } from '../../model/environment.ts'
 import { errorIn, type Finding, timeText, warningIn } from '../finding.ts'
 
 export interface Lifetimes {
@@ -50,6 +51,26 @@ export function missedRenewals({ certificates, now }: Lifetimes): readonly Findi
       all
         ? 'start the daemon on the host that holds the key of the CA (`drover ca show` there), or `drover ca import` a backup on another'
         : 'see whether their daemons run and reach the store',
+    ),
+  ]
+}
+
+/** Whether somebody could renew certificates now: hosts say in their records which CA's key they hold. */
+export function authorityHolders({
+  environment: { hosts, self },
+  authorities,
+}: Pick<Lifetimes, 'authorities'> & { readonly environment: Environment }): readonly Finding[] {
+  const held = new Set(authorities.map(({ fingerprint }) => fingerprint))
+  const holders = [...hosts.values()].filter(({ record }) => held.has(record.authority ?? ''))
+  if (holders.some(({ record, present }) => present || record.id === self)) return []
+  const names = holders.map(({ record }) => record.name).join(', ')
+  return [
+    warningIn(
+      'trust',
+      names === ''
+        ? 'no host holds a usable key of the CA: nobody renews certificates, lets hosts in or removes them'
+        : `${names}, which holds the key of the CA, is away: nobody renews certificates, lets hosts in or removes them`,
+      'nothing stops until certificates end (30 days); bring it back, or `drover ca import` a backup on another host',
     ),
   ]
 }

@@ -18,6 +18,7 @@ import { loadOrCreateAuthority } from '../../pki/authority.ts'
 import { sealRecord } from '../../pki/envelope.ts'
 import { headRecordOf } from '../../pki/head.ts'
 import { loadOrCreateIdentity } from '../../pki/identity.ts'
+import type { DoctorView } from '../../status/doctor.ts'
 import type { StatusView } from '../../status/status.ts'
 import { addressOf, labFor, labNeeds, reaches, resolve, resolvesTo, webServer } from '../support/lab.ts'
 import { container, hostRecord, ip } from '../support/records.ts'
@@ -141,6 +142,9 @@ test('a stranger who can write to etcd', labNeeds(), async (t) => {
     await etcd.put(keys.head(evil.id), evil.head())
     await seen(lab, keys.host(evil.id))
     await allIsWell(t)
+    const { findings } = (await h2.drover('doctor')) as DoctorView
+    const whats = findings.map(({ what }) => what).join('\n')
+    t.match(whats, `by evil (${evil.id}), who is no member: host: `, 'doctor says who it was')
   })
 
   await t.test('writes over a container, a block and a list of a host', async (t) => {

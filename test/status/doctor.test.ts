@@ -35,14 +35,18 @@ const vitals: Vitals = {
   now,
 }
 
+const fingerprint = 'a1b2c3d4e5f60718293a'
+/** The host that looks, and holds the key of the CA. */
+const keyholder = host('h1', {}, { authority: fingerprint })
+
 const well: DaemonFacts = {
-  environment: environment({ hosts: [host('h1'), host('h2')] }),
+  environment: environment({ hosts: [keyholder, host('h2')] }),
   vitals,
   now,
   writes: [],
   joins: [],
   ahead: new Map([[hostId('h2'), 900]]),
-  authorities: [{ fingerprint: 'a1b2c3d4e5f60718293a', until: now + 3000 * day }],
+  authorities: [{ fingerprint, until: now + 3000 * day }],
   certificates: [{ host: 'h2', due: now + day, until: now + 11 * day }],
   store: { since: now - day, ownHead: now - minute },
   restarts: { dns: 0, tunnel: 0 },
@@ -99,7 +103,7 @@ test('what status says is found as well', (t) => {
   const away = host('h2', { present: false, reachability: 'silent', alive: undefined })
   finds(
     t,
-    { environment: environment({ hosts: [host('h1'), away] }) },
+    { environment: environment({ hosts: [keyholder, away] }) },
     /^error hosts: host h2 .* is away.*the last answer came 2026-06-01/,
   )
   const peers = [
@@ -116,7 +120,7 @@ test('what status says is found as well', (t) => {
   finds(
     t,
     {
-      environment: environment({ hosts: [host('h1'), away] }),
+      environment: environment({ hosts: [keyholder, away] }),
       vitals: { ...vitals, peers, lastSeen: new Map() },
     },
     /no answer by ipsec since this daemon started/,
@@ -135,7 +139,7 @@ test('the store', (t) => {
 })
 
 test('trust', (t) => {
-  const ca = { fingerprint: 'a1b2c3d4e5f60718293a', until: now + 300 * day }
+  const ca = { fingerprint, until: now + 300 * day }
   finds(t, { authorities: [ca] }, /^warning trust: the CA a1b2c3d4e5f60718 ends 2027-03-28/)
   finds(
     t,
@@ -166,12 +170,25 @@ test('trust', (t) => {
   t.end()
 })
 
+test('the key of the CA', (t) => {
+  const away = { present: false, reachability: 'silent', alive: undefined } as const
+  const elsewhere = (given: Partial<Parameters<typeof host>[1]>) =>
+    environment({ hosts: [host('h1'), host('h2', given, { authority: fingerprint })] })
+  finds(t, { environment: elsewhere({}) })
+  const [, gone] = findingsOf(daemonChecks, { ...well, environment: elsewhere(away) })
+  t.match(gone, { where: 'trust', what: /^h2, which holds the key of the CA, is away/ })
+  finds(t, { environment: environment({ hosts: [host('h1')] }) }, /no host holds a usable key of the CA/)
+  const former = host('h1', {}, { authority: 'another' })
+  finds(t, { environment: environment({ hosts: [former] }) }, /no host holds a usable key of the CA/)
+  t.end()
+})
+
 test('hosts and containers', (t) => {
   const ahead = new Map([
     [hostId('h2'), 95_000],
     [hostId('h3'), -3_600_000],
   ])
-  const hosts = [host('h1'), host('h2'), host('h3')]
+  const hosts = [keyholder, host('h2'), host('h3')]
   finds(
     t,
     { environment: environment({ hosts }), ahead },
