@@ -8,7 +8,14 @@ import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { say } from './say.mjs'
 import { isOnPath } from './system.mjs'
 
-/** Debian package → a program of it. */
+/** Debian package → a program of it; a path where there is no program. */
+const strongSwan = /** @type {const} */ ([
+  ['charon-systemd', 'charon-systemd'],
+  ['strongswan-swanctl', 'swanctl'],
+  ['libstrongswan-standard-plugins', '/usr/lib/ipsec/plugins/libstrongswan-openssl.so'],
+  ['libcharon-extra-plugins', '/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so'],
+])
+
 export const testPackages = new Map([
   ['docker.io', 'dockerd'],
   ['docker-cli', 'docker'],
@@ -29,6 +36,7 @@ export const testPackages = new Map([
   ['util-linux', 'nsenter'],
   ['tar', 'tar'],
   ['openssl', 'openssl'],
+  ...strongSwan,
 ])
 
 /** What single tests need, which skip without it: Compose, and a witness of systemd's notifications. */
@@ -44,12 +52,9 @@ export const vmPackages = new Map([
   ['systemd', 'systemd-analyze'],
 ])
 
-/** What `npm run bench` measures us against; never installed by `npm test`. A path where there is no program. */
+/** What `npm run bench` measures us against; never installed by `npm test`, but for strongSwan. */
 export const benchPackages = new Map([
-  ['charon-systemd', 'charon-systemd'],
-  ['strongswan-swanctl', 'swanctl'],
-  ['libstrongswan-standard-plugins', '/usr/lib/ipsec/plugins/libstrongswan-openssl.so'],
-  ['libcharon-extra-plugins', '/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so'],
+  ...strongSwan,
   ['openvpn', 'openvpn'],
   ['fastd', 'fastd'],
   ['tinc', 'tincd'],
