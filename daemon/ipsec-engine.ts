@@ -48,9 +48,11 @@ export interface Ipsec {
   readonly backend: IpsecBackend
 }
 
-/** Where charon of this daemon has its configuration and its socket. */
-export const charonFolder = (config: Config, esp: Esp, external: boolean): CharonFolder => {
-  const folder = `${config.state}/ipsec`
+/** Where charon of this daemon has its configuration. */
+export const charonFolder = (config: Config): string => `${config.state}/ipsec`
+
+const placeOf = (config: Config, { esp, external }: Pick<IpsecGiven, 'esp' | 'external'>): CharonFolder => {
+  const folder = charonFolder(config)
   return {
     folder,
     socket: `${config.run}/charon.vici`,
@@ -63,7 +65,7 @@ export const charonFolder = (config: Config, esp: Esp, external: boolean): Charo
 export function composeIpsec(deps: IpsecDeps, config: Config, given: IpsecGiven): Ipsec {
   const { clock, log, meter, runner, trust } = deps
   const { identity, settings, esp, external, within = [] } = given
-  const place = charonFolder(config, esp, external)
+  const place = placeOf(config, given)
   const connect = () => ViciClient.open(place.socket)
   const backend = new IpsecBackend(
     {

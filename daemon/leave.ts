@@ -12,7 +12,9 @@ import type { HostId } from '../model/records.ts'
 import { restoreResolvFile } from '../network/resolv-file.ts'
 import { openEnvelope } from '../pki/envelope.ts'
 import type { Store, Write } from '../store/store.ts'
+import { endCharon } from '../tunnel/ipsec/charon-place.ts'
 import type { Config } from './config/resolve.ts'
+import { charonFolder } from './ipsec-engine.ts'
 import type { Membership } from './membership.ts'
 import type { System } from './system.ts'
 import { endTunnel } from './tunnel-engines.ts'
@@ -29,6 +31,7 @@ export interface LeaveDeps {
 export async function leave({ system, log, member }: LeaveDeps, config: Config): Promise<void> {
   await restoreResolvers(system, log, config.environment)
   await endTunnel(config, system.clock)
+  await endCharon(charonFolder(config), system.clock)
   await system.ip.batch([`link del dev ${config.tunnel.interface}`]).catch(() => undefined)
   await system.applier.leave(member?.membership.settings.subnet)
   if (member !== undefined) {
@@ -73,7 +76,7 @@ async function restoreResolvers({ engine }: System, log: Log, environment: strin
 
 /** What Drover writes into its folders; SQLite keeps files beside its own. */
 const ours =
-  /^((identity|membership|trust|authority)\.json(\..*)?|store-ca\.pem|(store|journal|snapshot)\.db(-.*)?|tunnel\.log|.*\.state(\.new)?|drover\.sock)$/
+  /^((identity|membership|trust|authority)\.json(\..*)?|store-ca\.pem|(store|journal|snapshot)\.db(-.*)?|tunnel\.log|.*\.state(\.new)?|drover\.sock|charon\.vici|ipsec\.log)$/
 
 /** The folders are the operator's choice and may hold what is not ours: that stays, and the folder with it. */
 export function removeOurs(folder: string): void {

@@ -2,10 +2,12 @@
  * Edge: the folder of our own charon, and what the machine says about running one there. The configuration is written
  * before charon starts and replaced atomically; nothing outside of the folder is changed.
  */
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Runner } from '../../linux/run.ts'
 import type { DroverError } from '../../model/errors.ts'
+import { type Clock, sleep } from '../../model/ports.ts'
+import { millis } from '../../model/time.ts'
 import { type CharonPlace, charonConf } from './charon-conf.ts'
 import { type Machine, machineFault } from './needs.ts'
 
@@ -61,6 +63,31 @@ async function machineOf(runner: Pick<Runner, 'attempt'>): Promise<Machine> {
     profileAdditions: readIfThere('/etc/apparmor.d/local/usr.sbin.charon-systemd'),
     sockets: stdout,
   }
+}
+
+/**
+ * Takes the configuration away, which keeps a unit from starting, and asks the charons that run by it to end: they tell
+ * their peers. Returns when they have, or were ended after a while.
+ */
+export async function endCharon(folder: string, clock: Clock): Promise<void> {
+  const { STRONGSWAN_CONF: path = '' } = charonEnvironment(folder)
+  const pids = readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => Number.isInteger(pid) && reads(pid, path))
+  rmSync(folder, { recursive: true, force: true })
+  for (const pid of pids) end(pid, 'SIGTERM')
+  for (let looks = 0; looks < endLooks && pids.some((pid) => reads(pid, path)); looks++)
+    await sleep(clock, endLookEvery)
+  for (const pid of pids) if (reads(pid, path)) end(pid, 'SIGKILL')
+}
+
+const endLookEvery = millis(50)
+const endLooks = 100
+
+function end(pid: number, signal: 'SIGTERM' | 'SIGKILL'): void {
+  try {
+    process.kill(pid, signal)
+  } catch {} // it has just ended by itself
 }
 
 /** Whether a process was started with this configuration. */

@@ -44,6 +44,7 @@ test('hosts meet, packets go, and nothing goes in clear', needsIpsec, async (t) 
   t.ok((peers[0]?.lastHandshake ?? 0) > Date.now() - 60_000)
   t.same(problems, [])
 
+  await until('one SA', async () => (await isSingle(one)) && (await isSingle(two)), 60_000)
   const before = await standing(one)
   await meet(one, two)
   t.equal(await standing(one), before, 'applying again changes nothing')

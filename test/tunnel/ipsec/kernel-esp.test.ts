@@ -64,6 +64,7 @@ test('hosts meet, packets go, and nothing goes in clear', needs, async (t) => {
   t.match(state, /encap type espinudp/)
   t.same(await capture.lines(), [])
 
+  await until('one SA', async () => (await isSingle(one)) && (await isSingle(two)), 60_000)
   const before = await standing(one)
   await one.stop()
   await one.start()
