@@ -2,7 +2,7 @@
  * `drover doctor` and `drover report` as processes in a namespace of their own, on a member that has no daemon: what
  * is broken is found, what is mended is found no more, and no secret is in a report.
  */
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { t as root, type Test, test } from 'tap'
@@ -85,6 +85,22 @@ test('without a daemon', needsRoot, async (t) => {
     t.match(after.text, /network: the subnet of the environment meets .*interface br0 \(10\.77\.8\.0\/24\)/)
     t.match(after.text, /identity\.json can be read by others/)
     chmodSync(join(state, 'identity.json'), 0o600)
+  })
+
+  const counts = existsSync('/proc/net/xfrm_stat') ? {} : { skip: 'this kernel does not count IPsec packets' }
+  await t.test('a counter of dropped IPsec packets that moves is explained', counts, async (t) => {
+    await space.sh('ip link add dummy0 type veth peer name dummy1')
+    await space.sh('ip addr add 192.0.2.1/24 dev dummy0')
+    await space.sh('ip link set dev dummy0 up')
+    await space.sh('ip xfrm policy add dst 192.0.2.9/32 dir out action block')
+    // One packet while nobody looks, then many.
+    await space.runner.attempt(['ping', '-c', '1', '-W', '1', '192.0.2.9'])
+    t.notMatch((await doctor()).text, /Xfrm/, 'what happened once is not happening')
+    const sender = world.spawn(space, ['sh', '-c', 'while :; do ping -c 1 -W 1 192.0.2.9; sleep 0.05; done'])
+    const { text } = await doctor()
+    sender.kill('SIGKILL')
+    t.match(text, /^tunnel: XfrmOutPolBlock moves .* a policy says to drop a packet that goes out/m)
+    await space.sh('ip xfrm policy flush')
   })
 
   await t.test('no secret is in a report', async (t) => {
