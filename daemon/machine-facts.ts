@@ -3,9 +3,8 @@
  * no daemon. What cannot be looked at becomes a finding of its own.
  */
 
-import type { Proc, Process } from '../linux/proc.ts'
+import type { Proc } from '../linux/proc.ts'
 import type { Runner } from '../linux/run.ts'
-import { boundSockets } from '../linux/sockets.ts'
 import { errorTable } from '../model/error-table.ts'
 import { DroverError, reasonOf } from '../model/errors.ts'
 import { attachmentsOf, pairOf } from '../network/attachments.ts'
@@ -17,12 +16,13 @@ import { readTrustFile } from '../pki/trust-file.ts'
 import { couldNotSee } from '../status/checks/machine.ts'
 import { countersOf } from '../status/checks/xfrm.ts'
 import type { Finding } from '../status/finding.ts'
-import type { HeldPort, MachineFacts, RuleTable, StateFolder } from '../status/machine-facts.ts'
+import type { MachineFacts, RuleTable, StateFolder } from '../status/machine-facts.ts'
 import { engineChoice } from '../tunnel/engine-choice.ts'
 import { charonProgram, obstacleTo } from '../tunnel/ipsec/charon-place.ts'
 import { espMissing } from '../tunnel/ipsec/esp-probe.ts'
 import { serversAddress } from './compose.ts'
 import type { Config } from './config/resolve.ts'
+import { heldPorts, isTunnel } from './held-ports.ts'
 import { readMembership } from './membership.ts'
 import { overlapOn } from './occupied.ts'
 import type { System } from './system.ts'
@@ -83,14 +83,14 @@ export async function machineFactsOf(sources: MachineSources): Promise<MachineFa
     kernelEngine: (await look.at('WireGuard', () => usesKernel(sources))) ?? false,
     membership,
     folder: await look.at('the state folder', () => folderOf(sources)),
-    sockets: heldPorts(sources, processes),
+    sockets: heldPorts(config, { proc, daemon }, processes),
     docker,
     table,
     overlap,
     forwarding: switches ?? new Map(),
     tracking: trackingOf(proc),
     xfrm: { before, after: counters() },
-    tunnelProcesses: processes.filter(({ argv }) => isTunnel(argv, config.tunnel.interface)),
+    tunnelProcesses: processes.filter((process) => isTunnel(process, config.tunnel.interface)),
     ipsec: await look.at('IPsec', () => ipsecOf(sources)),
   }
 }
@@ -139,43 +139,6 @@ function folderOf({ config: { state }, proc }: MachineSources): StateFolder | un
   if (!proc.exists(state)) return undefined
   const secret = [`${state}/identity.json`, authorityFile(state), `${state}/membership.json`]
   return { path: state, open: secret.filter((path) => proc.isOpen(path)), free: proc.freeSpace(state) }
-}
-
-const isTunnel = (argv: readonly string[], name: string): boolean =>
-  argv.some((word) => word.endsWith('cli/wireguard.ts')) && argv.at(-1) === name
-
-const isOurs = (argv: readonly string[], { interface: name }: Config['tunnel']): boolean =>
-  isTunnel(argv, name) || (argv.some((word) => word.endsWith('cli/main.ts')) && argv.includes('daemon'))
-
-/** While the daemon runs, what it listens on is its own; of what the kernel holds nothing can be said. */
-function heldPorts(
-  { config, proc, daemon }: MachineSources,
-  processes: readonly Process[],
-): readonly HeldPort[] {
-  const { tunnel, dns, metadata, join } = config
-  const wanted = [
-    { key: 'tunnel.port', protocol: 'udp', port: tunnel.port },
-    { key: 'dns.port', protocol: 'udp', port: dns.port },
-    { key: 'dns.port', protocol: 'tcp', port: dns.port },
-    { key: 'metadata.port', protocol: 'tcp', port: metadata.port },
-    { key: 'join.port', protocol: 'tcp', port: join.port },
-  ] as const
-  if (daemon) return []
-  const bound = (['udp', 'tcp'] as const).flatMap((protocol) =>
-    [protocol, `${protocol}6`].flatMap((file) =>
-      boundSockets(protocol, proc.text(`/proc/net/${file}`) ?? ''),
-    ),
-  )
-  const own = new Set(['0.0.0.0', '169.254.169.250', config.host.address])
-  return wanted.map((one) => {
-    const holder = bound
-      .filter(
-        ({ protocol, port, address }) => protocol === one.protocol && port === one.port && own.has(address),
-      )
-      .flatMap(({ inode }) => (inode === 0 ? [] : (proc.holderOf(inode, processes) ?? [])))
-      .find(({ argv }) => !isOurs(argv, tunnel))
-    return { ...one, holder: holder === undefined ? undefined : `${holder.argv[0]} (process ${holder.pid})` }
-  })
 }
 
 /** A kernel without ESP, or a machine without strongSwan, is no fault: WireGuard carries. */

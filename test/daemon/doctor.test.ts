@@ -2,14 +2,16 @@
  * `drover doctor` and `drover report` as processes in a namespace of their own, on a member that has no daemon: what
  * is broken is found, what is mended is found no more, and no secret is in a report.
  */
+import { once } from 'node:events'
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { t as root, type Test, test } from 'tap'
 import { parseCidr, parseIpv4 } from '../../model/ip.ts'
+import { seconds } from '../../model/time.ts'
 import { rulesetOf, tableText } from '../../network/ruleset.ts'
 import type { DoctorView } from '../../status/doctor.ts'
-import { NetnsWorld, needsRoot, type TestNetns } from '../support/netns.ts'
+import { NetnsWorld, needsRoot, type TestNetns, until } from '../support/netns.ts'
 
 root.setTimeout(240_000)
 
@@ -149,4 +151,56 @@ test('without a daemon', needsRoot, async (t) => {
     t.match(text, /^configuration: .*drover\.yaml:1: unknown key `tunel`, did you mean `tunnel`/)
     t.match((await drover('report')).stdout, /unknown key `tunel`/)
   })
+})
+
+test('two environments that want the same ports', needsRoot, async (t) => {
+  const world = await NetnsWorld.open()
+  t.teardown(() => world.close())
+  const space = await world.netns('ports')
+  const folder = mkdtempSync(join(tmpdir(), 'dt-ports-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  const argvOf = (environment: string, ...words: readonly string[]) => {
+    const own = join(folder, environment)
+    return [
+      ...[process.execPath, program, ...words, '--environment', environment, '--config', '/dev/null'],
+      ...['--state', `${own}/state`, '--run', `${own}/run`, '--tunnel-sockets', `${own}/wg`],
+      ...['--docker-host', `unix://${folder}/no-engine`, '--host-address', '127.0.0.1'],
+      ...['--tunnel-engine', 'userspace'],
+    ]
+  }
+  const drover = (environment: string, ...words: readonly string[]) =>
+    space.runner.attempt(argvOf(environment, ...words), { timeout: seconds(60) })
+  const found = async (environment: string): Promise<string> => {
+    const { stdout } = await drover(environment, 'doctor', '--json')
+    return (JSON.parse(stdout) as DoctorView).findings.map(({ what }) => what).join('\n')
+  }
+  await drover('default', 'init', '--subnet', '10.77.0.0/16')
+  await drover('shop', 'init', '--subnet', '10.78.0.0/16')
+  await drover('late', 'init', '--subnet', '10.77.8.0/24')
+  const daemon = world.spawn(space, argvOf('default', 'daemon'))
+  await until('the daemon', async () => (await drover('default', 'status')).status === 1, 60_000)
+
+  const second = await drover('shop', 'daemon')
+  t.equal(second.status, 2)
+  t.match(second.stderr, /169\.254\.169\.250 port 10053: .*EADDRINUSE.*set dns\.port/)
+  const text = await found('shop')
+  t.match(
+    text,
+    /UDP port 51820 \(tunnel\.port\) is held by the tunnel drover0 of another environment \(process \d+\)/,
+  )
+  t.match(text, /TCP port 10080 \(metadata\.port\) is held by a Drover daemon of another environment/)
+  t.notMatch(await found('default'), / is held by /)
+
+  const third = await drover('late', 'daemon')
+  t.equal(third.status, 2)
+  t.match(third.stderr, /10\.77\.8\.0\/24 overlaps the environment default of this machine/)
+  t.match(await found('late'), /meets another network: .*the environment default of this machine/)
+
+  const ended = once(daemon, 'exit')
+  daemon.kill('SIGTERM')
+  await ended
+  for (const environment of ['default', 'shop']) {
+    const { status, stderr } = await drover(environment, 'daemon', '--leave')
+    t.equal(status, 0, stderr)
+  }
 })
