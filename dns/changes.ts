@@ -9,7 +9,7 @@ import { reverseName } from './reverse.ts'
 import type { Asker, Parts, Port, Target, View, Zone } from './targets.ts'
 
 export interface MapChanges<Key, Value> {
-  readonly set: readonly (readonly [Key, Value])[]
+  readonly set: ReadonlyMap<Key, Value>
   readonly gone: readonly Key[]
 }
 
@@ -22,12 +22,6 @@ export interface ZoneChanges {
   readonly askers: MapChanges<Ipv4, Asker>
   readonly pointers: MapChanges<Ipv4, Name>
 }
-
-/** More names than that, and nothing of before is worth keeping. */
-const manyNames = 5000
-
-const isBig = ({ names, pointers }: ZoneChanges): boolean =>
-  names.set.length + names.gone.length + pointers.set.length + pointers.gone.length > manyNames
 
 export interface Applied {
   readonly zone: Zone
@@ -42,9 +36,9 @@ export class ZoneCopy {
   readonly #askers = new Map<Ipv4, Asker>()
   readonly #pointers = new Map<Ipv4, Name>()
 
-  /** The zone after the changes; the one before is no more. `touched` is left out when it is nearly everything. */
-  apply(changes: ZoneChanges): Applied {
-    const touched = isBig(changes) ? undefined : this.#touchedBy(changes)
+  /** The zone after the changes; the one before is no more. `touched` is left out of what is big. */
+  apply(changes: ZoneChanges, big = false): Applied {
+    const touched = big ? undefined : this.#touchedBy(changes)
     patch(this.#names, changes.names)
     patch(this.#views, changes.views)
     patch(this.#askers, changes.askers)
@@ -68,8 +62,7 @@ export class ZoneCopy {
     for (const name of names.gone) touched.push(name, ...partNames(name, this.#names.get(name)))
     for (const [name, target] of names.set)
       touched.push(name, ...partNames(name, this.#names.get(name)), ...partNames(name, target))
-    for (const address of [...pointers.gone, ...pointers.set.map(([one]) => one)])
-      touched.push(reverseName(address))
+    for (const address of [...pointers.gone, ...pointers.set.keys()]) touched.push(reverseName(address))
     return touched
   }
 }
@@ -79,10 +72,10 @@ export function mapChanges<Key, Value>(
   after: ReadonlyMap<Key, Value>,
   same: (one: Value, other: Value) => boolean,
 ): MapChanges<Key, Value> {
-  const set: [Key, Value][] = []
+  const set = new Map<Key, Value>()
   for (const [key, value] of after) {
     const old = before.get(key)
-    if (old === undefined || !same(old, value)) set.push([key, value])
+    if (old === undefined || !same(old, value)) set.set(key, value)
   }
   return { set, gone: [...before.keys()].filter((key) => !after.has(key)) }
 }

@@ -10,10 +10,12 @@ import type { Explained } from '../model/explained.ts'
 import { formatIpv4, type Ipv4, parseIpv4 } from '../model/ip.ts'
 import type { Clock, Log, Meter, Timer } from '../model/ports.ts'
 import { millis, seconds } from '../model/time.ts'
+import type { ZoneChanges } from './changes.ts'
 import { EngineNames } from './engine-names.ts'
 import { explained } from './explain.ts'
 import type { FromWorker, Report, ToWorker, WorkerOptions } from './link.ts'
 import { parseName } from './name.ts'
+import { packed } from './packed.ts'
 import { ZoneProjection } from './projection.ts'
 import { type Asked, addressesOf, type Follower } from './question-log.ts'
 import type { Result } from './resolver.ts'
@@ -130,7 +132,7 @@ class DnsHandle implements Dns {
 
   apply(environment: Environment): void {
     this.#environment = environment
-    this.#tell({ is: 'zone', changes: this.#zone.update(environment) })
+    this.#tellZone(this.#zone.update(environment))
     this.#deps.meter.gauge('drover_dns_names', this.#zone.size)
     if (this.#followers.size > 0) this.#watchFollowed()
   }
@@ -196,6 +198,10 @@ class DnsHandle implements Dns {
     forced.cancel()
   }
 
+  #tellZone(changes: ZoneChanges): void {
+    for (const piece of packed(changes)) this.#tell({ is: 'zone', piece })
+  }
+
   #tell(message: ToWorker): void {
     this.#worker?.postMessage(message)
   }
@@ -208,7 +214,7 @@ class DnsHandle implements Dns {
     this.#unanswered = 0
     this.#report = { ...silence, upstreams: this.#report.upstreams }
     const changes = this.#zone.whole()
-    if (changes !== undefined) this.#tell({ is: 'zone', changes })
+    if (changes !== undefined) this.#tellZone(changes)
     this.#tell({ is: 'networks', networks: this.#networks })
     if (this.#followers.size > 0) this.#watchFollowed()
     return new Promise((resolve) => {

@@ -3,8 +3,8 @@
  */
 import type { EngineNetwork } from '../model/engine.ts'
 import type { Ipv4 } from '../model/ip.ts'
-import type { ZoneChanges } from './changes.ts'
 import type { Name } from './name.ts'
+import type { PackedZone } from './packed.ts'
 import type { Asked } from './question-log.ts'
 import type { Result } from './resolver.ts'
 import type { SearchMode } from './search.ts'
@@ -23,7 +23,7 @@ export interface WorkerOptions {
 }
 
 export type ToWorker =
-  | { readonly is: 'zone'; readonly changes: ZoneChanges }
+  | { readonly is: 'zone'; readonly piece: PackedZone }
   | { readonly is: 'networks'; readonly networks: readonly EngineNetwork[] }
   /** Whose questions are to be told, one by one. */
   | { readonly is: 'watch'; readonly addresses: readonly Ipv4[] }

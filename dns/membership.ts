@@ -9,7 +9,7 @@ import type { ContainerId, ContainerRecord, HostId } from '../model/records.ts'
 import type { Name } from './name.ts'
 import { addressOf, serviceName } from './targets.ts'
 
-interface Entry {
+export interface Entry {
   readonly record: ContainerRecord
   /** The service's, or the sidekick's; undefined for one that DNS cannot carry, or that belongs to none. */
   readonly service: Name | undefined
@@ -18,10 +18,12 @@ interface Entry {
 }
 
 /** Most have one member, and there are many. */
-type Index<Key> = Map<Key, ContainerRecord | readonly ContainerRecord[]>
+type Index<Key> = Map<Key, Entry | Entry[]>
 
 /** What may stand for something else now. */
 export interface Touched {
+  /** Everything is new: the sets are left empty. */
+  readonly all: boolean
   readonly names: Set<Name>
   readonly addresses: Set<Ipv4>
   /** Whether a container of this host is among the changed ones. */
@@ -38,7 +40,8 @@ export class Membership {
   readonly #addresses: Index<Ipv4> = new Map()
   readonly #sharers: Index<ContainerId> = new Map()
   readonly #local = new Map<ContainerId, ContainerRecord>()
-  readonly #serviceNames = new Map<string, Name | undefined>()
+  /** By stack, then by service and sidekick. */
+  readonly #serviceNames = new Map<string, Map<string, Name | undefined>>()
 
   constructor(domain: Name) {
     this.#domain = domain
@@ -46,11 +49,24 @@ export class Membership {
 
   /** Containers of the service or sidekick of this name. */
   ofService(name: Name): readonly ContainerRecord[] | undefined {
-    return membersAt(this.#services, name)
+    const found = this.#services.get(name)
+    return found === undefined ? undefined : entriesIn(found).map(({ record }) => record)
   }
 
-  ofOwnName(name: Name): readonly ContainerRecord[] | undefined {
-    return membersAt(this.#owns, name)
+  /** Containers of this own name. */
+  ofOwnName(name: Name): readonly Entry[] {
+    const found = this.#owns.get(name)
+    return found === undefined ? nobody : entriesIn(found)
+  }
+
+  /** Names of services and sidekicks, then those of containers, each once. */
+  *names(): Iterable<Name> {
+    yield* this.#services.keys()
+    for (const name of this.#owns.keys()) if (!this.#services.has(name)) yield name
+  }
+
+  addresses(): Iterable<Ipv4> {
+    return this.#addresses.keys()
   }
 
   /** Containers of this host. */
@@ -60,19 +76,21 @@ export class Membership {
 
   /** The name of an address: that of the container whose it is, before those that share it. */
   nameOf(address: Ipv4): Name | undefined {
-    let found: Name | undefined
-    for (const { id, networkFrom } of membersAt(this.#addresses, address) ?? []) {
-      const own = this.#entries.get(id)?.own
-      if (own !== undefined && (found === undefined || networkFrom === null)) found = own
-    }
-    return found
+    const found = this.#addresses.get(address)
+    if (found === undefined) return undefined
+    if (!isList(found)) return found.own
+    let name: Name | undefined
+    for (const { own, record } of found)
+      if (own !== undefined && (name === undefined || record.networkFrom === null)) name = own
+    return name
   }
 
   update(environment: Environment): Touched {
-    const touched: Touched = { names: new Set(), addresses: new Set(), local: false }
+    if (this.#entries.size === 0) return this.#begin(environment)
+    const touched: Touched = { all: false, names: new Set(), addresses: new Set(), local: false }
     const changed = this.#changed(environment)
     for (const id of [...changed])
-      for (const sharer of membersAt(this.#sharers, id) ?? []) changed.add(sharer.id)
+      for (const { record } of entriesAt(this.#sharers, id)) changed.add(record.id)
     this.#containers = environment.containers
     for (const id of changed) {
       this.#forget(id, environment.self, touched)
@@ -80,6 +98,14 @@ export class Membership {
       if (record !== undefined) this.#learn(environment, record, touched)
     }
     return touched
+  }
+
+  /** Many at once: nothing is looked up that cannot be there. */
+  #begin(environment: Environment): Touched {
+    this.#movedHosts(environment)
+    this.#containers = environment.containers
+    for (const record of environment.containers.values()) this.#learn(environment, record, undefined)
+    return { all: true, names: new Set(), addresses: new Set(), local: this.#local.size > 0 }
   }
 
   #changed(environment: Environment): Set<ContainerId> {
@@ -122,7 +148,7 @@ export class Membership {
     touch(touched, entry, self)
   }
 
-  #learn(environment: Environment, record: ContainerRecord, touched: Touched): void {
+  #learn(environment: Environment, record: ContainerRecord, touched: Touched | undefined): void {
     const label = dnsLabel(record.name)
     const entry: Entry = {
       record,
@@ -131,21 +157,25 @@ export class Membership {
       address: addressOf(environment, record),
     }
     this.#entries.set(record.id, entry)
-    if (entry.service !== undefined) add(this.#services, entry.service, record)
-    if (entry.own !== undefined) add(this.#owns, entry.own, record)
-    if (entry.address !== null) add(this.#addresses, entry.address, record)
-    if (record.networkFrom !== null) add(this.#sharers, record.networkFrom, record)
+    if (entry.service !== undefined) add(this.#services, entry.service, entry)
+    if (entry.own !== undefined) add(this.#owns, entry.own, entry)
+    if (entry.address !== null) add(this.#addresses, entry.address, entry)
+    if (record.networkFrom !== null) add(this.#sharers, record.networkFrom, entry)
     if (record.host === environment.self) this.#local.set(record.id, record)
-    touch(touched, entry, environment.self)
+    if (touched !== undefined) touch(touched, entry, environment.self)
   }
 
   #serviceOf({ stack, service, sidekick }: ContainerRecord): Name | undefined {
     if (stack === null || service === null) return undefined
-    const key = `${stack}\n${service}\n${sidekick ?? ''}`
-    if (this.#serviceNames.has(key)) return this.#serviceNames.get(key)
-    if (this.#serviceNames.size > 100_000) this.#serviceNames.clear()
+    const key = sidekick === null ? service : `${service}\n${sidekick}`
+    let names = this.#serviceNames.get(stack)
+    if (names === undefined) {
+      names = new Map()
+      this.#serviceNames.set(stack, names)
+    }
+    if (names.has(key)) return names.get(key)
     const name = serviceName(this.#domain, { stack, service, sidekick })
-    this.#serviceNames.set(key, name)
+    names.set(key, name)
     return name
   }
 }
@@ -157,21 +187,26 @@ function touch(touched: Touched, { record, service, own, address }: Entry, self:
   if (record.host === self) touched.local = true
 }
 
-function membersAt<Key>(index: Index<Key>, key: Key): readonly ContainerRecord[] | undefined {
+const nobody: readonly Entry[] = []
+
+const isList = (found: Entry | Entry[]): found is Entry[] => Array.isArray(found)
+
+const entriesIn = (found: Entry | Entry[]): readonly Entry[] => (isList(found) ? found : [found])
+
+function entriesAt<Key>(index: Index<Key>, key: Key): readonly Entry[] {
   const found = index.get(key)
-  return found === undefined || isList(found) ? found : [found]
+  return found === undefined ? nobody : entriesIn(found)
 }
 
-const isList = (found: ContainerRecord | readonly ContainerRecord[]): found is readonly ContainerRecord[] =>
-  Array.isArray(found)
-
-function add<Key>(index: Index<Key>, key: Key, record: ContainerRecord): void {
-  const members = membersAt(index, key)
-  index.set(key, members === undefined ? record : [...members, record])
+function add<Key>(index: Index<Key>, key: Key, entry: Entry): void {
+  const found = index.get(key)
+  if (found === undefined) index.set(key, entry)
+  else if (isList(found)) found.push(entry)
+  else index.set(key, [found, entry])
 }
 
 function drop<Key>(index: Index<Key>, key: Key, id: ContainerId): void {
-  const left = (membersAt(index, key) ?? []).filter((record) => record.id !== id)
+  const left = entriesAt(index, key).filter(({ record }) => record.id !== id)
   const [first] = left
   if (first === undefined) index.delete(key)
   else index.set(key, left.length === 1 ? first : left)

@@ -15,9 +15,12 @@ export class NameTree {
   readonly #below = new Map<Name, number>()
   readonly #touched = new Set<Name>()
   #reshaped = false
+  /** Nobody has seen any of it yet. */
+  #new = true
 
   constructor(domain: Name) {
     this.domain = domain
+    if (domain !== '') this.#map.set(domain, branch)
   }
 
   get map(): ReadonlyMap<Name, Target> {
@@ -43,21 +46,28 @@ export class NameTree {
     }
   }
 
+  /** A view that lasts until the next `set`. */
   takeChanges(): MapChanges<Name, Target> {
-    const set: [Name, Target][] = []
+    this.#reshaped = false
+    if (this.#new) {
+      this.#new = false
+      return { set: this.#map, gone: [] }
+    }
+    const set = new Map<Name, Target>()
     const gone: Name[] = []
     for (const name of this.#touched) {
       const target = this.#map.get(name)
       if (target === undefined) gone.push(name)
-      else set.push([name, target])
+      else set.set(name, target)
     }
     this.#touched.clear()
-    this.#reshaped = false
     return { set, gone }
   }
 
+  /** Up to the domain, which is there anyway. */
   #count(name: Name, by: 1 | -1): void {
-    for (let up = parentOf(name); isWithin(up, this.domain); up = parentOf(up)) {
+    if (name.length - name.indexOf('.') - 1 === this.domain.length) return
+    for (let up = parentOf(name); up !== this.domain && isWithin(up, this.domain); up = parentOf(up)) {
       const count = (this.#below.get(up) ?? 0) + by
       if (count > 0) this.#below.set(up, count)
       else this.#below.delete(up)
@@ -69,12 +79,12 @@ export class NameTree {
   #put(name: Name, target: Target): void {
     if (!this.#map.has(name)) this.#reshaped = true
     this.#map.set(name, target)
-    this.#touched.add(name)
+    if (!this.#new) this.#touched.add(name)
   }
 
   #remove(name: Name): void {
     this.#map.delete(name)
-    this.#touched.add(name)
+    if (!this.#new) this.#touched.add(name)
     this.#reshaped = true
   }
 }

@@ -9,12 +9,11 @@ import { dnsLabel } from '../model/names.ts'
 import type { DeclaredService } from '../model/records.ts'
 import { type MapChanges, mapChanges, sameAsker, sameView, type ZoneChanges } from './changes.ts'
 import { type Declared, declaredIn, declaredTarget, nothingDeclared, unionOf } from './declared.ts'
-import { Membership } from './membership.ts'
+import { Membership, type Touched } from './membership.ts'
 import { type Name, parseName } from './name.ts'
 import { NameTree } from './name-tree.ts'
 import {
   type Asker,
-  addressOf,
   isPresent,
   metadataName,
   serviceTarget,
@@ -46,6 +45,7 @@ export class ZoneProjection {
   #subnet = '' as Cidr
   #members = new Membership('')
   #tree = new NameTree('')
+  #metadataName: Name = ''
   #services: ReadonlyMap<string, DeclaredService> = new Map()
   #declared: Declared = nothingDeclared
   #hosts = noHosts
@@ -70,6 +70,8 @@ export class ZoneProjection {
     const touched = this.#members.update(environment)
     const declared = this.#declare(environment, touched.names)
     this.#nameHosts(environment, touched)
+    if (touched.all)
+      for (const name of this.#members.names()) this.#tree.set(name, this.#targetOf(environment, name))
     for (const name of touched.names) this.#tree.set(name, this.#targetOf(environment, name))
     for (const name of this.#declared.aliases.keys())
       this.#tree.set(
@@ -80,7 +82,7 @@ export class ZoneProjection {
     const names = this.#tree.takeChanges()
     this.#revision = revision
     this.#subnet = settings.subnet
-    const pointers = this.#point(touched.addresses)
+    const pointers = this.#point(touched)
     return { revision, domain, subnet: settings.subnet, names, pointers, ...this.#look(environment, sight) }
   }
 
@@ -101,7 +103,7 @@ export class ZoneProjection {
   /** Everything, for somebody who has nothing yet; undefined before the first snapshot. */
   whole(): ZoneChanges | undefined {
     if (this.#revision === undefined) return undefined
-    const all = <Key, Value>(map: ReadonlyMap<Key, Value>) => ({ set: [...map], gone: [] })
+    const all = <Key, Value>(map: ReadonlyMap<Key, Value>) => ({ set: map, gone: [] })
     return {
       revision: this.#revision,
       domain: this.#tree.domain,
@@ -117,7 +119,8 @@ export class ZoneProjection {
     this.#revision = undefined
     this.#members = new Membership(domain)
     this.#tree = new NameTree(domain)
-    this.#tree.set(`${metadataName}.${domain}`, targetOf([this.#options.service]))
+    this.#metadataName = `${metadataName}.${domain}`
+    this.#tree.set(this.#metadataName, targetOf([this.#options.service]))
     this.#services = new Map()
     this.#declared = nothingDeclared
     this.#hosts = noHosts
@@ -152,7 +155,7 @@ export class ZoneProjection {
 
   /** What a name stands for by itself; aliases of services aside. */
   #targetOf(environment: Environment, name: Name): Target | undefined {
-    if (name === `${metadataName}.${this.#tree.domain}`) return targetOf([this.#options.service])
+    if (name === this.#metadataName) return targetOf([this.#options.service])
     const members = this.#members.ofService(name)
     const service = members === undefined ? undefined : serviceTarget(environment, members)
     const declared = this.#declared.services.get(name)
@@ -163,29 +166,38 @@ export class ZoneProjection {
   /** A container's own name gives its address whatever its health and state, as long as its host is there. */
   #ownTarget(environment: Environment, name: Name): Target | undefined {
     const members = this.#members.ofOwnName(name)
-    if (members === undefined) return undefined
-    const addresses = members.flatMap((container) =>
-      isPresent(environment, container) ? (addressOf(environment, container) ?? []) : [],
-    )
+    if (members.length === 0) return undefined
+    const addresses: Ipv4[] = []
+    for (const { record, address } of members)
+      if (address !== null && isPresent(environment, record)) addresses.push(address)
+    if (addresses.length < 2) return targetOf(addresses)
     return targetOf([...new Set(addresses)].sort((one, other) => one - other))
   }
 
-  #point(addresses: ReadonlySet<Ipv4>): MapChanges<Ipv4, Name> {
-    const set: [Ipv4, Name][] = []
+  #point({ all, addresses }: Touched): MapChanges<Ipv4, Name> {
+    if (all && this.#pointers.size === 0) {
+      for (const address of this.#members.addresses()) this.#pointAt(address)
+      for (const address of addresses) this.#pointAt(address)
+      return { set: this.#pointers, gone: [] }
+    }
+    const set = new Map<Ipv4, Name>()
     const gone: Ipv4[] = []
-    for (const address of addresses) {
-      const name = this.#members.nameOf(address) ?? this.#hosts.pointers.get(address)
-      const before = this.#pointers.get(address)
-      if (name === before) continue
-      if (name === undefined) {
-        gone.push(address)
-        this.#pointers.delete(address)
-      } else {
-        set.push([address, name])
-        this.#pointers.set(address, name)
-      }
+    for (const address of all ? [...this.#members.addresses(), ...addresses] : addresses) {
+      if (!this.#pointAt(address)) continue
+      const name = this.#pointers.get(address)
+      if (name === undefined) gone.push(address)
+      else set.set(address, name)
     }
     return { set, gone }
+  }
+
+  /** Whether the name of the address is another one now. */
+  #pointAt(address: Ipv4): boolean {
+    const name = this.#members.nameOf(address) ?? this.#hosts.pointers.get(address)
+    if (name === this.#pointers.get(address)) return false
+    if (name === undefined) this.#pointers.delete(address)
+    else this.#pointers.set(address, name)
+    return true
   }
 
   #look(environment: Environment, needed: boolean): Pick<ZoneChanges, 'views' | 'askers'> {

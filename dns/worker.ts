@@ -16,6 +16,7 @@ import { Forwarder, type ForwarderOptions } from './forwarder.ts'
 import { Forwarders } from './forwarders.ts'
 import { followHostUpstreams, type HostUpstreams } from './host-upstreams.ts'
 import type { FromWorker, ToWorker, WorkerOptions } from './link.ts'
+import { type PackedZone, unpacked } from './packed.ts'
 import { QuestionLog } from './question-log.ts'
 import { Resolver } from './resolver.ts'
 import { type DnsServer, serveDns } from './server.ts'
@@ -40,6 +41,8 @@ class DnsThread {
   readonly #resolver: Resolver
   readonly #batches: Batches
   readonly #copy = new ZoneCopy()
+  /** Of zones, not yet taken in. */
+  readonly #pieces: PackedZone[] = []
   #zone: Zone | undefined
   #server: DnsServer | undefined
   #host: HostUpstreams | undefined
@@ -88,15 +91,30 @@ class DnsThread {
   }
 
   async hear(message: ToWorker): Promise<void> {
-    if (message.is === 'zone') {
-      const { zone, touched } = this.#copy.apply(message.changes)
-      this.#zone = zone
-      this.#resolver.apply(zone, touched)
-      this.#report()
-    } else if (message.is === 'networks') this.#resolver.applyNetworks(new EngineNames(message.networks))
+    if (message.is === 'zone') this.#take(message.piece)
+    else if (message.is === 'networks') this.#resolver.applyNetworks(new EngineNames(message.networks))
     else if (message.is === 'watch') this.#log.watch(message.addresses)
     else if (message.is === 'report') this.#report()
     else await this.#close()
+  }
+
+  /** One piece in a turn of the event loop: questions come in between. Until the last one nothing new is given. */
+  #take(piece: PackedZone): void {
+    this.#pieces.push(piece)
+    if (this.#pieces.length === 1) setImmediate(() => this.#takeNext())
+  }
+
+  #takeNext(): void {
+    const [piece] = this.#pieces
+    if (piece === undefined) return
+    const { zone, touched } = this.#copy.apply(unpacked(piece), piece.big)
+    if (piece.last) {
+      this.#zone = zone
+      this.#resolver.apply(zone, touched)
+      this.#report()
+    }
+    this.#pieces.shift()
+    if (this.#pieces.length > 0) setImmediate(() => this.#takeNext())
   }
 
   #use(list: Parameters<Forwarder['use']>[0]): void {

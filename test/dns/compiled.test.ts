@@ -18,7 +18,7 @@ import {
   hostRecordOf,
   ip,
 } from '../support/snapshots.ts'
-import { zoneOf } from '../support/zone-of.ts'
+import { takenIn, zoneOf } from '../support/zone-of.ts'
 
 const seed = Number(process.env.DROVER_FUZZ_SEED ?? 11)
 const at = 50_000
@@ -189,7 +189,7 @@ test('in a changing environment the answers are those of a fresh resolver', asyn
     const hosts = [hostOf(hostRecordOf(1)), hostOf(hostRecordOf(2), { present: random.below(3) > 0 })]
     const environment = environmentOf({ revision, hosts, containers, services })
     const zone = zoneOf(environment, { service: ip('169.254.169.250') })
-    const { zone: applied, touched } = copy.apply(projection.update(environment))
+    const { zone: applied, touched } = takenIn(copy, projection.update(environment))
     own.resolver.apply(applied, touched)
     const fresh = world()
     fresh.resolver.apply(zone)

@@ -22,7 +22,7 @@ import {
   type Ingredients,
   ip,
 } from '../support/snapshots.ts'
-import { zoneOf } from '../support/zone-of.ts'
+import { takenIn, zoneOf } from '../support/zone-of.ts'
 
 const service = ip('169.254.169.250')
 const zoneFrom = (given: Ingredients): Zone => zoneOf(environmentOf(given), { service })
@@ -258,6 +258,17 @@ test('the names that Rancher made of such an environment', (t) => {
 test('changes', (t) => {
   const web = (n: number) =>
     containerRecordOf(n, { ...inShop, name: `web-${n}`, address: ip(`10.42.0.${n}`) })
+  const many = (count: number) =>
+    Array.from({ length: count }, (_, at) =>
+      containerRecordOf(at + 10, {
+        stack: 'shop',
+        service: `s${at % 7}`,
+        name: `many-${at}`,
+        index: Math.floor(at / 7),
+        address: ip(`10.42.${at >> 8}.${at & 255}`),
+        exposed: at % 7 === 0 ? ['80/tcp'] : [],
+      }),
+    )
   const environments: Environment[] = [
     environmentOf({ containers: [web(1), web(2)] }),
     environmentOf({ containers: [web(1), web(2), web(3)], revision: 2 }),
@@ -267,12 +278,16 @@ test('changes', (t) => {
       services: [declaredOf({ stack: 'shop', name: 'x', kind: 'externalService', hostname: 'a.b' })],
     }),
     environmentOf({ revision: 4 }),
+    // More than one piece, out of nothing and back to it.
+    environmentOf({ containers: many(2500), revision: 5 }),
+    environmentOf({ containers: many(2499), revision: 6 }),
+    environmentOf({ containers: many(3), revision: 7 }),
   ]
   const projection = new ZoneProjection({ service })
   const kept = new ZoneCopy()
   for (const environment of environments) {
     const zone = zoneOf(environment, { service })
-    const { zone: copy } = kept.apply(structuredClone(projection.update(environment)))
+    const { zone: copy } = takenIn(kept, projection.update(environment))
     t.strictSame(
       new Map([...copy.names].sort()),
       new Map([...zone.names].sort()),
@@ -284,7 +299,7 @@ test('changes', (t) => {
     )
   }
   const fresh = new ZoneProjection({ service })
-  const sizes = environments.map((environment) => fresh.update(environment).names.set.length)
+  const sizes = environments.map((environment) => fresh.update(environment).names.set.size)
   t.equal(sizes[1], 2, 'the service and the new container')
   t.end()
 })
