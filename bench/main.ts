@@ -4,7 +4,9 @@
 import { DroverError, reasonOf } from '../model/errors.ts'
 import { benchControl, controlUsage } from './control.ts'
 import { benchDns, dnsUsage } from './dns.ts'
+import { benchDnsScale, dnsScaleUsage } from './dns-scale.ts'
 import { benchMetadata, metadataUsage } from './metadata.ts'
+
 import { benchRestart, restartUsage } from './restart.ts'
 import { benchSoak, soakUsage } from './soak.ts'
 import { benchTunnel, tunnelUsage } from './tunnel.ts'
@@ -14,6 +16,7 @@ const measurements: Readonly<Record<string, (args: readonly string[]) => Promise
   control: benchControl,
   dns: benchDns,
   metadata: benchMetadata,
+  'dns-scale': benchDnsScale,
   tunnel: benchTunnel,
   'tunnel-allocations': benchAllocations,
   soak: benchSoak,
@@ -23,6 +26,7 @@ const usage = [
   controlUsage,
   dnsUsage,
   metadataUsage,
+  dnsScaleUsage,
   tunnelUsage,
   allocationsUsage,
   soakUsage,
