@@ -6,7 +6,6 @@ import { benchControl, controlUsage } from './control.ts'
 import { benchDns, dnsUsage } from './dns.ts'
 import { benchDnsScale, dnsScaleUsage } from './dns-scale.ts'
 import { benchMetadata, metadataUsage } from './metadata.ts'
-
 import { benchRestart, restartUsage } from './restart.ts'
 import { benchSoak, soakUsage } from './soak.ts'
 import { benchTunnel, tunnelUsage } from './tunnel.ts'

@@ -9,6 +9,7 @@ import { type Program, programs } from './host.ts'
 import { Lab } from './lab.ts'
 import { placeOf } from './layout.ts'
 import { type BackendChoice, backends, defaultLab, readRecord, type StoreKind, storeKinds } from './record.ts'
+import { soakCut } from './soak.ts'
 import { sweep } from './sweep.ts'
 import { vmCommand, vmUsage } from './vm/command.ts'
 
@@ -22,6 +23,7 @@ npm run lab -- fault block hK PORT…      UDP ports are blocked
 npm run lab -- fault heal hK|store       ends all of these
 npm run lab -- fault kill hK daemon|tunnel|dockerd     (or: kill store MEMBER)   kill -9
 npm run lab -- fault restart hK daemon|tunnel|dockerd  (or: restart store MEMBER)
+npm run lab -- soak cut --times N        a lab of its own, whose second host is cut off for 30 s, N times
 npm run lab -- down
 ${vmUsage}`
 
@@ -141,6 +143,13 @@ async function exec([target, ...argv]: readonly string[]): Promise<number> {
   return host.attach(argv)
 }
 
+/** Exit code 1 when some round took longer than it may. */
+async function soak([kind = '', ...args]: readonly string[]): Promise<number> {
+  if (kind !== 'cut') throw misused(`soak: ${kind || 'nothing'} is not cut`)
+  const { values } = parseArgs({ args: [...args], options: { times: { type: 'string', default: '3' } } })
+  return soakCut(numberOf('--times', values.times), print)
+}
+
 async function down(): Promise<number> {
   await sweep(placeOf(defaultLab))
   return 0
@@ -150,6 +159,7 @@ const commands: Readonly<Record<string, (args: readonly string[]) => Promise<num
   up,
   exec,
   fault,
+  soak,
   down,
   vm: vmCommand,
 }
