@@ -18,6 +18,7 @@ import type { Membership } from './membership.ts'
 import { Promotion } from './promotion.ts'
 import { Removal } from './removal.ts'
 import { Renewal } from './renewal.ts'
+import { SettingsKeeper } from './settings-keeper.ts'
 import { accessFor } from './store-access.ts'
 import { Succession } from './succession.ts'
 import { Tokens } from './tokens.ts'
@@ -42,6 +43,7 @@ export function composeTrust(
     removal: removal(parts, bound, control),
     succession: succession(parts, membership, bound, () => ({ control: control(), duties })),
     promotion: promotion(parts, bound, control),
+    settings: settingsKeeper(parts, membership, bound),
   })
   return duties
 }
@@ -137,6 +139,15 @@ function succession(
     },
     keys,
   )
+}
+
+function settingsKeeper(
+  { log, trust }: ControlParts,
+  { settings }: Membership,
+  { keys, store, sealer }: Bound,
+): SettingsKeeper {
+  const holds = (): boolean => trust.holder.authority !== undefined
+  return new SettingsKeeper({ store, sealer, holds, log }, keys, settings)
 }
 
 /** Asks each etcd, in the way of a host that knows the newest CA only. */

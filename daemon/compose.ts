@@ -91,9 +91,11 @@ export function composeControl(parts: ControlParts, membership: Membership, stor
   const self = identity.id
   const sealer = new EnvelopeSealer({ identity, ledger: ledgers.journal })
   const onChange = (): void => publisher.headChanged()
-  const live = new Live({ sealer, ledger: ledgers.journal, clock, onChange }, keys)
-  const allocator = new Allocator(
-    { store, ledger: ledgers.journal, sealer: live, clock, log, meter },
+  const keeps = (key: string): boolean => allocator.keeps(key)
+  const live = new Live({ self, sealer, ledger: ledgers.journal, clock, onChange, keeps }, keys)
+  const isMember = (): boolean => !parts.trust.keeper.trust.revoked.has(self)
+  const allocator: Allocator = new Allocator(
+    { store, ledger: ledgers.journal, sealer: live, clock, log, meter, isMember },
     { keys, self, settings, bootId: bootId() },
   )
   const attacher = new NetworkAttacher(
@@ -191,6 +193,7 @@ function composeDeclarations(
       fresh: () => observer.fresh,
       counts: (key) => observer.counts(key),
       signerOf: (key) => observer.signerOf(key),
+      wentBack: () => observer.wentBack,
       onChange: () => control().publish(),
       onForget: () => publisher.headChanged(),
     },

@@ -30,6 +30,8 @@ export interface DeclarationsDeps {
   readonly counts: (key: string) => boolean
   /** Who signed what counts under a key. */
   readonly signerOf: (key: string) => HostId | undefined
+  /** Whether the store was restored or emptied, and this host has not said again what holds. */
+  readonly wentBack: () => boolean
   /** Something else is to be published. */
   readonly onChange: () => void
   /** The head no longer says what lives. */
@@ -204,11 +206,11 @@ export class Declarations {
     if (this.#seen.has(key)) this.#giveUp(key)
   }
 
-  /** A store that lacks even our own record was emptied: that takes nothing back. */
+  /** A store that went back takes nothing back. */
   #startOver(entries: readonly Entry[]): void {
     const { keys, self } = this.#options
     const standing = new Set(entries.map(({ key }) => key))
-    const emptied = !standing.has(keys.host(self))
+    const emptied = this.#deps.wentBack() || !standing.has(keys.host(self))
     for (const key of this.#own.keys()) if (!standing.has(key) && !emptied) this.#gone(key)
     for (const entry of entries) this.#stands(entry)
   }

@@ -15,7 +15,7 @@ import {
   hostSchema,
   type Settings,
 } from '../model/records.ts'
-import type { Instant } from '../model/time.ts'
+import { type Instant, later, seconds } from '../model/time.ts'
 import { type Envelope, hostIdOf, openEnvelope, verifyEnvelope } from '../pki/envelope.ts'
 import { type Head, openHead } from '../pki/head.ts'
 import type { Change, Entry, Update } from '../store/store.ts'
@@ -69,6 +69,10 @@ interface Opened {
 
 /** Hosts first, then their heads, then what the heads list; blocks before the pins inside of them. */
 const order: readonly KeyMeaning['is'][] = ['host', 'head', 'alive', 'block', 'pin', 'container', 'service']
+/** Not in heads. */
+const unlisted = new Set<KeyMeaning['is']>(['head', 'alive'])
+/** So long hosts have to say again what a store has lost. */
+const bridge = seconds(10)
 const silent = new Set<KeyMeaning['is']>([
   'settings',
   'removed',
@@ -94,6 +98,10 @@ export class Fold {
   readonly #headTimes = new Map<HostId, HeadTimes>()
   readonly #attempts = new Attempts()
   #watching = false
+  /** What counted before the store went back, and has not been said anew. */
+  readonly #bridged = new Set<string>()
+  #bridgedUntil: Instant | undefined
+  #wentBack = false
   /** The newest counter of a head that was seen, and of an alive key: older ones are old bytes. */
   readonly #floors = new Map<string, number>()
 
@@ -116,6 +124,16 @@ export class Fold {
   /** Who tried what; `who` is a host's id where something was signed. */
   get attempts(): ReturnType<Attempts['list']> {
     return this.#attempts.list()
+  }
+
+  /** Whether the newest listing is older than what this host had written: the store was restored, or emptied. */
+  get wentBack(): boolean {
+    return this.#wentBack
+  }
+
+  /** Until when hosts may say again what a store that went back has lost; undefined when there is nothing to wait for. */
+  get bridgedUntil(): Instant | undefined {
+    return this.#bridgedUntil
   }
 
   recall(floors: Iterable<readonly [string, number]>): void {
@@ -167,6 +185,7 @@ export class Fold {
 
   /** The snapshot now. The maps are copies: later changes do not reach them. */
   environment(view: View): Environment {
+    this.#endBridge()
     const { hosts, blocks, pins, containers, services } = this.#now
     const out = new Set([...hosts.keys()].filter((id) => this.#members.stranger(id) !== undefined))
     const isIn = ({ host }: { readonly host: HostId }): boolean => !out.has(host)
@@ -216,17 +235,38 @@ export class Fold {
   /** What counted before and lies under garbage now goes on; what is gone is gone. */
   #restart(entries: readonly Entry[]): void {
     const [before, accepted] = [this.#now, this.#accepted]
+    this.#wentBack = this.#isOlder(entries)
     this.#now = new Decodings(this.#options.settings)
     this.#accepted = new Map()
     this.#waiting = new Map()
     this.#refused = new Map()
+    this.#bridged.clear()
     this.#take(entries)
-    for (const { key } of entries) {
-      const was = accepted.get(key)
-      if (was === undefined || this.#accepted.has(key) || !this.#isListed(key, was)) continue
-      this.#now.carry(meaningOf(this.#options.keys.prefix, key), before)
+    const standing = new Set(entries.map(({ key }) => key))
+    for (const [key, was] of accepted) {
+      if (this.#accepted.has(key) || !(standing.has(key) || this.#wentBack)) continue
+      const meaning = meaningOf(this.#options.keys.prefix, key)
+      if (!this.#isListed(key, was) && !(this.#wentBack && unlisted.has(meaning.is))) continue
+      this.#now.carry(meaning, before)
       this.#accepted.set(key, was)
+      if (!standing.has(key)) this.#bridged.add(key)
     }
+    this.#bridgedUntil = this.#bridged.size > 0 ? later(this.#deps.now(), bridge) : undefined
+  }
+
+  /** By what this host knows best: its own head. */
+  #isOlder(entries: readonly Entry[]): boolean {
+    const { keys, self } = this.#options
+    const floor = this.#floors.get(`head/${self}`)
+    if (floor === undefined) return false
+    const opened = openEnvelope(entries.find(({ key }) => key === keys.head(self))?.value ?? new Uint8Array())
+    return opened.is === 'bad' || opened.value.key !== self || opened.value.counter < floor
+  }
+
+  #endBridge(): void {
+    if (this.#bridgedUntil === undefined || this.#deps.now() < this.#bridgedUntil) return
+    this.#bridgedUntil = undefined
+    for (const key of [...this.#bridged]) this.#forget(key)
   }
 
   #take(entries: readonly Entry[]): void {
@@ -245,6 +285,7 @@ export class Fold {
     const meaning = meaningOf(this.#options.keys.prefix, entry.key)
     this.#waiting.delete(entry.key)
     this.#refused.delete(entry.key)
+    this.#bridged.delete(entry.key)
     if (silent.has(meaning.is)) return undefined
     if (meaning.is === 'unknown') return this.#refuse(entry.key, meaning, 'unknown key')
     const opened = openEnvelope(entry.value)
@@ -302,9 +343,18 @@ export class Fold {
     const why = this.#rise(`head/${host}`, counter)
     if (why !== undefined) return why
     this.#heads.set(host, head.value)
+    if (host === this.#options.self) this.#wentBack = false
+    for (const key of [...this.#bridged]) this.#settle(key, host, head.value)
     this.#headTimes.set(host, { signed: head.value.time, seen: this.#deps.now(), watched: this.#watching })
     this.#met.add(host)
     return undefined
+  }
+
+  /** A host that has spoken again has said what lives. */
+  #settle(key: string, host: HostId, { live }: Head): void {
+    const was = this.#accepted.get(key)
+    const { is } = meaningOf(this.#options.keys.prefix, key)
+    if (was?.signer === host && !unlisted.has(is) && !live.has(was.counter)) this.#forget(key)
   }
 
   #rise(what: string, counter: number): string | undefined {
@@ -320,7 +370,8 @@ export class Fold {
 
   #refuse(key: string, meaning: KeyMeaning, why: string, signer = ''): undefined {
     this.#refused.set(key, why)
-    this.#attempts.note(signer, `${meaning.is}: ${why}`, this.#deps.now())
+    // What a restored store holds is old, and nobody's attempt.
+    if (!this.#wentBack) this.#attempts.note(signer, `${meaning.is}: ${why}`, this.#deps.now())
     this.#deps.meter.count('drover_records_rejected_total', 1, { why: meaning.is })
     this.#deps.log.warn('record in the store ignored', { key: key.slice(0, 200), why })
   }
@@ -330,6 +381,7 @@ export class Fold {
     this.#waiting.delete(key)
     this.#refused.delete(key)
     this.#accepted.delete(key)
+    this.#bridged.delete(key)
     this.#now.forget(meaning)
   }
 }

@@ -5,19 +5,22 @@
 import type { Keys } from '../model/keys.ts'
 import { meaningOf } from '../model/keys.ts'
 import type { ClaimSealer, Clock, Ledger, Sealer } from '../model/ports.ts'
-import type { HeadRecord } from '../model/records.ts'
+import type { HeadRecord, HostId } from '../model/records.ts'
 import { seconds } from '../model/time.ts'
 import { openEnvelope } from '../pki/envelope.ts'
 import { headRecordOf } from '../pki/head.ts'
 import type { Update } from '../store/store.ts'
 
 export interface LiveDeps {
+  readonly self: HostId
   /** Signs, and numbers what it signs. */
   readonly sealer: Sealer
   readonly ledger: Ledger
   readonly clock: Clock
   /** The head should be signed anew. */
   readonly onChange: () => void
+  /** Whether nobody but the store itself can have lost this claim: then it is written again. */
+  readonly keeps: (key: string) => boolean
 }
 
 const prefix = 'live/'
@@ -29,6 +32,7 @@ export class Live implements ClaimSealer {
   readonly #keys: Keys
   readonly #counters = new Map<string, number>()
   readonly #sealedAt = new Map<string, number>()
+  readonly #missing = new Set<string>()
 
   constructor(deps: LiveDeps, keys: Keys) {
     this.#deps = deps
@@ -48,6 +52,7 @@ export class Live implements ClaimSealer {
 
   /** What was sealed last for the key did not get into the store. */
   unseal(key: string): void {
+    this.#missing.delete(key)
     if (!this.#counters.delete(key)) return
     this.#deps.ledger.write(new Map([[prefix + key, undefined]]))
     this.#deps.onChange()
@@ -83,26 +88,48 @@ export class Live implements ClaimSealer {
     return headRecordOf(host, this.#counters.values(), this.#deps.clock.now())
   }
 
-  /** Claims that somebody took out of the store do not come back. */
+  missing(): ReadonlySet<string> {
+    return this.#missing
+  }
+
+  /** Claims that somebody took out of the store do not come back, unless only the store can have lost them. */
   observe(update: Update): void {
     if (update.is === 'stale') return
     if (update.is === 'snapshot') {
-      const standing = new Set(update.entries.map(({ key }) => key))
-      for (const key of this.#counters.keys()) if (!standing.has(key)) this.#gone(key)
+      const standing = new Map(update.entries.map((entry) => [entry.key, entry.value]))
+      for (const key of [...this.#counters.keys()]) this.#stands(key, standing.get(key))
       return
     }
-    for (const change of update.changes) if (change.is === 'delete') this.#gone(change.key)
+    for (const change of update.changes) {
+      const [key, value] = change.is === 'put' ? [change.entry.key, change.entry.value] : [change.key]
+      if (this.#counters.has(key)) this.#stands(key, value)
+    }
+  }
+
+  #stands(key: string, value: Uint8Array | undefined): void {
+    const { is } = meaningOf(this.#keys.prefix, key)
+    if (is !== 'block' && is !== 'pin') return
+    // A pin inside another host's block is signed by that host once it is granted.
+    const isOurs = value !== undefined && (is === 'pin' || this.#isOurs(key, value))
+    if (isOurs) this.#missing.delete(key)
+    else if (this.#deps.keeps(key)) this.#missing.add(key)
+    else if (value === undefined) this.#gone(key)
+  }
+
+  #isOurs(key: string, value: Uint8Array): boolean {
+    const opened = openEnvelope(value)
+    return (
+      opened.is === 'ok' && opened.value.key === this.#deps.self && this.isLive(key, opened.value.counter)
+    )
   }
 
   #gone(key: string): void {
-    const meaning = meaningOf(this.#keys.prefix, key)
-    if (meaning.is !== 'block' && meaning.is !== 'pin') return
     const sealedAt = this.#sealedAt.get(key) ?? Number.NEGATIVE_INFINITY
     if (this.#deps.clock.boot() - sealedAt >= underWay) this.unseal(key)
   }
 }
 
-/** Of an envelope that was just made. */
+/** 0 for what is no envelope. */
 function numberOf(bytes: Uint8Array): number {
   const opened = openEnvelope(bytes)
   return opened.is === 'ok' ? opened.value.counter : 0

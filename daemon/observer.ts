@@ -8,7 +8,7 @@ import type { Environment, Reachability } from '../model/environment.ts'
 import type { Keys } from '../model/keys.ts'
 import type { Clock, Ledger, Log, Meter, Timer } from '../model/ports.ts'
 import type { HostId } from '../model/records.ts'
-import { type Instant, seconds } from '../model/time.ts'
+import { type Instant, millis, seconds } from '../model/time.ts'
 import type { Attempt } from '../status/checks/attempts.ts'
 import type { Entry, Store, Update } from '../store/store.ts'
 import type { Fold, HeadTimes, Refused } from './fold.ts'
@@ -88,6 +88,11 @@ export class Observer {
     return !this.#deps.fold.refuses(key)
   }
 
+  /** Whether the store was restored or emptied, and this host has not said again what holds. */
+  get wentBack(): boolean {
+    return this.#deps.fold.wentBack
+  }
+
   /** Who signed what counts under a key. */
   signerOf(key: string): HostId | undefined {
     return this.#deps.fold.signerOf(key)
@@ -137,10 +142,19 @@ export class Observer {
     }
     onArrival(update)
     fold.apply(update)
+    if (update.is === 'snapshot' && fold.wentBack) this.#bridge()
     this.#remember(update)
     this.#seen ||= update.is !== 'stale'
     onUpdate(update)
     if (this.#seen) this.#emit()
+  }
+
+  /** What a store that went back has lost counts a little longer, until its owners have said it again. */
+  #bridge(): void {
+    const { clock, fold, log } = this.#deps
+    log.warn('the store holds less than it did: it was restored, or emptied; what it lost is written again')
+    const until = fold.bridgedUntil
+    if (until !== undefined) clock.after(millis(until - clock.now()), () => this.again())
   }
 
   #emit(): void {

@@ -83,6 +83,8 @@ export class Publisher {
     this.#deps.live.observe(update)
     if (update.is === 'snapshot') {
       this.#known = true
+      // Its revisions count anew: whoever waits for that of the alive key would wait for long.
+      if (update.revision < this.#aliveRevision) this.#lease = undefined
       this.#standing = new Map()
       for (const { key, value } of update.entries) this.#stands(key, value)
       this.#adopt(update.entries)

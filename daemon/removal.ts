@@ -66,9 +66,10 @@ export class Removal {
     const opened = value === undefined ? undefined : openRemoved(value, this.#deps.keeper.trust)
     if (opened?.is === 'bad') this.#refuse(opened.why)
     if (opened?.is === 'ok' && this.#take(opened.value)) this.#deps.onChange()
-    const standing = opened?.is === 'ok' ? opened.value.hosts : []
-    // Also where two hosts that hold the CA have removed one each.
-    if (standing.length < this.#deps.keeper.trust.revoked.size && this.#deps.holds()) this.#publishSoon()
+    const standing = new Set<string>(opened?.is === 'ok' ? opened.value.hosts : [])
+    const forgotten = [...this.#deps.keeper.trust.revoked].filter((host) => !standing.has(host))
+    // Also where two hosts that hold the CA have removed one each, and where the store was restored from before.
+    if (forgotten.length > 0 && this.#deps.holds()) this.#publishSoon(forgotten)
   }
 
   /** By name or id; on disk here and in the store when it returns. */
@@ -82,7 +83,7 @@ export class Removal {
     this.#take({ environment, number: keeper.listed + 1, hosts: [...revoked, id] })
     this.#deps.onChange()
     await this.#publish(ca)
-    const records = await this.#takeOut(id, inherited)
+    const records = await this.#takeOut(id, (key) => inherited.has(key))
     this.#deps.log.info('a host was removed', { host: id })
     return { id, name, records, held: key !== undefined }
   }
@@ -129,22 +130,27 @@ export class Removal {
     await store.transact([], [{ is: 'put', key: this.#options.keys.removed, value }])
   }
 
-  #publishSoon(): void {
+  #publishSoon(forgotten: readonly string[] = []): void {
     this.#writing = this.#writing
       .then(() => this.#publish(this.#deps.authority()))
+      .then(async () => {
+        // Services that it had declared are somebody else's by now, who writes them again.
+        const { services } = this.#options.keys
+        for (const host of forgotten) await this.#takeOut(host as HostId, (key) => key.startsWith(services))
+      })
       .catch((error: unknown) =>
         this.#deps.log.debug('the list of removed hosts waits', { why: reasonOf(error) }),
       )
   }
 
   /** Takes the host's records and claims out of the store, so that its addresses are free again. */
-  async #takeOut(id: HostId, inherited: ReadonlySet<string>): Promise<number> {
+  async #takeOut(id: HostId, stays: (key: string) => boolean): Promise<number> {
     const { store } = this.#deps
     const { keys } = this.#options
     const { entries } = await store.list(keys.prefix)
     const own = entries.filter(({ key, value }) => {
       const opened = openEnvelope(value)
-      if (key === keys.settings || inherited.has(key)) return false
+      if (key === keys.settings || stays(key)) return false
       return opened.is === 'ok' && opened.value.key === id
     })
     const writes = [...own.map(({ key }) => key), keys.certificate(id)].map(

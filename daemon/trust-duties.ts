@@ -1,12 +1,13 @@
 /**
  * What a daemon does for the trust of the environment as long as it is bound to one store: the door, certificates,
- * removals, and the CA itself.
+ * removals, the CA itself, and the settings that it stands for.
  */
 import type { Update } from '../store/store.ts'
 import type { Door } from './door.ts'
 import type { Promotion } from './promotion.ts'
 import type { Removal } from './removal.ts'
 import type { Renewal } from './renewal.ts'
+import type { SettingsKeeper } from './settings-keeper.ts'
 import type { Succession } from './succession.ts'
 import type { Tasks } from './tasks.ts'
 
@@ -16,6 +17,7 @@ export interface TrustDutiesParts {
   readonly removal: Removal
   readonly succession: Succession
   readonly promotion: Promotion
+  readonly settings: SettingsKeeper
 }
 
 export class TrustDuties {
@@ -24,13 +26,15 @@ export class TrustDuties {
   readonly removal: Removal
   readonly succession: Succession
   readonly promotion: Promotion
+  readonly #settings: SettingsKeeper
 
-  constructor({ door, renewal, removal, succession, promotion }: TrustDutiesParts) {
+  constructor({ door, renewal, removal, succession, promotion, settings }: TrustDutiesParts) {
     this.door = door
     this.renewal = renewal
     this.removal = removal
     this.succession = succession
     this.promotion = promotion
+    this.#settings = settings
   }
 
   run(tasks: Tasks): void {
@@ -49,12 +53,14 @@ export class TrustDuties {
     this.renewal.observe(update)
     this.removal.observe(update)
     this.promotion.observe(update)
+    this.#settings.observe(update)
   }
 
   async close(): Promise<void> {
     this.renewal.close()
     await this.door.close()
     await this.removal.settled()
+    await this.#settings.settled()
     await this.succession.close()
   }
 }

@@ -10,12 +10,22 @@ import type { ClaimSealer, Clock, Ledger, Log, Meter } from '../model/ports.ts'
 import type { ContainerId, HostId, Settings } from '../model/records.ts'
 import { later, type Millis, minutes, seconds } from '../model/time.ts'
 import type { Store } from '../store/store.ts'
-import { Book, type Change, type Use } from './book.ts'
+import { Book, type BookFigures, type Change, type Use } from './book.ts'
 import { Claims } from './claims.ts'
 import { Fence, Silences, type Stamp, span } from './fence.ts'
 import { entriesOf, recover, renewalEntry } from './journal.ts'
+import { givenUp, isKept } from './keeping.ts'
 import { type Context, type Lost, reconcile, type View } from './reconcile.ts'
-import { type Answer, late, Requests, waiting, within } from './requests.ts'
+import {
+  type Answer,
+  answerOf,
+  closedText,
+  late,
+  Requests,
+  removedAnswer,
+  waiting,
+  within,
+} from './requests.ts'
 import { type Space, spaceOf } from './space.ts'
 import { Upkeep } from './upkeep.ts'
 
@@ -26,6 +36,8 @@ export interface AllocatorDeps {
   readonly clock: Clock
   readonly log: Log
   readonly meter: Meter
+  /** Whether this host belongs to the environment: who was removed takes nothing back. Left out: it does. */
+  readonly isMember?: () => boolean
 }
 
 export interface AllocatorOptions {
@@ -40,13 +52,7 @@ export interface AllocatorOptions {
   readonly rest?: Millis
 }
 
-export interface AllocatorStatus {
-  readonly managed: Ipv4 | undefined
-  readonly blocks: readonly Cidr[]
-  readonly held: number
-  readonly free: number
-  readonly resting: number
-  readonly lent: number
+export interface AllocatorStatus extends BookFigures {
   /** False while this host may not give new addresses. */
   readonly open: boolean
 }
@@ -71,6 +77,7 @@ export class Allocator {
   readonly #claims: Claims
   readonly #fence: Fence
   readonly #silences: Silences
+  readonly #said: Pick<AllocatorDeps, 'sealer' | 'isMember'> & Pick<AllocatorOptions, 'keys'>
   readonly #upkeep: Upkeep
   readonly #requests: Requests
   #view: View | undefined
@@ -90,6 +97,7 @@ export class Allocator {
     this.#log = deps.log
     this.#meter = deps.meter
     this.#self = options.self
+    this.#said = { ...deps, keys: options.keys }
     this.#bootId = options.bootId
     this.#space = spaceOf(options.settings)
     this.#rest = options.rest ?? seconds(60)
@@ -159,6 +167,8 @@ export class Allocator {
    * no longer ours: they must be detached before anything else.
    */
   observe(view: View, fresh: boolean): readonly Lost[] {
+    // A store that was restored counts anew.
+    if (view.revision < (this.#view?.revision ?? 0)) this.#touched.clear()
     this.#view = view
     this.#fresh = fresh
     const claims = [...view.blocks.values(), ...view.pins.values()]
@@ -175,6 +185,16 @@ export class Allocator {
     this.#requests.hear(view)
     this.#upkeep.run()
     return lost
+  }
+
+  /**
+   * Whether a claim is this host's although the store has lost it: others take it back only from a host that has
+   * been away for the grace, and this one was not.
+   */
+  keeps(key: string): boolean {
+    const { isMember, keys } = this.#said
+    if (isMember?.() === false || !this.#fence.isOpen(this.stamp())) return false
+    return isKept(key, keys, this.#book, this.#busy)
   }
 
   /** To be called every second or so: rests end, claims are retried, the dead are counted. */
@@ -243,17 +263,7 @@ export class Allocator {
   }
 
   status(): AllocatorStatus {
-    const uses = [...this.#book.uses.values()]
-    const count = (is: Use['is']): number => uses.filter((use) => use.is === is).length
-    return {
-      managed: this.#book.host,
-      blocks: this.#book.blocks('owned').map(({ cidr }) => cidr),
-      held: count('container'),
-      free: this.#book.free(),
-      resting: count('resting'),
-      lent: count('lent'),
-      open: this.#fence.isOpen(this.stamp()),
-    }
+    return { ...this.#book.figures(), open: this.#fence.isOpen(this.stamp()) }
   }
 
   checkInvariants(): readonly string[] {
@@ -261,12 +271,14 @@ export class Allocator {
   }
 
   #context(view: View): Context {
+    const { sealer, keys } = this.#said
     return {
       book: this.#book,
       view,
       space: this.#space,
       self: this.#self,
       trusts: (key) => !this.#busy.has(key) && view.revision >= (this.#touched.get(key) ?? 0),
+      isMissing: (key) => sealer.missing().has(typeof key === 'number' ? keys.pin(key) : keys.block(key)),
       now: this.#clock.now(),
       rest: this.#rest,
     }
@@ -283,6 +295,8 @@ export class Allocator {
     this.#ledger.write(entriesOf(changes))
     this.#book.apply(changes)
     this.#upkeep.noteRests(changes)
+    // Otherwise a claim that was lost to somebody else would be written again.
+    for (const key of givenUp(changes, this.#said.keys)) this.#said.sealer.unseal(key)
   }
 
   #resting(pin: boolean): Use {
@@ -374,12 +388,6 @@ export class Allocator {
     return { is: 'refused', why: full.line }
   }
 }
-
-const closedText = 'this host was away from the store for too long, and has not yet seen again what it owns'
-const removedAnswer: Answer = { is: 'refused', why: 'the container was removed meanwhile' }
-
-const answerOf = (address: Ipv4, problem: string): Answer =>
-  problem === '' ? { is: 'address', address } : { is: 'address', address, problem }
 
 const taken = (address: Ipv4, container: ContainerId, pin: boolean, problem: string): Change => ({
   of: 'address',

@@ -38,6 +38,17 @@ export interface Held {
   readonly use: Use & { readonly is: 'container' }
 }
 
+/** How much of what there is. */
+export interface BookFigures {
+  /** The host's own address. */
+  readonly managed: Ipv4 | undefined
+  readonly blocks: readonly Cidr[]
+  readonly held: number
+  readonly free: number
+  readonly resting: number
+  readonly lent: number
+}
+
 export class Book {
   readonly #space: Space
   readonly #uses = new Map<Ipv4, Use>()
@@ -134,6 +145,19 @@ export class Book {
       const block = new Block(cidr, this.#space)
       for (const [address] of this.usesIn(cidr)) block.use(address)
       this.#blocks.set(cidr, { state, block })
+    }
+  }
+
+  figures(): BookFigures {
+    const uses = [...this.#uses.values()]
+    const count = (is: Use['is']): number => uses.filter((use) => use.is === is).length
+    return {
+      managed: this.#host,
+      blocks: this.blocks('owned').map(({ cidr }) => cidr),
+      held: count('container'),
+      free: this.free(),
+      resting: count('resting'),
+      lent: count('lent'),
     }
   }
 

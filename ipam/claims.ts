@@ -67,6 +67,19 @@ export class Claims {
     return this.#put(key, { host: this.#self, epoch, container: null, confirmed: true }, conditions)
   }
 
+  /**
+   * Writes the claim of a block again that the store has lost, or of which it holds an older one: over what lies
+   * there, unless that changes in the same moment.
+   */
+  async rewriteBlock(block: Cidr, epoch: number): Promise<Outcome> {
+    const key = this.#keys.block(block)
+    const found = await this.#read(key)
+    const claim = { host: this.#self, epoch, container: null, confirmed: true }
+    if (found.revision === undefined)
+      return this.#put(key, claim, [{ key, is: 'absent' }, ...noPinInside(this.#keys, block)])
+    return this.#put(key, claim, [{ key, is: 'revision', revision: found.revision }])
+  }
+
   /** Gives back a block. */
   dropBlock(block: Cidr): Promise<Dropping> {
     return this.#drop(this.#keys.block(block))

@@ -19,6 +19,8 @@ export interface Context {
   readonly self: HostId
   /** Whether the view's word on a block or a pin counts. */
   readonly trusts: (key: Cidr | Ipv4) => boolean
+  /** Whether the store has lost our claim and nobody else can have it: it is written again. */
+  readonly isMissing: (key: Cidr | Ipv4) => boolean
   readonly now: Instant
   readonly rest: Millis
 }
@@ -58,15 +60,22 @@ export function reconcile(context: Context): Reconciliation {
 
 const isPinned = (use: Use): boolean => (use.is === 'container' || use.is === 'resting') && use.pin
 
-function lostBlocks({ book, view, self, trusts }: Context): ReadonlySet<Cidr> {
+function lostBlocks({ book, view, self, trusts, isMissing }: Context): ReadonlySet<Cidr> {
   const known = [...book.blocks('owned'), ...book.blocks('returning')].map(({ cidr }) => cidr)
-  return new Set(known.filter((cidr) => trusts(cidr) && view.blocks.get(cidr)?.host !== self))
+  return new Set(
+    known.filter((cidr) => {
+      const holder = view.blocks.get(cidr)?.host
+      return trusts(cidr) && holder !== self && !(holder === undefined && isMissing(cidr))
+    }),
+  )
 }
 
 /** What an address in use becomes by what the view says of its pin; the same use when nothing changes. */
-function pinnedUse({ view, self, now, rest }: Context, address: Ipv4, use: Use): Use | undefined {
+function pinnedUse(context: Context, address: Ipv4, use: Use): Use | undefined {
+  const { view, self, now, rest } = context
   const pin = view.pins.get(address)
   if (isPinned(use)) {
+    if (pin === undefined && context.isMissing(address)) return use
     if (use.is === 'resting') return pin?.host === self ? use : undefined
     const ours =
       pin?.host === self && pin.confirmed && use.is === 'container' && pin.container === use.container
@@ -112,9 +121,11 @@ export interface Chores {
   readonly requests: readonly (readonly [Ipv4, Claim])[]
   /** Pins in our name that no container of ours has. */
   readonly orphans: readonly Ipv4[]
+  /** Own blocks and pins that the store has lost. */
+  readonly missing: readonly (Cidr | Ipv4)[]
 }
 
-export function choresOf({ book, view, space, self, trusts }: Context): Chores {
+export function choresOf({ book, view, space, self, trusts, isMissing }: Context): Chores {
   const requests: (readonly [Ipv4, Claim])[] = []
   const orphans: Ipv4[] = []
   for (const [address, claim] of view.pins) {
@@ -124,5 +135,10 @@ export function choresOf({ book, view, space, self, trusts }: Context): Chores {
     const mine = book.stateOf(blockAround(space, address)) === 'owned'
     if (claim.host !== self && !claim.confirmed && mine) requests.push([address, claim])
   }
-  return { requests, orphans }
+  const blocks = book.blocks('owned').map(({ cidr }) => cidr)
+  const pins = [...book.uses]
+    .filter(([, use]) => use.is === 'container' && use.pin)
+    .map(([address]) => address)
+  const missing = [...blocks, ...pins].filter((key) => trusts(key) && isMissing(key))
+  return { requests, orphans, missing }
 }

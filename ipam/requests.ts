@@ -165,3 +165,10 @@ function takenText(use: Use): string {
   if (use.is === 'lent') return 'is taken by a container of another host'
   return `is taken by container ${use.container.slice(0, 12)}`
 }
+
+export const closedText =
+  'this host was away from the store for too long, and has not yet seen again what it owns'
+export const removedAnswer: Answer = { is: 'refused', why: 'the container was removed meanwhile' }
+
+export const answerOf = (address: Ipv4, problem: string): Answer =>
+  problem === '' ? { is: 'address', address } : { is: 'address', address, problem }

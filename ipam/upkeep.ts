@@ -106,6 +106,7 @@ export class Upkeep {
       if (situation === undefined) continue
       const { context } = situation
       const chores = choresOf(context)
+      for (const key of chores.missing) await this.#rewrite(key, situation.epoch)
       for (const [address, claim] of chores.requests) await this.#reply(address, claim)
       await this.#giveBack(chores)
       await this.#takeBack(context.view)
@@ -134,6 +135,16 @@ export class Upkeep {
       write([{ of: 'address', address, use: { is: 'host' } }])
       return
     }
+  }
+
+  /** A claim that the store has lost: it was restored from a backup, or somebody took the key out. */
+  async #rewrite(key: Cidr | Ipv4, epoch: number): Promise<void> {
+    const { book, claims, space, reserve, log } = this.#deps
+    const use = typeof key === 'number' ? book.uses.get(key) : undefined
+    if (typeof key === 'string') await reserve(key, () => claims.rewriteBlock(key, epoch))
+    else if (use?.is === 'container')
+      await reserve(key, () => claims.pin(key, blockAround(space, key), use.container, epoch))
+    log.warn('a claim that the store has lost is written again', { block: claimText(key) })
   }
 
   async #reply(address: Ipv4, wanted: Claim): Promise<void> {
@@ -222,3 +233,5 @@ export class Upkeep {
     return tried === 0 ? 'full' : 'contended'
   }
 }
+
+const claimText = (key: Cidr | Ipv4): string => (typeof key === 'number' ? formatIpv4(key) : key)

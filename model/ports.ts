@@ -65,8 +65,10 @@ export interface Sealer {
 
 /** A sealer that keeps account of the claims of this host. */
 export interface ClaimSealer extends Sealer {
-  /** What was sealed last for the key did not get into the store. */
+  /** What was sealed last for the key did not get into the store, or is given up. */
   unseal(key: string): void
+  /** Keys of claims that this host holds and the store has lost: they are to be written again. */
+  missing(): ReadonlySet<string>
 }
 
 /** Durable facts of one host, read at start and written with fsync before they are acted on. */

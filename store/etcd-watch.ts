@@ -33,6 +33,8 @@ export class EtcdWatch {
   readonly #prefix: string
   /** Everything up to this revision was delivered. */
   #position: number | undefined
+  /** Which etcd it was: one that was restored has another id, where it was told to (docs/operations.md). */
+  #cluster: string | undefined
   #stale = false
   #failure: DroverError | undefined
   #staleTimer: Timer
@@ -147,7 +149,10 @@ export class EtcdWatch {
       if (response.compact_revision !== '0') return 'history lost'
       return new DroverError('STORE_UNAVAILABLE', `${client.endpoint}: ${response.cancel_reason}`)
     }
-    if (response.created && revision < this.#known) return this.#wentBack(client)
+    const cluster = response.header.cluster_id
+    const isAnother = this.#cluster !== undefined && this.#cluster !== cluster
+    this.#cluster = cluster
+    if (isAnother || (response.created && revision < this.#known)) return this.#wentBack(client)
     if (response.events.length === 0) return undefined
     this.#position = revision
     this.#deliver({ is: 'events', revision, changes: response.events.map(changeOf) })

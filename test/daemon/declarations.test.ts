@@ -35,7 +35,10 @@ function daemonOn({ store, clock, trust }: Ground, member: Member, ledger = new 
   const [log, meter] = [new MemoryLog(), new MemoryMeter()]
   const { identity, id: self } = member
   const sealer = new EnvelopeSealer({ identity, ledger })
-  const live: Live = new Live({ sealer, ledger, clock, onChange: () => publisher.headChanged() }, keys)
+  const live: Live = new Live(
+    { self, sealer, ledger, clock, onChange: () => publisher.headChanged(), keeps: () => false },
+    keys,
+  )
   const publisher: Publisher = new Publisher(
     {
       store,
@@ -64,6 +67,7 @@ function daemonOn({ store, clock, trust }: Ground, member: Member, ledger = new 
       fresh: () => observer.fresh,
       counts: (key) => observer.counts(key),
       signerOf: (key) => observer.signerOf(key),
+      wentBack: () => observer.wentBack,
       onChange: publish,
       onForget: () => publisher.headChanged(),
     },

@@ -2,6 +2,7 @@
  * Observer and publisher against a store: what is wanted stands there, whatever happens in between, and the last
  * snapshot outlives both the store and the daemon.
  */
+import { join } from 'node:path'
 import { test } from 'tap'
 import { Fold } from '../../daemon/fold.ts'
 import { Live } from '../../daemon/live.ts'
@@ -12,7 +13,7 @@ import type { Cidr } from '../../model/ip.ts'
 import { keysOf } from '../../model/keys.ts'
 import type { Ledger } from '../../model/ports.ts'
 import { instant, seconds } from '../../model/time.ts'
-import { openEnvelope } from '../../pki/envelope.ts'
+import { openEnvelope, sealRecord } from '../../pki/envelope.ts'
 import { loadOrCreateIdentity } from '../../pki/identity.ts'
 import { EnvelopeSealer } from '../../pki/sealer.ts'
 import type { Trust } from '../../pki/trust.ts'
@@ -32,7 +33,10 @@ function daemonOn(store: Store, clock: FakeClock, folder: string, snapshots: Led
   const renewals: number[] = []
   const ledger = new MemoryLedger()
   const sealer = new EnvelopeSealer({ identity, ledger })
-  const live: Live = new Live({ sealer, ledger, clock, onChange: () => publisher.headChanged() }, keys)
+  const live: Live = new Live(
+    { self, sealer, ledger, clock, onChange: () => publisher.headChanged(), keeps: () => false },
+    keys,
+  )
   const { trust, signingKey } = { trust: noTrust, signingKey: identity.signingKey }
   const publisher: Publisher = new Publisher(
     {
@@ -256,9 +260,11 @@ test('a claim counts from when it is sealed until it is given back, also across 
   const ledger = new MemoryLedger()
   const identity = loadOrCreateIdentity(t.testdir())
   let changes = 0
+  const kept = false
+  const { id: self } = identity
   const liveOn = () => {
     const sealer = new EnvelopeSealer({ identity, ledger })
-    return new Live({ sealer, ledger, clock, onChange: () => void changes++ }, keys)
+    return new Live({ self, sealer, ledger, clock, onChange: () => void changes++, keeps: () => kept }, keys)
   }
   const block = keys.block('10.42.0.0/26' as Cidr)
   const first = liveOn()
@@ -277,5 +283,45 @@ test('a claim counts from when it is sealed until it is given back, also across 
   t.equal(first.counter(block), -1, 'given back')
   t.equal(liveOn().counter(block), -1)
   t.equal(changes, 4)
+  t.end()
+})
+
+test('a claim that only the store can have lost is missing until it stands again', (t) => {
+  const clock = new FakeClock()
+  const identity = loadOrCreateIdentity(t.testdir())
+  const ledger = new MemoryLedger()
+  const sealer = new EnvelopeSealer({ identity, ledger })
+  let kept = true
+  const deps = { self: identity.id, sealer, ledger, clock, onChange: () => undefined, keeps: () => kept }
+  const live = new Live(deps, keys)
+  const block = keys.block('10.42.0.0/26' as Cidr)
+  const value = live.seal(block, { host: identity.id })
+  clock.advance(seconds(31))
+  const stands = (now: Uint8Array | undefined) =>
+    live.observe({
+      is: 'snapshot',
+      revision: 1,
+      entries: now === undefined ? [] : [{ key: block, value: now, revision: 1 }],
+    })
+  stands(undefined)
+  t.same([...live.missing()], [block])
+  t.ok(live.isLive(block, live.counter(block)), 'the head goes on to list it')
+  stands(value)
+  t.equal(live.missing().size, 0)
+  // The other one's counter is the same number.
+  const other = loadOrCreateIdentity(join(t.testdirName, 'other'))
+  stands(sealRecord(other, block, { host: other.id }, live.counter(block)))
+  t.same([...live.missing()], [block], "somebody's older claim lies there")
+  const again = live.seal(block, { host: identity.id })
+  live.observe({
+    is: 'events',
+    revision: 2,
+    changes: [{ is: 'put', entry: { key: block, value: again, revision: 2 } }],
+  })
+  t.equal(live.missing().size, 0)
+  clock.advance(seconds(31))
+  kept = false
+  stands(undefined)
+  t.same([live.missing().size, live.counter(block)], [0, -1], 'lost to somebody else')
   t.end()
 })

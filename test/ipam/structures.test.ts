@@ -166,6 +166,7 @@ function contextOf(
   book: Book,
   { blocks = [], pins = [] }: Shown,
   trusts: Context['trusts'] = () => true,
+  isMissing: Context['isMissing'] = () => false,
 ): Context {
   const pinned = new Map(pins.map(([text, one]) => [ip(text), one] as const))
   const view: View = {
@@ -175,7 +176,7 @@ function contextOf(
     pins: pinned,
     containers: new Map(),
   }
-  return { book, view, space, self, trusts, now: instant(0), rest: seconds(5) }
+  return { book, view, space, self, trusts, isMissing, now: instant(0), rest: seconds(5) }
 }
 
 test('the book against a view', async (t) => {
@@ -187,6 +188,14 @@ test('the book against a view', async (t) => {
   t.strictSame(lost.lost, [{ container: web, address: ip('10.42.0.2') }], 'the block went to another host')
   book.apply(lost.changes)
   t.strictSame(book.checkInvariants(), [])
+  const restored = contextOf(
+    bookOf(own(first), at('10.42.0.2', used())),
+    {},
+    () => true,
+    () => true,
+  )
+  t.strictSame(reconcile(restored), { changes: [], lost: [] }, 'the store has lost it, nobody else has it')
+  t.strictSame(choresOf(restored).missing, [first], 'and it is written again')
   const unpinned = reconcile(contextOf(book, {}))
   t.strictSame(unpinned.lost, [{ container: db, address: ip('10.42.0.40') }], 'a pin went')
   const older = reconcile(contextOf(bookOf(own(first), at('10.42.0.2', used())), {}, () => false))
@@ -215,7 +224,7 @@ test('what is to be done in the store', async (t) => {
       ],
     }),
   )
-  t.strictSame(chores, { requests: [[ip('10.42.0.5'), wanted]], orphans: [ip('10.42.0.50')] })
+  t.strictSame(chores, { requests: [[ip('10.42.0.5'), wanted]], orphans: [ip('10.42.0.50')], missing: [] })
 })
 
 test('every block that the settings allow is claimed in one transaction of etcd', async (t) => {
