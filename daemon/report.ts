@@ -131,7 +131,7 @@ async function logs({ state, environment, tunnel }: Config): Promise<readonly Se
   const units =
     environment === 'default'
       ? ['drover', 'drover-tunnel', 'drover-ipsec']
-      : [`drover@${environment}`, `drover-tunnel@${tunnel.interface}`]
+      : [`drover@${environment}`, `drover-tunnel@${tunnel.interface}`, `drover-ipsec@${environment}`]
   const journal = [
     'journalctl',
     '--no-pager',
