@@ -21,7 +21,7 @@ interface Section {
   readonly text: string
 }
 
-const tunnelLines = 200
+const fileLines = 200
 const journalLines = '300'
 
 export async function runReport(sources: ConfigSources, connect: Connect): Promise<string> {
@@ -127,7 +127,6 @@ function network({ environment, tunnel }: Config): Promise<readonly Section[]> {
 }
 
 async function logs({ state, environment, tunnel }: Config): Promise<readonly Section[]> {
-  const lines = textOf(join(state, 'tunnel.log')).split('\n').slice(-tunnelLines).join('\n')
   const units =
     environment === 'default'
       ? ['drover', 'drover-tunnel', 'drover-ipsec']
@@ -141,7 +140,12 @@ async function logs({ state, environment, tunnel }: Config): Promise<readonly Se
     journalLines,
     ...units.flatMap((unit) => ['-u', unit]),
   ]
-  return [{ title: 'log of the tunnel', text: lines }, ...(await outputs([journal]))]
+  const files = { 'the tunnel': 'tunnel.log', charon: 'ipsec/charon.log', 'the start of charon': 'ipsec.log' }
+  const kept = Object.entries(files).map(([what, file]) => ({
+    title: `log of ${what}`,
+    text: textOf(join(state, file)).split('\n').slice(-fileLines).join('\n'),
+  }))
+  return [...kept, ...(await outputs([journal]))]
 }
 
 function textOf(path: string): string {

@@ -8,6 +8,7 @@ import { type Test, test } from 'tap'
 import { configKeys } from '../daemon/config/schema.ts'
 import { metricTable } from '../daemon/metric-table.ts'
 import { errorTable } from '../model/error-table.ts'
+import { parts } from '../status/finding.ts'
 
 const docs = join(import.meta.dirname, '../docs')
 
@@ -51,6 +52,17 @@ test('docs/errors.md', (t) => {
     row(`\`${code}\``, one.culprit, one.says, one.remedy),
   )
   tableIs(t, 'errors.md', ['code', 'culprit', 'says', 'what to do'], rows)
+  t.end()
+})
+
+test('docs/cli.md names every part that doctor finds things in', (t) => {
+  const section =
+    readFileSync(join(docs, 'cli.md'), 'utf8').split('## `drover doctor')[1]?.split('\n## ')[0] ?? ''
+  const listed = section.split('`where`:')[1]?.split(';')[0] ?? ''
+  t.strictSame(
+    [...listed.matchAll(/`([a-z]+)`/g)].map((match) => match[1]),
+    [...parts],
+  )
   t.end()
 })
 
