@@ -39,9 +39,12 @@ export const testPackages = new Map([
   ...strongSwan,
 ])
 
-/** What single tests need, which skip without it: Compose, and a witness of systemd's notifications. */
+/** What single tests need, which skip without it: Compose, programs of docs/examples/, a witness of systemd's notifications. */
 export const extraPackages = new Map([
   ['docker-compose', 'docker-compose'],
+  ['haproxy', 'haproxy'],
+  ['nginx-light', 'nginx'],
+  ['prometheus', 'prometheus'],
   ['python3-minimal', 'python3'],
 ])
 
