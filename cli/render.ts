@@ -39,10 +39,14 @@ export function hostsText(hosts: readonly HostView[]): string {
     yes(one.alive),
     one.reachability,
     one.blocks.join(','),
+    one.backend || '-',
     one.engine || '-',
     one.docker || '-',
   ])
-  return table(['HOST', 'ENDPOINT', 'MANAGED', 'ALIVE', 'TUNNEL', 'BLOCKS', 'ENGINE', 'DOCKER'], rows)
+  return table(
+    ['HOST', 'ENDPOINT', 'MANAGED', 'ALIVE', 'TUNNEL', 'BLOCKS', 'BACKEND', 'ENGINE', 'DOCKER'],
+    rows,
+  )
 }
 
 /** What our userspace engine says of itself; nothing for any other. */
@@ -64,6 +68,12 @@ function factsText({ facts }: StatusView['tunnel']): readonly string[] {
   return [`engine       ${parts.join('; ')}`]
 }
 
+const ipsecText = ({ esp, running, reason }: StatusView['ipsec']): string => {
+  if (esp === null) return `none: ${reason}`
+  const who = esp === 'kernel' ? 'by the kernel' : 'by charon itself'
+  return `${who}, charon ${running ? 'running' : 'NOT RUNNING'}`
+}
+
 export function statusText(status: StatusView): string {
   const facts = [
     `host         ${status.host} (${status.id})`,
@@ -73,6 +83,7 @@ export function statusText(status: StatusView): string {
     `docker       ${status.docker.endpoint}, ${status.docker.connected ? `connected, ${status.docker.version}` : 'NOT CONNECTED'}`,
     `tunnel       ${status.tunnel.interface}, ${status.tunnel.engine} (${status.tunnel.reason}), MTU ${status.tunnel.mtu}, ${status.tunnel.running ? 'running' : 'NOT RUNNING'}`,
     ...factsText(status.tunnel),
+    `ipsec        ${ipsecText(status.ipsec)}`,
     `dns          ${status.servers.dns}`,
     `metadata     ${status.servers.metadata}`,
     `containers   ${status.containers} on this host`,
@@ -80,6 +91,7 @@ export function statusText(status: StatusView): string {
   const peers = status.peers.map((one) => [
     one.host,
     one.endpoint,
+    one.backend,
     one.engine,
     one.reachability,
     one.pathMtu === null ? '-' : `${one.pathMtu}`,
@@ -87,6 +99,7 @@ export function statusText(status: StatusView): string {
     orDash(one.lastHandshake),
     `${one.received}`,
     `${one.sent}`,
+    one.reason,
   ])
   const problems = status.problems.map(({ what, remedy }) => `! ${what}; ${remedy}`)
   return [
@@ -96,7 +109,10 @@ export function statusText(status: StatusView): string {
       : [
           '',
           table(
-            ['PEER', 'ENDPOINT', 'ENGINE', 'TUNNEL', 'MTU', 'PSK', 'LAST HANDSHAKE', 'RECEIVED', 'SENT'],
+            [
+              ...['PEER', 'ENDPOINT', 'BACKEND', 'ENGINE', 'TUNNEL', 'MTU', 'PSK'],
+              ...['LAST HANDSHAKE', 'RECEIVED', 'SENT', 'BECAUSE'],
+            ],
             peers,
           ),
         ]),

@@ -12,6 +12,7 @@ export interface HostFacts {
   readonly size: { readonly memory: number; readonly milliCpu: number; readonly disk: number }
   readonly managed: Ipv4 | undefined
   readonly tunnel: Required<Pick<HostRecord, 'capabilities' | 'wireguardEngine'>>
+  readonly ipsec: HostRecord['ipsec']
   /** Version of the Docker engine; empty while there is none. */
   readonly engine: string
   /** Of its signing key, PEM. */
@@ -45,6 +46,7 @@ export function hostRecordOf(
     labels: {},
     ...facts.size,
     ...facts.tunnel,
+    ...(facts.ipsec === undefined ? {} : { ipsec: facts.ipsec }),
     createdAt: facts.createdAt,
   }
 }

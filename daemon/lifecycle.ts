@@ -26,11 +26,12 @@ import { daemonFactsOf, examined } from './daemon-facts.ts'
 import { dnsActions } from './dns-admin.ts'
 import { HostNetwork } from './host-network.ts'
 import { hostRecordOf } from './host-record.ts'
+import type { IpsecPart } from './ipsec-part.ts'
 import type { LogTail } from './log-tail.ts'
 import { machineFacts, machineSize } from './machine.ts'
 import { type Membership, writeMembership } from './membership.ts'
 import type { PrometheusMeter } from './meter.ts'
-import { PeerPaths, withoutIpsec } from './peer-paths.ts'
+import { PeerPaths } from './peer-paths.ts'
 import { serviceCommands, servicesView } from './service-admin.ts'
 import type { System } from './system.ts'
 import type { Tasks } from './tasks.ts'
@@ -46,6 +47,7 @@ export interface LifecycleDeps {
   readonly meter: PrometheusMeter
   readonly tasks: Tasks
   readonly tunnel: Tunnel
+  readonly ipsec: IpsecPart
   readonly identity: HostIdentity
   readonly trust: TrustParts
 }
@@ -106,9 +108,9 @@ export class Lifecycle {
         clock: system.clock,
         log,
         meter,
-        ipsec: withoutIpsec('it is not built yet'),
+        ipsec: deps.ipsec,
         environment: () => this.#control?.environment,
-        peers: () => deps.tunnel.peers(),
+        reports: () => [deps.tunnel.peers(), deps.ipsec.peers()],
         onReachability: (reachability) => this.#control?.probed(reachability),
         onPathMtus: (mtus) => this.#network.pathMtus(mtus),
         onSwitch: () => this.#network.refresh(),
@@ -124,7 +126,7 @@ export class Lifecycle {
   }
 
   async #start(): Promise<void> {
-    const { tasks, system, tunnel, log } = this.#deps
+    const { tasks, system, tunnel, ipsec, log } = this.#deps
     this.#admin = await startAdmin(this.#actions(), this.#config.admin)
     const networkUp = new Promise<void>((resolve) => {
       this.#networkUp = resolve
@@ -135,6 +137,7 @@ export class Lifecycle {
       'tunnel',
       tunnel.run({ up: () => this.#network.again(), changed: () => this.#control?.publish() }),
     )
+    tasks.run('ipsec', ipsec.run({ up: () => this.#network.again(), changed: () => this.#ipsecChanged() }))
     await Promise.race([networkUp, this.#stopped()])
     if (this.#stop.signal.aborted) return
     await this.#startServers()
@@ -162,6 +165,7 @@ export class Lifecycle {
     await this.#servers?.dns.close()
     await this.#servers?.metadata.close()
     this.#deps.tunnel.close()
+    await this.#deps.ipsec.close()
     this.#ledgers.journal.close()
     this.#ledgers.snapshots.close()
   }
@@ -206,6 +210,7 @@ export class Lifecycle {
       certificate: trust.keeper.certificate,
       authority: trust.holder.authority?.certificate.fingerprint,
       tunnel: this.#tunnelFacts(before),
+      ipsec: this.#deps.ipsec.record(before?.ipsec),
       hostname: this.#hostname,
       size: this.#size,
       engine: this.#engineVersion,
@@ -226,8 +231,17 @@ export class Lifecycle {
     this.#paths.observe(environment)
     this.#network.observe(environment)
     this.#deps.tunnel.observe(environment)
+    this.#deps.ipsec.observe(environment)
     this.#servers?.dns.apply(environment)
     this.#servers?.metadata.apply(environment)
+  }
+
+  /** Whether this host has IPsec: the peers are told, and ways begin or end. */
+  #ipsecChanged(): void {
+    const environment = this.#control?.environment
+    this.#control?.publish()
+    if (environment !== undefined) this.#project(environment)
+    this.#network.refresh()
   }
 
   async #startServers(): Promise<void> {
@@ -322,7 +336,7 @@ export class Lifecycle {
   }
 
   #vitals(): Vitals {
-    const { system, tunnel, trust } = this.#deps
+    const { system, tunnel, ipsec, trust } = this.#deps
     return vitalsOf({
       config: this.#config,
       store: this.#membership.store,
@@ -334,6 +348,9 @@ export class Lifecycle {
       clock: system.clock,
       control: this.#control,
       lastSeen: this.#paths.lastSeen,
+      chosen: this.#paths.chosen,
+      peers: this.#paths.reports(),
+      ipsec,
       pathMtus: this.#paths.mtus,
       since: this.#started,
       trust,

@@ -16,6 +16,7 @@ import { storeOf } from './compose.ts'
 import { type ConfigSources, loadConfig } from './config/load.ts'
 import { type Config, resolveConfig } from './config/resolve.ts'
 import { createEnvironment, enterEnvironment, type Machine, storeAnswers } from './enter.ts'
+import { espChoice, ipsecPart, withMtuOf } from './ipsec-part.ts'
 import { leave } from './leave.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { createLog } from './log.ts'
@@ -132,18 +133,20 @@ export async function runDaemon(sources: ConfigSources, flags: DaemonFlags): Pro
   // effects
   if (flags.leave) return leaving(config, system, log, member)
   const choice = engineChoice(config.tunnel.engine, () => system.wireguard.available())
+  const esp = await espChoice(config.tunnel.backend, system.runner)
   const membership = member ?? (await createEnvironment({ config, system, log }, flags))
   const identity = loadOrCreateIdentity(config.state)
   const trust = trustParts(config, identity, { clock: system.clock, log })
   const tasks = new Tasks(log, () => process.exit(70))
-  const tunnel = composeTunnel({ log, meter, clock: system.clock, system }, config, {
-    identity,
-    choice,
-    external: flags.tunnelProcess === 'external',
-  })
+  const external = flags.tunnelProcess === 'external'
+  const fitting = withMtuOf(esp, config)
+  const deps = { log, meter, clock: system.clock, runner: system.runner, trust: trust.keeper, system }
+  const tunnel = composeTunnel(deps, fitting, { identity, choice, external })
+  const { settings } = membership
+  const ipsec = ipsecPart(deps, fitting, { choice: esp, identity, settings, external })
   const lifecycle = new Lifecycle(
-    { system, log, tail, meter, tasks, tunnel, identity, trust },
-    withAccess(config, membership),
+    { system, log, tail, meter, tasks, tunnel, ipsec, identity, trust },
+    withAccess(fitting, membership),
     withStore(membership, config),
   )
   return runUntilSignal(lifecycle, log, config, membership)

@@ -18,17 +18,12 @@ import { PathProber } from './path-prober.ts'
 import { Prober } from './prober.ts'
 import type { Tasks } from './tasks.ts'
 
-/** What the daemon says of IPsec on this host. */
+/** What the choice needs to know of IPsec on this host. */
 export interface IpsecSide {
   readonly state: IpsecState
   /** The interfaces by which it leads to the peers that have it. */
   links(environment: Environment): Pick<IpsecLinks, 'links' | 'device'>
 }
-
-export const withoutIpsec = (why: string): IpsecSide => ({
-  state: { is: 'none', why },
-  links: () => noIpsec,
-})
 
 export interface PeerPathsDeps {
   readonly pinger: Pick<Pinger, 'probe'>
@@ -38,8 +33,8 @@ export interface PeerPathsDeps {
   readonly meter: Meter
   readonly ipsec: IpsecSide
   readonly environment: () => Environment | undefined
-  /** What the backends reported last; the same array until one reports again. */
-  readonly peers: () => readonly PeerState[]
+  /** What each backend reported last; the same array until it reports again. */
+  readonly reports: () => readonly (readonly PeerState[])[]
   readonly onReachability: (reachability: ReadonlyMap<HostId, Reachability>) => void
   readonly onPathMtus: (mtus: ReadonlyMap<HostId, number>) => void
   /** Some peer is reached by another interface now. */
@@ -62,6 +57,7 @@ export class PeerPaths {
   /** Destination → interface, as an earlier daemon left the routes. */
   #found: ReadonlyMap<string, string> = new Map()
   #links: Pick<IpsecLinks, 'links' | 'device'> = noIpsec
+  #reported: { readonly parts: readonly unknown[]; readonly all: readonly PeerState[] } | undefined
 
   constructor(deps: PeerPathsDeps, options: PeerPathsOptions) {
     const { clock, log, meter } = deps
@@ -97,7 +93,7 @@ export class PeerPaths {
         log,
         meter,
         ways,
-        peers: deps.peers,
+        peers: () => this.reports(),
         onChange: deps.onPathMtus,
       },
       { mtu: options.mtu },
@@ -142,6 +138,15 @@ export class PeerPaths {
 
   get mtus(): ReadonlyMap<HostId, number> {
     return this.#pathProber.mtus
+  }
+
+  /** Of all backends; the same array until one of them reports again. */
+  reports(): readonly PeerState[] {
+    const parts = this.#deps.reports()
+    const before = this.#reported
+    if (before !== undefined && parts.every((part, at) => part === before.parts[at])) return before.all
+    this.#reported = { parts, all: parts.flat() }
+    return this.#reported.all
   }
 
   #interfaceTo(host: HostId, backend: BackendName): string | undefined {

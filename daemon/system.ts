@@ -32,6 +32,7 @@ export interface System {
   readonly clock: Clock
   readonly random: SystemRandom
   readonly names: NetworkNames
+  readonly runner: SystemRunner
   readonly ip: CommandIp
   readonly nft: Nft
   readonly iptables: Iptables
@@ -66,6 +67,7 @@ export function systemOf(deps: SystemDeps, config: Config, variables: EngineVari
     clock,
     random,
     names,
+    runner,
     ip,
     nft,
     iptables,

@@ -3,11 +3,13 @@
  */
 import { formatIpv4 } from '../model/ip.ts'
 import type { Clock } from '../model/ports.ts'
+import type { HostId } from '../model/records.ts'
 import type { Instant } from '../model/time.ts'
 import type { Vitals } from '../status/status.ts'
 import { serversAddress } from './compose.ts'
 import type { Config } from './config/resolve.ts'
 import type { Control } from './control.ts'
+import type { IpsecPart } from './ipsec-part.ts'
 import { trustProblems } from './trust-admin.ts'
 import type { TrustParts } from './trust-parts.ts'
 import type { Tunnel } from './tunnel.ts'
@@ -21,10 +23,14 @@ export interface VitalSources {
   readonly clock: Clock
   readonly control: Control | undefined
   readonly lastSeen: Vitals['lastSeen']
+  readonly chosen: Vitals['chosen']
+  /** What every backend says of its peers. */
+  readonly peers: Vitals['peers']
   readonly pathMtus: Vitals['pathMtus']
   readonly since: Instant
   readonly trust: TrustParts
   readonly tunnel: Tunnel
+  readonly ipsec: IpsecPart
 }
 
 /** Where containers ask, and where the servers listen. */
@@ -37,7 +43,9 @@ const placeOf = (port: number, own: number): string =>
   `${formatIpv4(serversAddress)}:${port} (on port ${own})`
 
 export function vitalsOf(sources: VitalSources): Vitals {
-  const { config, store, engine, clock, control, lastSeen, pathMtus, since, trust, tunnel } = sources
+  const { config, store, engine, clock, control, since, trust, tunnel, ipsec } = sources
+  const { lastSeen, pathMtus, chosen, peers } = sources
+  const nameOf = (host: HostId): string => control?.environment?.hosts.get(host)?.record.name ?? host
   return {
     version,
     hostName: config.host.name,
@@ -50,10 +58,12 @@ export function vitalsOf(sources: VitalSources): Vitals {
     },
     docker: engine,
     tunnel: tunnel.state(),
+    ipsec: ipsec.vitals(),
     servers: serverPlaces(config),
-    peers: tunnel.peers(),
+    peers,
+    chosen,
     lastSeen,
-    problems: trustProblems(trust, control, clock),
+    problems: [...trustProblems(trust, control, clock), ...ipsec.problems(nameOf)],
     pathMtus,
   }
 }

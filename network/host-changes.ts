@@ -91,6 +91,9 @@ function tunnelChanges(plan: HostPlan, { links, routes }: KernelState): readonly
   const gone = [...present.values()].filter(({ to }) => !wanted.has(to))
   return [
     ...set,
+    ...(plan.devices.length === 1 ? [] : plan.devices)
+      .filter((one) => there.get(one)?.addresses.every(({ address }) => address !== plan.anchor))
+      .map((one) => `addr add ${formatIpv4(plan.anchor)}/32 dev ${one} scope host`),
     ...fresh.map(
       (route) =>
         `route replace ${route.to} dev ${route.device} scope link proto ${routeProtocol}${source}${limitOf(mtuOf(route.to))}`,

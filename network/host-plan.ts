@@ -31,6 +31,8 @@ export interface HostPlan {
   readonly links: readonly (PeerLink & { readonly alias: string })[]
   /** Every interface that leads to peers. */
   readonly devices: readonly string[]
+  /** An address that they hold, where they are several: without one the kernel's loose check of sources is a strict one. */
+  readonly anchor: Ipv4
   /** What other hosts hold: routed into a tunnel while it exists. */
   readonly routes: readonly PlannedRoute[]
   /** None where there is one backend only. */
@@ -104,6 +106,7 @@ export function hostPlan(environment: Environment, options: HostPlanOptions): Ho
     tunnel,
     links: [...ipsec.links].map(([host, link]) => ({ ...link, alias: peerAliasOf(names, host) })),
     devices: [tunnel.name, ...devices],
+    anchor: servers.address,
     routes: held.map(({ to, host }) => ({
       to,
       device: (ipsec.chosen.has(host) ? linkTo(ipsec, host) : undefined) ?? tunnel.name,

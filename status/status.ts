@@ -44,6 +44,16 @@ export interface TunnelState {
   } | null
 }
 
+/** IPsec on this host. */
+export interface IpsecVitals {
+  /** Who encrypts: `kernel` or `userspace` (charon); null where there is no IPsec. */
+  readonly esp: string | null
+  /** Whether charon answers. */
+  readonly running: boolean
+  /** Why there is none; empty where there is. */
+  readonly reason: string
+}
+
 /** Everything that is not in the snapshot. */
 export interface Vitals {
   readonly version: string
@@ -53,7 +63,11 @@ export interface Vitals {
   readonly docker: { readonly connected: boolean; readonly endpoint: string; readonly version: string }
   readonly tunnel: TunnelState
   readonly servers: { readonly dns: string; readonly metadata: string }
+  readonly ipsec: IpsecVitals
+  /** By each backend that has something to say of the peer. */
   readonly peers: readonly PeerState[]
+  /** What carries packets to each peer, and why. */
+  readonly chosen: ReadonlyMap<HostId, { readonly backend: string; readonly reason: string }>
   readonly lastSeen: ReadonlyMap<HostId, number>
   /** What the parts of the daemon know to be wrong. */
   readonly problems: readonly Finding[]
@@ -62,14 +76,18 @@ export interface Vitals {
   readonly now: number
 }
 
+/** Endpoint, engine and last handshake are those of the backend in use. */
 export interface PeerView {
   readonly host: string
   readonly id: string
   readonly endpoint: string
+  /** What carries packets there: `ipsec` or `wireguard`; `reason` says why, in one sentence. */
   readonly backend: string
+  readonly reason: string
   readonly engine: string
   readonly reachability: Reachability
   readonly lastHandshake: string | null
+  /** Bytes, by all backends. */
   readonly received: number
   readonly sent: number
   /** Bytes of the largest packet that passes inside of the tunnel; null until it was measured. */
@@ -90,6 +108,7 @@ export interface StatusView {
   readonly store: Vitals['store']
   readonly docker: Vitals['docker']
   readonly tunnel: Vitals['tunnel']
+  readonly ipsec: Vitals['ipsec']
   readonly servers: Vitals['servers']
   readonly containers: number
   readonly peers: readonly PeerView[]
@@ -118,6 +137,7 @@ export interface HostView {
   readonly present: boolean
   readonly reachability: Reachability
   readonly blocks: readonly string[]
+  /** What carries packets there from this host; empty for itself. */
   readonly backend: string
   /** `kernel` or `userspace`; empty for a host that does not say. */
   readonly engine: string
@@ -145,27 +165,32 @@ export function statusOf(environment: Environment, vitals: Vitals): StatusView {
     store: vitals.store,
     docker: vitals.docker,
     tunnel: vitals.tunnel,
+    ipsec: vitals.ipsec,
     servers: vitals.servers,
     containers: [...environment.containers.values()].filter(({ host }) => host === environment.self).length,
-    peers: vitals.peers.map((peer) => peerView(environment, peer, vitals)),
+    peers: [...new Set(vitals.peers.map(({ host }) => host))].map((id) => peerView(environment, id, vitals)),
     problems: findingsOf(statusChecks, { environment, vitals }),
   }
 }
 
-function peerView(environment: Environment, peer: PeerState, { pathMtus }: Vitals): PeerView {
-  const host = environment.hosts.get(peer.host)
+function peerView(environment: Environment, id: HostId, { peers, chosen, pathMtus }: Vitals): PeerView {
+  const host = environment.hosts.get(id)
+  const states = peers.filter((state) => state.host === id)
+  const backend = chosen.get(id)?.backend ?? states[0]?.backend ?? ''
+  const used = states.find((state) => state.backend === backend)
   return {
-    host: host?.record.name ?? peer.host,
-    id: peer.host,
-    endpoint: peer.endpoint,
-    backend: peer.backend,
-    engine: peer.engine,
+    host: host?.record.name ?? id,
+    id,
+    endpoint: used?.endpoint ?? '',
+    backend,
+    reason: chosen.get(id)?.reason ?? '',
+    engine: used?.engine ?? '',
     reachability: host?.reachability ?? 'unknown',
-    lastHandshake: timeOrNull(peer.lastHandshake),
-    received: peer.received,
-    sent: peer.sent,
-    pathMtu: pathMtus.get(peer.host) ?? null,
-    preshared: peer.preshared === true,
+    lastHandshake: timeOrNull(used?.lastHandshake),
+    received: states.reduce((sum, { received }) => sum + received, 0),
+    sent: states.reduce((sum, { sent }) => sum + sent, 0),
+    pathMtu: pathMtus.get(id) ?? null,
+    preshared: states.some(({ preshared }) => preshared === true),
   }
 }
 
@@ -200,7 +225,7 @@ export function hostsView(environment: Environment, vitals: Vitals): readonly Ho
       present,
       reachability: record.id === environment.self ? ('answers' as const) : reachability,
       blocks: blocks.filter(([, claim]) => claim.host === record.id).map(([cidr]) => cidr),
-      backend: 'wireguard',
+      backend: vitals.chosen.get(record.id)?.backend ?? '',
       engine: record.wireguardEngine ?? '',
       capabilities: record.capabilities,
       docker: record.engine,

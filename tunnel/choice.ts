@@ -4,6 +4,7 @@
  * carries no probe is left within 10 s, one that is better is gone back to once it works, the later the more often
  * it has failed. A backend never carries anything before a probe has passed by it. Pure: `now` comes in.
  */
+import type { HostRecord } from '../model/records.ts'
 import { type Millis, minutes, seconds } from '../model/time.ts'
 
 export const backendNames = ['ipsec', 'wireguard'] as const
@@ -16,9 +17,6 @@ export type IpsecState =
   | { readonly is: 'userspace' }
   | { readonly is: 'none'; readonly why: string }
 
-/** What a host's record says of it (model/records.ts, capabilities). */
-export const ipsecCapability = { kernel: 'ipsec', userspace: 'ipsec-userspace' } as const
-
 export interface Preference {
   /** The best first, each of them can be used. */
   readonly order: readonly [BackendName, ...BackendName[]]
@@ -29,15 +27,13 @@ export interface Preference {
 export function preferenceFor(
   wish: BackendWish,
   own: IpsecState,
-  peer: { readonly name: string; readonly capabilities: readonly string[] },
+  peer: Pick<HostRecord, 'name' | 'ipsec'>,
 ): Preference {
-  const kernel = peer.capabilities.includes(ipsecCapability.kernel)
   if (wish === 'wireguard') return { order: ['wireguard'], reason: 'as configured' }
   if (own.is === 'none') return { order: ['wireguard'], reason: `no IPsec here: ${own.why}` }
-  if (!kernel && !peer.capabilities.includes(ipsecCapability.userspace))
-    return { order: ['wireguard'], reason: `${peer.name} has no IPsec` }
+  if (peer.ipsec === undefined) return { order: ['wireguard'], reason: `${peer.name} has no IPsec` }
   if (wish === 'ipsec') return { order: ['ipsec', 'wireguard'], reason: 'as configured' }
-  if (own.is === 'kernel' && kernel)
+  if (own.is === 'kernel' && peer.ipsec.esp === 'kernel')
     return { order: ['ipsec', 'wireguard'], reason: 'both hosts have IPsec in their kernel' }
   const where = own.is === 'kernel' ? peer.name : 'this host'
   return { order: ['wireguard', 'ipsec'], reason: `${where} has no IPsec in its kernel` }

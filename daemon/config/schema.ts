@@ -71,7 +71,12 @@ export const configSchema = z.object({
     ...tls('the engine'),
   }),
   tunnel: z.object({
-    backend: z.enum(['auto', 'wireguard']).default('auto').describe('How packets travel between hosts.'),
+    backend: z
+      .enum(['auto', 'ipsec', 'wireguard'])
+      .default('auto')
+      .describe(
+        'How packets travel to other hosts. auto: by IPsec where both kernels have it, else by WireGuard. ipsec: also where charon has to encrypt itself. Whatever carries nothing is replaced by the other; wireguard: never by IPsec.',
+      ),
     engine: z
       .enum(['auto', 'kernel', 'userspace'])
       .default('auto')

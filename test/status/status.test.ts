@@ -3,9 +3,19 @@
  */
 import { test } from 'tap'
 import { containersText, hostsText, statusText, table } from '../../cli/render.ts'
-import { containersView, hostsView, statusOf, type Vitals } from '../../status/status.ts'
+import { containersView, hostsView, type PeerState, statusOf, type Vitals } from '../../status/status.ts'
 import { container, environment, host, hostId, ip } from '../support/records.ts'
 
+const byWireguard: PeerState = {
+  host: hostId('h2'),
+  backend: 'wireguard',
+  engine: 'userspace',
+  endpoint: '192.0.2.2:51820',
+  lastHandshake: 0,
+  received: 1,
+  sent: 2,
+  preshared: true,
+}
 const vitals: Vitals = {
   version: '0.1.0',
   hostName: 'h1',
@@ -27,19 +37,10 @@ const vitals: Vitals = {
       capabilities: ['checksum-marks'],
     },
   },
+  ipsec: { esp: null, running: false, reason: 'the kernel has no ESP' },
+  chosen: new Map([[hostId('h2'), { backend: 'wireguard', reason: 'h2 has no IPsec' }]]),
   servers: { dns: '169.254.169.250:53', metadata: '169.254.169.250:80' },
-  peers: [
-    {
-      host: hostId('h2'),
-      backend: 'wireguard',
-      engine: 'userspace',
-      endpoint: '192.0.2.2:51820',
-      lastHandshake: 0,
-      received: 1,
-      sent: 2,
-      preshared: true,
-    },
-  ],
+  peers: [byWireguard],
   problems: [],
   lastSeen: new Map([[hostId('h2'), Date.UTC(2026, 0, 2)]]),
   pathMtus: new Map([[hostId('h2'), 1232]]),
@@ -76,7 +77,11 @@ test('status', (t) => {
     /requested address 10\.9\.9\.9/,
   ])
   t.match(statusText(status), /NOT CONNECTED: going on with the last snapshot[\s\S]*! host h2/)
-  t.match(statusText(status), /PEER +ENDPOINT +ENGINE +TUNNEL +MTU[\s\S]*h2 .* silent +1232 /)
+  t.match(
+    statusText(status),
+    /PEER +ENDPOINT +BACKEND +ENGINE +TUNNEL +MTU[\s\S]*h2 .* silent +1232 .* h2 has no IPsec/,
+  )
+  t.match(statusText(status), /ipsec +none: the kernel has no ESP/)
   const unknown = statusOf(snapshot, { ...vitals, pathMtus: new Map() })
   t.match(unknown.peers, [{ pathMtu: null }])
   t.notMatch(statusText(unknown), /the path to/)
@@ -88,6 +93,41 @@ test('status', (t) => {
     pathMtus: new Map(),
   })
   t.strictSame(healthy.problems, [], 'nothing to say about a healthy host')
+  t.end()
+})
+
+test('a peer that two backends lead to', (t) => {
+  const ipsec = {
+    ...byWireguard,
+    backend: 'ipsec',
+    engine: 'kernel',
+    endpoint: '192.0.2.2:4500',
+    received: 10,
+    sent: 20,
+  }
+  const chosen = new Map([[hostId('h2'), { backend: 'ipsec', reason: 'as configured' }]])
+  const both = {
+    ...vitals,
+    chosen,
+    peers: [byWireguard, ipsec],
+    ipsec: { esp: 'kernel', running: true, reason: '' },
+  }
+  const status = statusOf(snapshot, both)
+  t.same(status.peers.length, 1)
+  t.match(status.peers, [
+    {
+      backend: 'ipsec',
+      reason: 'as configured',
+      engine: 'kernel',
+      endpoint: '192.0.2.2:4500',
+      received: 11,
+      sent: 22,
+    },
+  ])
+  t.match(statusText(status), /ipsec +by the kernel, charon running/)
+  t.match(hostsView(snapshot, both), [{ backend: '' }, { backend: 'ipsec' }])
+  const broken = statusOf(snapshot, { ...both, peers: [byWireguard] })
+  t.match(broken.peers, [{ backend: 'ipsec', endpoint: '', engine: '', lastHandshake: null, sent: 2 }])
   t.end()
 })
 

@@ -64,6 +64,7 @@ export function hostPlanOf(parts: PlanParts): HostPlan {
     tunnel: { name: tunnel, mtu: 1380 },
     links,
     devices: [tunnel, ...byIpsec],
+    anchor: serversAddress,
     routes: routes.map((route) => {
       const [to, device = tunnel] = route.split(' ')
       return { to: to as Cidr, device }

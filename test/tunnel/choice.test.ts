@@ -23,25 +23,28 @@ import { SeededRandom } from '../support/ports.ts'
 const kernel: IpsecState = { is: 'kernel' }
 const userspace: IpsecState = { is: 'userspace' }
 const none: IpsecState = { is: 'none', why: 'the kernel has no ESP' }
-const peerWith = (...capabilities: string[]) => ({ name: 'h2', capabilities })
+const peerWith = (esp: 'kernel' | 'userspace' | '') => ({
+  name: 'h2',
+  ipsec: esp === '' ? undefined : { port: 4500, esp },
+})
 const both = 'both hosts have IPsec in their kernel'
 
 test('the order of preference, from what both hosts can', async (t) => {
-  const rows: [BackendWish, IpsecState, string, string, string][] = [
-    ['auto', kernel, 'ipsec', 'ipsec wireguard', both],
+  const rows: [BackendWish, IpsecState, 'kernel' | 'userspace' | '', string, string][] = [
+    ['auto', kernel, 'kernel', 'ipsec wireguard', both],
     ['auto', kernel, '', 'wireguard', 'h2 has no IPsec'],
-    ['auto', kernel, 'ipsec-userspace', 'wireguard ipsec', 'h2 has no IPsec in its kernel'],
-    ['auto', userspace, 'ipsec', 'wireguard ipsec', 'this host has no IPsec in its kernel'],
-    ['auto', none, 'ipsec', 'wireguard', 'no IPsec here: the kernel has no ESP'],
-    ['ipsec', kernel, 'ipsec', 'ipsec wireguard', 'as configured'],
-    ['ipsec', userspace, 'ipsec-userspace', 'ipsec wireguard', 'as configured'],
-    ['ipsec', userspace, 'checksum-marks', 'wireguard', 'h2 has no IPsec'],
-    ['ipsec', none, 'ipsec', 'wireguard', 'no IPsec here: the kernel has no ESP'],
-    ['wireguard', kernel, 'ipsec', 'wireguard', 'as configured'],
+    ['auto', kernel, 'userspace', 'wireguard ipsec', 'h2 has no IPsec in its kernel'],
+    ['auto', userspace, 'kernel', 'wireguard ipsec', 'this host has no IPsec in its kernel'],
+    ['auto', none, 'kernel', 'wireguard', 'no IPsec here: the kernel has no ESP'],
+    ['ipsec', kernel, 'kernel', 'ipsec wireguard', 'as configured'],
+    ['ipsec', userspace, 'userspace', 'ipsec wireguard', 'as configured'],
+    ['ipsec', userspace, '', 'wireguard', 'h2 has no IPsec'],
+    ['ipsec', none, 'kernel', 'wireguard', 'no IPsec here: the kernel has no ESP'],
+    ['wireguard', kernel, 'kernel', 'wireguard', 'as configured'],
   ]
-  for (const [wish, own, capability, order, reason] of rows) {
-    const found = preferenceFor(wish, own, peerWith(capability))
-    t.same([found.order.join(' '), found.reason], [order, reason], `${wish}, ${own.is}, ${capability}`)
+  for (const [wish, own, esp, order, reason] of rows) {
+    const found = preferenceFor(wish, own, peerWith(esp))
+    t.same([found.order.join(' '), found.reason], [order, reason], `${wish}, ${own.is}, ${esp}`)
   }
 })
 
