@@ -31,8 +31,8 @@ export interface Way {
   readonly interface: string
   /** Whether its last probe was answered. */
   readonly answers: boolean
-  /** It was not, and that may be bad luck. */
-  readonly doubtful: boolean
+  /** None was for so long that it is no bad luck. */
+  readonly silent: boolean
 }
 
 export interface Chosen {
@@ -125,10 +125,9 @@ export class BackendChooser {
     )
   }
 
-  #state(evidence: Evidence | undefined): Pick<Way, 'answers' | 'doubtful'> {
-    const answers = evidence?.unanswered === 0
+  #state(evidence: Evidence | undefined): Pick<Way, 'answers' | 'silent'> {
     const silent = evidence !== undefined && isSilent(evidence, this.#deps.clock.boot())
-    return { answers, doubtful: evidence !== undefined && !answers && !silent }
+    return { answers: evidence?.unanswered === 0, silent }
   }
 
   #take(peers: ReadonlyMap<HostId, Peer>): void {

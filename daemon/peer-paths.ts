@@ -76,7 +76,10 @@ export class PeerPaths {
     )
     const ways = () => this.#chooser.ways()
     this.#prober = new Prober({
-      echo: { probe: (asked, { timeout }) => deps.pinger.probe(asked, this.#probeOptions(timeout)) },
+      echo: {
+        probe: (asked, { timeout, onAnswers }) =>
+          deps.pinger.probe(asked, { ...this.#probeOptions(timeout), onAnswers }),
+      },
       clock,
       log,
       meter,

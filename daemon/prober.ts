@@ -1,6 +1,6 @@
 /**
  * Whether peers answer through the tunnel: an echo to every peer's managed address by each backend every 3 s, by a
- * backend that has just missed one every second. One answer makes a peer reachable at once; only several misses by
+ * backend that owes an answer every second. One answer makes a peer reachable at once; only several misses by
  * every backend make it silent (design section 5: a dead host leaves within 15 s, a returning one is back within 3 s).
  */
 import type { Environment, Reachability } from '../model/environment.ts'
@@ -9,9 +9,14 @@ import type { HostId } from '../model/records.ts'
 import { type Millis, millis, seconds } from '../model/time.ts'
 import type { Way } from './backend-chooser.ts'
 
+export interface EchoOptions {
+  readonly timeout: Millis
+  readonly onAnswers: (ways: readonly Way[]) => void
+}
+
 export interface Echo {
-  /** The ways by which an answer came within `timeout` milliseconds. */
-  probe(ways: readonly Way[], options: { readonly timeout: Millis }): Promise<ReadonlyMap<Way, Millis>>
+  /** Tells of answers as they come; resolves when there are no more, or after `timeout` milliseconds. */
+  probe(ways: readonly Way[], options: EchoOptions): Promise<unknown>
 }
 
 export interface ProberDeps {
@@ -78,8 +83,9 @@ export class Prober {
     const now = this.#deps.clock.boot()
     const ways = this.#deps.ways()
     const due = ways.filter((way) => {
-      const waited = now - (this.#askedAt.get(keyOf(way)) ?? Number.NEGATIVE_INFINITY)
-      return waited >= (way.doubtful ? tick : interval)
+      const asked = this.#askedAt.get(keyOf(way)) ?? Number.NEGATIVE_INFINITY
+      const owing = (this.#answeredAt.get(keyOf(way)) ?? -1) < asked
+      return now - asked >= (owing && !way.silent ? tick : interval)
     })
     const known = new Set(ways.map(keyOf))
     for (const times of [this.#askedAt, this.#answeredAt])
@@ -89,27 +95,36 @@ export class Prober {
   }
 
   async #round(due: readonly Way[]): Promise<void> {
+    if (due.length === 0) return
     const begun = this.#deps.clock.boot()
-    const answered = due.length === 0 ? new Map() : await this.#deps.echo.probe(due, { timeout })
+    await this.#deps.echo.probe(due, { timeout, onAnswers: (ways) => this.#answered(ways) })
     if (this.#stop.signal.aborted) return
-    for (const way of answered.keys()) this.#answeredAt.set(keyOf(way), this.#deps.clock.boot())
     // What was asked later may have been answered before: then this one is no news.
-    const news = due.filter((way) => answered.has(way) || (this.#answeredAt.get(keyOf(way)) ?? -1) < begun)
-    this.#deps.onHeard(new Map(news.map((way) => [way, answered.has(way)])))
-    this.#settle(news, answered)
+    const missed = due.filter((way) => (this.#answeredAt.get(keyOf(way)) ?? -1) < begun)
+    this.#deps.onHeard(new Map(missed.map((way) => [way, false])))
+    const now = this.#deps.clock.boot()
+    for (const host of new Set(missed.map((way) => way.host))) {
+      const before = this.#seen.get(host)
+      if (before !== undefined && before.misses === 0 && before.heard >= begun) continue
+      this.#seen.set(host, { heard: before?.heard ?? now, misses: (before?.misses ?? 0) + 1 })
+    }
+    this.#publish()
   }
 
-  #settle(due: readonly Way[], answered: ReadonlyMap<Way, Millis>): void {
-    const { clock, environment, onResult } = this.#deps
-    for (const [host, ways] of Map.groupBy(due, (way) => way.host)) {
-      const heard = ways.some((way) => answered.has(way))
-      const before = this.#seen.get(host)
-      if (heard) this.#lastSeen.set(host, clock.now())
-      this.#seen.set(host, {
-        heard: heard ? clock.boot() : (before?.heard ?? clock.boot()),
-        misses: heard ? 0 : (before?.misses ?? 0) + 1,
-      })
+  #answered(ways: readonly Way[]): void {
+    const { clock, onHeard } = this.#deps
+    if (this.#stop.signal.aborted) return
+    for (const way of ways) {
+      this.#answeredAt.set(keyOf(way), clock.boot())
+      this.#seen.set(way.host, { heard: clock.boot(), misses: 0 })
+      this.#lastSeen.set(way.host, clock.now())
     }
+    onHeard(new Map(ways.map((way) => [way, true])))
+    this.#publish()
+  }
+
+  #publish(): void {
+    const { environment, onResult } = this.#deps
     const known = environment()
     if (known === undefined) return
     const states = this.#reachability(known)

@@ -126,11 +126,18 @@ export function managedAddress(host: HostPlace): Promise<string> {
 }
 
 /** The tunnel process that serves the host now. */
-export async function tunnelPid(host: HostPlace): Promise<number | undefined> {
+export const tunnelPid = (host: HostPlace): Promise<number | undefined> =>
+  pidOf(host, (argv) => argv.some((word) => word.endsWith('cli/wireguard.ts')))
+
+/** The IKE daemon of the host's Drover, where it has one. */
+export const charonPid = (host: HostPlace): Promise<number | undefined> =>
+  pidOf(host, ([program = '']) => program.endsWith('charon-systemd'))
+
+async function pidOf(
+  host: HostPlace,
+  isIt: (argv: readonly string[]) => boolean,
+): Promise<number | undefined> {
   const { stdout } = await run(['ip', 'netns', 'pids', host.namespace])
   const pids = stdout.split('\n').filter((line) => line !== '')
-  return pids.map(Number).find((pid) => {
-    const argv = commandLine(pid)
-    return argv.some((word) => word.endsWith('cli/wireguard.ts'))
-  })
+  return pids.map(Number).find((pid) => isIt(commandLine(pid)))
 }

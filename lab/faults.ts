@@ -33,6 +33,9 @@ export const lose = (lab: LabPlace, port: Port, percent: number): Promise<void> 
     ? cut(lab, port)
     : rules(lab, port, [`numgen random mod 1000 < ${Math.round(percent * 10)} drop`])
 
+/** IKE, and IKE with ESP in UDP (RFC 3947). */
+export const ipsecPorts = [500, 4500] as const
+
 export const block = (lab: LabPlace, port: Port, udpPorts: readonly number[]): Promise<void> =>
   rules(lab, port, [`udp dport { ${udpPorts.join(', ')} } drop`])
 

@@ -3,12 +3,12 @@
  */
 import { DroverError } from '../model/errors.ts'
 import { attach, type CommandResult, end, isAlive, must, run } from './command.ts'
-import { binFolder, daemonAnswers, drover, startDaemon, tunnelPid } from './drover.ts'
+import { binFolder, charonPid, daemonAnswers, drover, startDaemon, tunnelPid } from './drover.ts'
 import { startEngine } from './engine.ts'
 import { type HostPlace, image } from './layout.ts'
 import type { HostEntry } from './record.ts'
 
-export const programs = ['daemon', 'tunnel', 'dockerd'] as const
+export const programs = ['daemon', 'tunnel', 'charon', 'dockerd'] as const
 export type Program = (typeof programs)[number]
 
 /** What a managed container is started with; the rest are labels by name. */
@@ -82,6 +82,7 @@ export class LabHost {
 
   async pidOf(program: Program): Promise<number | undefined> {
     if (program === 'tunnel') return tunnelPid(this.place)
+    if (program === 'charon') return charonPid(this.place)
     const pid = this.entry.pids[program]
     return isAlive(pid) ? pid : undefined
   }
@@ -93,7 +94,7 @@ export class LabHost {
     return pid !== undefined
   }
 
-  /** Starts a program that was killed and returns once it answers. The daemon starts the tunnel by itself. */
+  /** Starts a program that was killed and returns once it answers. The daemon starts tunnel and charon by itself. */
   async start(program: Program): Promise<void> {
     if (program === 'dockerd') this.entry.pids.dockerd = await startEngine(this.place)
     if (program === 'daemon') {
@@ -101,6 +102,7 @@ export class LabHost {
       await daemonAnswers(this.place)
     }
     this.entry.pids.tunnel = (await tunnelPid(this.place)) ?? null
+    this.entry.pids.charon = (await charonPid(this.place)) ?? null
     this.#save()
   }
 

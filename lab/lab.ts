@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { DroverError } from '../model/errors.ts'
 import { end } from './command.ts'
 import {
+  charonPid,
   createEnvironment,
   createToken,
   daemonAnswers,
@@ -158,6 +159,7 @@ export class Lab {
     await daemonAnswers(place)
     entry.managed = await managedAddress(place)
     entry.pids.tunnel = (await tunnelPid(place)) ?? null
+    entry.pids.charon = (await charonPid(place)) ?? null
     this.#save()
   }
 

@@ -19,10 +19,10 @@ npm run lab -- fault cut hK|store        nothing passes
 npm run lab -- fault loss hK PERCENT     a share of the packets is lost, in each direction
 npm run lab -- fault delay hK MS         what the host gets is late (kernels with netem)
 npm run lab -- fault mtu hK BYTES        larger packets vanish
-npm run lab -- fault block hK PORT…      UDP ports are blocked
+npm run lab -- fault block hK [PORT…]    UDP ports are blocked: those of IPsec, or others
 npm run lab -- fault heal hK|store       ends all of these
-npm run lab -- fault kill hK daemon|tunnel|dockerd     (or: kill store MEMBER)   kill -9
-npm run lab -- fault restart hK daemon|tunnel|dockerd  (or: restart store MEMBER)
+npm run lab -- fault kill hK daemon|tunnel|charon|dockerd     (or: kill store MEMBER)   kill -9
+npm run lab -- fault restart hK daemon|tunnel|charon|dockerd  (or: restart store MEMBER)
 npm run lab -- soak cut --times N        a lab of its own, whose second host is cut off for 30 s, N times
 npm run lab -- down
 ${vmUsage}`
@@ -110,7 +110,7 @@ const networkFaults: Readonly<Record<string, (port: string, rest: readonly strin
     faults.block(
       placeOf(defaultLab),
       port,
-      ports.map((text) => numberOf('a port', text)),
+      ports.length === 0 ? faults.ipsecPorts : ports.map((text) => numberOf('a port', text)),
     ),
 }
 

@@ -10,9 +10,11 @@ import { sleep } from '../model/ports.ts'
 import { type Millis, millis } from '../model/time.ts'
 import type { Libc } from './ffi.ts'
 
-export interface ProbeOptions {
+export interface ProbeOptions<T> {
   readonly source?: Ipv4
   readonly timeout: Millis
+  /** Told of answers as they come. */
+  readonly onAnswers?: (probes: readonly T[]) => void
 }
 
 export interface Probe {
@@ -26,7 +28,7 @@ export interface Probe {
 /** Says which of the probes were answered, and how long it took. */
 export interface Prober {
   /** Rejects with TUNNEL_UNAVAILABLE when none of the interfaces is there; behind a missing one nobody answers. */
-  probe<T extends Probe>(probes: readonly T[], options: ProbeOptions): Promise<ReadonlyMap<T, Millis>>
+  probe<T extends Probe>(probes: readonly T[], options: ProbeOptions<T>): Promise<ReadonlyMap<T, Millis>>
 }
 
 export interface PingerDeps {
@@ -79,7 +81,7 @@ export class Pinger implements Prober {
     this.#address = deps.libc.arena.take(32)
   }
 
-  async probe<T extends Probe>(probes: readonly T[], options: ProbeOptions): Promise<ReadonlyMap<T, Millis>> {
+  async probe<T extends Probe>(probes: readonly T[], options: ProbeOptions<T>): Promise<ReadonlyMap<T, Millis>> {
     if (probes.length === 0) return new Map()
     const lines = this.#openAll(new Set(probes.map((probe) => probe.interface)), options.source)
     try {
@@ -87,7 +89,7 @@ export class Pinger implements Prober {
       const begun = this.#deps.clock.boot()
       const round = { lines, begun, waiting, answered: new Map<T, Millis>() }
       for (const [sequence, probe] of waiting) this.#send(round, sequence, probe)
-      await this.#collect(round, options.timeout)
+      await this.#collect(round, options)
       return round.answered
     } finally {
       for (const { fd } of lines.values()) this.#deps.libc.close(fd)
@@ -95,11 +97,16 @@ export class Pinger implements Prober {
   }
 
   /** Looks for answers ever less often: a near peer is heard within a millisecond or two. */
-  async #collect<T extends Probe>(round: Round<T>, timeout: Millis): Promise<void> {
+  async #collect<T extends Probe>(
+    round: Round<T>,
+    { timeout, onAnswers }: ProbeOptions<T>,
+  ): Promise<void> {
     const { clock } = this.#deps
     const end = clock.boot() + timeout
     for (let pause = 1; round.waiting.size > 0; pause = Math.min(pause * 2, 50)) {
+      const known = round.answered.size
       for (const [device, line] of round.lines) this.#drain(round, device, line)
+      if (round.answered.size > known) onAnswers?.([...round.answered.keys()].slice(known))
       const left = end - clock.boot()
       if (round.waiting.size === 0 || left <= 0) return
       await sleep(clock, millis(Math.min(pause, left)))

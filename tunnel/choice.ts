@@ -51,8 +51,8 @@ export interface Evidence {
 
 /** Fewer in a row may be bad luck. */
 const missesUntilSilent = 3
-/** A probe that is asked every 3 s and waited for 2 s: together less than the 10 s that are promised. */
-const silentAfter = seconds(7.5)
+/** Probes every 3 s, every second while one is owed, each waited for 2 s: less than the 10 s that are promised. */
+const silentAfter = seconds(6.5)
 
 export const isSilent = ({ unanswered, heard }: Evidence, now: Millis): boolean =>
   unanswered >= missesUntilSilent && now - heard >= silentAfter

@@ -119,7 +119,7 @@ function daemonOf(t: Test, { near, far: other }: Lan, endpoint: string) {
     backend: 'wireguard',
     interface: near.device,
     answers: true,
-    doubtful: false,
+    silent: false,
   }
   const common = {
     host: far,

@@ -77,7 +77,7 @@ class World {
 
   #ways(): readonly Way[] {
     return this.peers.flatMap(({ id, managed, byIpsec }, at) => {
-      const common = { host: id, name: `p${at}`, address: managed, answers: this.#answers, doubtful: false }
+      const common = { host: id, name: `p${at}`, address: managed, answers: this.#answers, silent: false }
       const wireguard = { ...common, backend: 'wireguard', interface: 'drover0' } as const
       return byIpsec === undefined
         ? [wireguard]

@@ -31,6 +31,7 @@ function planOf(self: number, links: Partial<IpsecLinks>): HostPlan {
     tunnel: { name: wireguard, mtu: 1380 },
     servers: { address: serversAddress, dnsPort: 10053, metadataPort: 10080 },
     bridges: [],
+    askers: { others: [], guests: [] },
     ipsec: { links: new Map(), device: ipsec, chosen: new Set(), ...links },
     pathMtus: new Map(),
   })

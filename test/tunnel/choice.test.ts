@@ -146,14 +146,13 @@ class World {
       const answered = up && this.random.below(100) >= loss
       this.#waiting.push({ at: this.now + (answered ? 0 : 2000), name, answered })
       const seen = this.evidence[name]
-      const doubtful = seen !== undefined && seen.unanswered > 0 && !isSilent(seen, this.#time)
-      this.#askAt[name] = this.now + (doubtful ? 1000 : 3000)
+      const silent = seen !== undefined && isSilent(seen, this.#time)
+      this.#askAt[name] = this.now + (answered || silent ? 3000 : 1000)
     }
     const due = this.#waiting.filter(({ at }) => at <= this.now)
     for (const probe of due) {
       this.#waiting.splice(this.#waiting.indexOf(probe), 1)
       this.evidence[probe.name] = evidenceAfter(this.evidence[probe.name], probe.answered, this.#time)
-      if (!probe.answered) this.#askAt[probe.name] = Math.min(this.#askAt[probe.name], this.now + 1000)
     }
     const before = this.choice.standing.backend
     this.choice = choose(preference, this.evidence, this.choice.standing, this.#time)

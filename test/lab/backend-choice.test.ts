@@ -1,0 +1,111 @@
+/**
+ * IPsec on two real hosts whose kernels need not have it: charon encrypts itself. It carries what containers say, WireGuard
+ * takes over when its ports are blocked, and it is gone back to without losing a packet; nothing of it is ever in clear.
+ */
+import { type Test, test } from 'tap'
+import { until } from '../../lab/command.ts'
+import { block, heal, ipsecPorts } from '../../lab/faults.ts'
+import type { LabHost } from '../../lab/host.ts'
+import type { PeerView, StatusView } from '../../status/status.ts'
+import { addressOf, Capture, labFor, labNeeds, Pinger, pidOf, reaches } from '../support/lab.ts'
+
+const patience = 90_000
+/** A ping of 1,000 bytes, whatever it is wrapped in; probes of the path have other sizes. */
+const asLong = 'greater 1070 and less 1130'
+
+/** Waits until the host reaches its only peer by this backend; how the host puts it. */
+async function reachedBy(host: LabHost, backend: string): Promise<PeerView> {
+  let last: unknown
+  return until(
+    `${host.place.name} to use ${backend}`,
+    async () => {
+      const { peers } = (await host.drover('status')) as StatusView
+      last = peers
+      return peers.find((peer) => peer.backend === backend && peer.reachability === 'answers')
+    },
+    { patience, every: 200, blame: () => JSON.stringify(last) },
+  )
+}
+
+/** Since when; for people. */
+const said = (t: Test, what: string, since: number): void =>
+  t.comment(`${what} after ${((performance.now() - since) / 1000).toFixed(1)} s`)
+
+test('IPsec, WireGuard while it is blocked, and back', { ...labNeeds(), timeout: 400_000 }, async (t) => {
+  const lab = await labFor(t, { what: 'ipsec', hosts: 2, store: 'etcd', backend: 'ipsec' })
+  const [h1, h2] = [lab.host(1), lab.host(2)]
+  const clear = await Capture.start(lab, 'net 10.42.0.0/16')
+  t.teardown(() => clear.stop())
+  await Promise.all([h1.managed({ name: 'one' }), h2.managed({ name: 'two' })])
+  const [one, two] = await Promise.all([addressOf(h1, 'one'), addressOf(h2, 'two')])
+  await Promise.all([reachedBy(h1, 'ipsec'), reachedBy(h2, 'ipsec')])
+  const pid = await pidOf(h1, 'one')
+
+  await t.test('it carries what containers say', async (t) => {
+    await reaches(h1, 'one', two)
+    await reaches(h2, 'two', one)
+    const [esp, wireguard] = [
+      await Capture.start(lab, `udp port 4500 and ${asLong}`),
+      await Capture.start(lab, `udp port 51820 and ${asLong}`),
+    ]
+    const ping = ['ping', '-n', '-c', '10', '-i', '0.05', '-s', '1000', two]
+    const { stdout } = await h1.exec(['nsenter', `--net=/proc/${pid}/ns/net`, ...ping])
+    t.match(stdout, ' 0% packet loss')
+    t.ok((await esp.stop()).length >= 20, 'there and back')
+    t.same((await wireguard.stop()).filter((line) => line !== ''), [], 'not by WireGuard')
+    const status = (await h1.drover('status')) as StatusView
+    t.match(status.ipsec, { esp: 'userspace', running: true })
+    t.match(status.peers, [
+      { backend: 'ipsec', reason: 'as configured', engine: 'charon', endpoint: `${h2.entry.underlay}:4500` },
+    ])
+    t.match(await h1.drover('hosts'), [{ name: 'h1', backend: '' }, { name: 'h2', backend: 'ipsec' }])
+  })
+
+  await t.test('blocked: WireGuard takes over; open again: back without a lost packet', async (t) => {
+    const through = await Pinger.start(pid, two)
+    const blocked = performance.now()
+    await block(lab.place, 'h1', ipsecPorts)
+    const [peer] = await Promise.all([reachedBy(h1, 'wireguard'), reachedBy(h2, 'wireguard')])
+    said(t, 'both hosts use WireGuard', blocked)
+    t.match(peer, { reason: 'IPsec carries no probe' })
+    const { replies } = through
+    await until('replies again', () => through.replies > replies + 10 || undefined)
+    const { sent, received } = await through.stop()
+    t.comment(`${sent - received} of ${sent} pings were lost, 20 a second`)
+
+    const back = await Pinger.start(pid, two)
+    const open = performance.now()
+    await heal(lab.place, 'h1')
+    await Promise.all([reachedBy(h1, 'ipsec'), reachedBy(h2, 'ipsec')])
+    said(t, 'both hosts use IPsec again', open)
+    const before = back.replies
+    await until('replies by IPsec', () => back.replies > before + 20 || undefined)
+    const count = await back.stop()
+    t.equal(count.received, count.sent, 'not one was lost on the way back')
+  })
+
+  await t.test('the daemon restarts: nothing changes', async (t) => {
+    const charon = await h1.pidOf('charon')
+    const pinger = await Pinger.start(pid, two)
+    await h1.restart('daemon')
+    await reachedBy(h1, 'ipsec')
+    const { replies } = pinger
+    await until('more replies', () => pinger.replies > replies + 20 || undefined)
+    const { sent, received } = await pinger.stop()
+    t.equal(received, sent, 'not one was lost')
+    t.equal(await h1.pidOf('charon'), charon, 'the same charon')
+  })
+
+  await t.test('charon is killed: it comes back', async (t) => {
+    const before = await h1.pidOf('charon')
+    t.ok(await h1.kill('charon'), 'it ran')
+    await until('another charon', async () => {
+      const now = await h1.pidOf('charon')
+      return (now !== undefined && now !== before) || undefined
+    })
+    await Promise.all([reachedBy(h1, 'ipsec'), reachedBy(h2, 'ipsec')])
+    t.ok(await reaches(h1, 'one', two))
+  })
+
+  t.same(clear.lines, [], 'nothing was in clear at any time')
+})
