@@ -84,16 +84,10 @@ export class Lifecycle {
     this.#membership = membership
     this.#started = system.clock.now()
     this.#ledgers = openLedgers(config.state)
+    const { applier, pinger, routeMtu: hints, clock } = system
+    const links = () => this.#paths.ipsecLinks
     this.#network = new HostNetwork(
-      {
-        applier: system.applier,
-        clock: system.clock,
-        log,
-        meter,
-        ipsec: () => this.#paths.ipsecLinks,
-        belongingOf,
-        onApplied: () => this.#applied(),
-      },
+      { applier, clock, log, meter, ipsec: links, belongingOf, onApplied: () => this.#applied() },
       {
         names: system.names,
         environment: config.environment,
@@ -103,12 +97,7 @@ export class Lifecycle {
     )
     this.#paths = new PeerPaths(
       {
-        pinger: system.pinger,
-        hints: system.routeMtu,
-        clock: system.clock,
-        log,
-        meter,
-        ipsec: deps.ipsec,
+        ...{ pinger, hints, clock, log, meter, ipsec: deps.ipsec },
         environment: () => this.#control?.environment,
         reports: () => [deps.tunnel.peers(), deps.ipsec.peers()],
         onReachability: (reachability) => this.#control?.probed(reachability),
@@ -238,9 +227,9 @@ export class Lifecycle {
 
   /** Whether this host has IPsec: the peers are told, and ways begin or end. */
   #ipsecChanged(): void {
-    const environment = this.#control?.environment
     this.#control?.publish()
-    if (environment !== undefined) this.#project(environment)
+    const environment = this.#control?.environment
+    if (environment !== undefined) this.#paths.observe(environment)
     this.#network.refresh()
   }
 

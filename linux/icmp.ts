@@ -81,7 +81,10 @@ export class Pinger implements Prober {
     this.#address = deps.libc.arena.take(32)
   }
 
-  async probe<T extends Probe>(probes: readonly T[], options: ProbeOptions<T>): Promise<ReadonlyMap<T, Millis>> {
+  async probe<T extends Probe>(
+    probes: readonly T[],
+    options: ProbeOptions<T>,
+  ): Promise<ReadonlyMap<T, Millis>> {
     if (probes.length === 0) return new Map()
     const lines = this.#openAll(new Set(probes.map((probe) => probe.interface)), options.source)
     try {
@@ -97,10 +100,7 @@ export class Pinger implements Prober {
   }
 
   /** Looks for answers ever less often: a near peer is heard within a millisecond or two. */
-  async #collect<T extends Probe>(
-    round: Round<T>,
-    { timeout, onAnswers }: ProbeOptions<T>,
-  ): Promise<void> {
+  async #collect<T extends Probe>(round: Round<T>, { timeout, onAnswers }: ProbeOptions<T>): Promise<void> {
     const { clock } = this.#deps
     const end = clock.boot() + timeout
     for (let pause = 1; round.waiting.size > 0; pause = Math.min(pause * 2, 50)) {

@@ -52,13 +52,20 @@ test('IPsec, WireGuard while it is blocked, and back', { ...labNeeds(), timeout:
     const { stdout } = await h1.exec(['nsenter', `--net=/proc/${pid}/ns/net`, ...ping])
     t.match(stdout, ' 0% packet loss')
     t.ok((await esp.stop()).length >= 20, 'there and back')
-    t.same((await wireguard.stop()).filter((line) => line !== ''), [], 'not by WireGuard')
+    t.same(
+      (await wireguard.stop()).filter((line) => line !== ''),
+      [],
+      'not by WireGuard',
+    )
     const status = (await h1.drover('status')) as StatusView
     t.match(status.ipsec, { esp: 'userspace', running: true })
     t.match(status.peers, [
       { backend: 'ipsec', reason: 'as configured', engine: 'charon', endpoint: `${h2.entry.underlay}:4500` },
     ])
-    t.match(await h1.drover('hosts'), [{ name: 'h1', backend: '' }, { name: 'h2', backend: 'ipsec' }])
+    t.match(await h1.drover('hosts'), [
+      { name: 'h1', backend: '' },
+      { name: 'h2', backend: 'ipsec' },
+    ])
   })
 
   await t.test('blocked: WireGuard takes over; open again: back without a lost packet', async (t) => {
