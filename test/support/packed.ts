@@ -49,8 +49,10 @@ const environment = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !name.startsWith('npm_')),
 )
 
-function run(cwd: string, [command = '', ...args]: readonly string[]): string {
-  const { status, stdout, stderr } = spawnSync(command, args, { cwd, encoding: 'utf8', env: environment })
-  if (status !== 0) throw new TypeError(`${command} ${args.join(' ')}: ${stdout}${stderr}`)
+/** Under tap each process is given NODE_OPTIONS that the compiler does not start with: `env` takes them away. */
+function run(cwd: string, command: readonly string[]): string {
+  const args = ['-u', 'NODE_OPTIONS', ...command]
+  const { status, stdout, stderr } = spawnSync('env', args, { cwd, encoding: 'utf8', env: environment })
+  if (status !== 0) throw new TypeError(`${command.join(' ')}: ${stdout}${stderr}`)
   return stdout
 }
