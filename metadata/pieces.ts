@@ -13,6 +13,8 @@ import { containerIn, type Version } from './versions.ts'
 
 export interface ContainerPiece {
   readonly record: ContainerRecord
+  /** Of all that any version shows. */
+  readonly digest: string
   in(version: Version): Dict
 }
 
@@ -94,14 +96,16 @@ function sameLinks(one: Surroundings['links'], other: Surroundings['links']): bo
 }
 
 function containerPiece(record: ContainerRecord, around: Surroundings): ContainerPiece {
-  const base = containerOf(record, around)
   const made = new Map<Version, Dict>()
-  const middle = containerIn('v2', base, portsOf(record, around.agentIp))
-  const make = (version: Version): Dict =>
-    version === 'v3' ? containerIn('v3', base, portsOf(record, '0.0.0.0')) : middle
+  const make = (version: Version): Dict => {
+    const any = version === 'v3' ? '0.0.0.0' : around.agentIp
+    return containerIn(version, containerOf(record, around), portsOf(record, any))
+  }
   return {
     record,
-    in(version) {
+    digest: digestOf(jsonOf(make('v2'))),
+    in(asked) {
+      const version = asked === 'v1' ? 'v2' : asked
       const known = made.get(version)
       if (known !== undefined) return known
       const dict = make(version)

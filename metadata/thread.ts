@@ -24,6 +24,9 @@ interface Ports {
   readonly meter: Meter
 }
 
+/** MiB for objects that die young. Large snapshots would make V8 take several times as much, and keep it. */
+const youngGeneration = 12
+
 const soonest = 50
 const latest = 5000
 
@@ -53,7 +56,12 @@ class MetadataThread implements Metadata {
   start(): Promise<void> {
     const workerData: WorkerOptions = { ...this.#options, port: this.#port }
     const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js'
-    const worker = new Worker(new URL(file, import.meta.url), { workerData, name: 'metadata' })
+    const resourceLimits = { maxYoungGenerationSizeMb: youngGeneration }
+    const worker = new Worker(new URL(file, import.meta.url), {
+      workerData,
+      resourceLimits,
+      name: 'metadata',
+    })
     this.#worker = worker
     this.#counted = undefined
     if (this.#shown !== undefined) this.#tell({ is: 'delta', delta: deltaOf(undefined, this.#shown) })

@@ -108,7 +108,7 @@ function viewOf(parts: Parts, former: View | undefined): View {
 function versionHash({ environment, pieces, hosts, stacks, alone, network }: Parts): string {
   const { settings, self } = environment
   const digestOf = (containers: readonly ContainerPiece[], dicts: readonly Dict[]): string =>
-    [...dicts, ...containers.map((piece) => piece.in('v2'))].map((dict) => pieces.digest(dict)).join('\n')
+    [...dicts.map((dict) => pieces.digest(dict)), ...containers.map(({ digest }) => digest)].join('\n')
   const parts = [
     ...stacks.map((stack) =>
       pieces.digestOnce(stack, () => {

@@ -1,12 +1,12 @@
 /**
  * Long polls that wait for a change. They are woken by the change itself and end at their own deadline to the
- * millisecond; there is no tick. Thousands are looked at a few hundred at a time, so that others are answered between.
+ * millisecond; there is no tick. Thousands are looked at in portions, so that others are answered between.
  */
 import type { Clock, Timer } from '../model/ports.ts'
 import { type Millis, millis } from '../model/time.ts'
 
-/** Polls that are looked at in one go: some milliseconds. */
-const atOnce = 256
+/** Polls that are looked at in one go: some ten milliseconds. */
+const atOnce = 1024
 
 interface Poll {
   readonly isUnchanged: () => boolean
