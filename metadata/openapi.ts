@@ -117,7 +117,7 @@ const schemasOf = (all: Shapes): Table =>
 /** Shapes of which the oldest version has its own, or which hold such ones. */
 const ofOldest = ['Root', 'Self', ...Object.keys(oldestShapes)]
 const isOfOldest = (name: string): boolean =>
-  ofOldest.some((own) => new RegExp(`^${own}(List|Property.*|Key)?$`).test(name))
+  ofOldest.some((own) => new RegExp(`^${own}(List|Property.*)?$`).test(name))
 
 /** The same with names of the oldest version's own. */
 const renamed = <T>(part: T): T =>
