@@ -41,8 +41,8 @@ async function drover<T>(vm: Vm, words: string): Promise<T> {
   return JSON.parse(stdout) as T
 }
 
-test('two environments as services', { ...needs, timeout: 600_000 }, async (t) => {
-  const vm = await vmFor(t, { systemd: true, seconds: 590 })
+test('two environments as services', { ...needs, timeout: 900_000 }, async (t) => {
+  const vm = await vmFor(t, { systemd: true, seconds: 890 })
   const said = await vm.must(install)
   t.match(said, /created the environment default[\s\S]*created the environment shop \(10\.43\.0\.0\/16\)/)
   const [, tunnel = ''] = /systemctl start drover-tunnel@(\S+) drover@shop/.exec(said) ?? []
