@@ -23,8 +23,10 @@ function initCommand(context: Context): Command {
   )
     .option('--name <name>', 'name of the environment')
     .option('--subnet <cidr>', 'address space of the environment (10.42.0.0/16)')
+    .option('--domain <domain>', "of the environment's names (rancher.internal)")
     .option('--store <url>', 'embedded, or etcd://HOST:PORT,…')
-  return command.action(async (options: { name?: string; subnet?: string; store?: string }) => {
+  type Options = { name?: string; subnet?: string; domain?: string; store?: string }
+  return command.action(async (options: Options) => {
     const { runInit } = await daemon()
     print(await runInit(sourcesOf(command, context), options))
   })

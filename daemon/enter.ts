@@ -33,6 +33,7 @@ export interface Machine {
 
 export interface EnterFlags {
   readonly subnet?: string
+  readonly domain?: string
   readonly store?: string
 }
 
@@ -59,7 +60,7 @@ export async function createEnvironment(machine: Machine, flags: EnterFlags): Pr
         makeAuthority: (uuid) => make({ name: config.environment, uuid }),
         refuseOverlap: (subnet) => refuseOverlap(subnet, system),
       },
-      { environment: config.environment, storeUrl, subnet: flags.subnet },
+      { environment: config.environment, storeUrl, subnet: flags.subnet, domain: flags.domain },
     )
     const { certificate, issueHost } = make({ name: config.environment, uuid: membership.settings.uuid })
     writeTrustFile(config.state, {

@@ -3,6 +3,8 @@
  * anything is written. Killed in the middle, it resumes: settings that this machine has signed, with the CA that
  * it holds, are its own.
  */
+import { parseName } from '../dns/name.ts'
+import { isDelegatedTld } from '../dns/tlds.ts'
 import { DroverError } from '../model/errors.ts'
 import { type Cidr, networkOf, overlaps, parseCidr } from '../model/ip.ts'
 import { keysOf } from '../model/keys.ts'
@@ -32,17 +34,26 @@ export interface InitOptions {
   readonly storeUrl: string
   /** As the operator wrote it. */
   readonly subnet: string | undefined
+  /** Of the environment's names; as the operator wrote it. */
+  readonly domain: string | undefined
 }
 
 /** RFC 6890: this network, loopback, link-local (our own service address is in it), multicast and above. */
 const reservedNetworks = ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3'] as Cidr[]
 
 const defaultSubnet = '10.42.0.0/16'
+const defaultDomain = 'rancher.internal'
 
 export async function initEnvironment(deps: InitDeps, options: InitOptions): Promise<Membership> {
   const { environment, storeUrl, subnet } = options
   const wanted = subnetOf(subnet ?? defaultSubnet)
+  const domain = domainOf(options.domain ?? defaultDomain)
   const standing = await ownSettings(deps, environment)
+  if (standing !== undefined && options.domain !== undefined && standing.domain !== domain)
+    throw new DroverError(
+      'ENVIRONMENT_DIFFERS',
+      `${environment} has the domain ${standing.domain}, not ${domain}`,
+    )
   if (standing !== undefined && subnet !== undefined && standing.subnet !== wanted) {
     throw new DroverError(
       'ENVIRONMENT_DIFFERS',
@@ -50,7 +61,7 @@ export async function initEnvironment(deps: InitDeps, options: InitOptions): Pro
     )
   }
   await deps.refuseOverlap(standing?.subnet ?? wanted)
-  const settings = standing ?? (await createSettings(deps, environment, wanted))
+  const settings = standing ?? (await createSettings(deps, environment, { subnet: wanted, domain }))
   return { environment, store: storeUrl, settings }
 }
 
@@ -69,6 +80,16 @@ function subnetOf(text: string): Cidr {
   return cidr
 }
 
+/** Names below it are never forwarded: a whole top-level domain of the world would be lost to the containers. */
+function domainOf(text: string): string {
+  const domain = parseName(text)
+  if (domain === undefined)
+    throw new DroverError('USAGE', `--domain ${text} is not a domain such as ${defaultDomain}`)
+  if (!domain.includes('.') && isDelegatedTld(domain))
+    throw new DroverError('USAGE', `--domain ${text} is a top-level domain of the Internet`)
+  return domain
+}
+
 /** What an attempt of this machine left; rejects where the environment is somebody else's. */
 async function ownSettings(deps: InitDeps, environment: string): Promise<Settings | undefined> {
   const { settings: key } = keysOf(environment)
@@ -81,7 +102,11 @@ async function ownSettings(deps: InitDeps, environment: string): Promise<Setting
 }
 
 /** The CA comes first, so that nobody sees an environment without one. */
-async function createSettings(deps: InitDeps, environment: string, subnet: Cidr): Promise<Settings> {
+async function createSettings(
+  deps: InitDeps,
+  environment: string,
+  { subnet, domain }: { readonly subnet: Cidr; readonly domain: string },
+): Promise<Settings> {
   const key = keysOf(environment).settings
   const uuid = deps.authority() ?? uuidText(deps.random.bytes(16))
   deps.makeAuthority(uuid)
@@ -90,7 +115,7 @@ async function createSettings(deps: InitDeps, environment: string, subnet: Cidr)
     uuid,
     subnet,
     blockBits: Math.min(30, Math.max(26, networkOf(subnet).bits + 2)),
-    domain: 'rancher.internal',
+    domain,
     createdAt: deps.clock.now(),
   }
   const outcome = await deps.store.transact(

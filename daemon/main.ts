@@ -37,6 +37,7 @@ import { version } from './version.ts'
 export interface InitFlags {
   readonly name?: string
   readonly subnet?: string
+  readonly domain?: string
   readonly store?: string
 }
 

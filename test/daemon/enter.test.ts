@@ -92,6 +92,22 @@ test('init says what it did, and does it once', async (t) => {
   t.match(await drover(state, 'daemon', '--check'), { code: 2, said: /has no certificate/ })
 })
 
+test('the domain of the names is chosen at init', async (t) => {
+  const state = folderOf(t)
+  for (const [domain, why] of [
+    ['a..b', /--domain a\.\.b is not a domain/],
+    ['com', /is a top-level domain of the Internet/],
+  ] as const)
+    t.match(await drover(state, 'init', '--subnet', '10.77.0.0/16', '--domain', domain), {
+      code: 2,
+      said: why,
+    })
+  t.notOk(readMembership(state), 'nothing is left of what was refused')
+  const { code, said } = await drover(state, 'init', '--subnet', '10.77.0.0/16', '--domain', 'Shop.Internal.')
+  t.equal(code, 0, said)
+  t.equal(readMembership(state)?.settings.domain, 'shop.internal')
+})
+
 test('the CA: shown, backed up, and taken from the backup', async (t) => {
   const [state, other] = [folderOf(t), folderOf(t)]
   await drover(state, 'init', '--subnet', '10.77.0.0/16')
