@@ -4,7 +4,11 @@
 import { DroverError, reasonOf } from '../model/errors.ts'
 import { benchControl, controlUsage } from './control.ts'
 import { benchDns, dnsUsage } from './dns.ts'
+
 import { benchDnsScale, dnsScaleUsage } from './dns-scale.ts'
+
+import { benchIpsecLoad, ipsecLoadUsage } from './ipsec-load.ts'
+
 import { benchMetadata, metadataUsage } from './metadata.ts'
 import { benchRestart, restartUsage } from './restart.ts'
 import { benchSoak, soakUsage } from './soak.ts'
@@ -14,6 +18,7 @@ import { allocationsUsage, benchAllocations } from './tunnel-allocations.ts'
 const measurements: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   control: benchControl,
   dns: benchDns,
+  'ipsec-load': benchIpsecLoad,
   metadata: benchMetadata,
   'dns-scale': benchDnsScale,
   tunnel: benchTunnel,
@@ -24,6 +29,7 @@ const measurements: Readonly<Record<string, (args: readonly string[]) => Promise
 const usage = [
   controlUsage,
   dnsUsage,
+  ipsecLoadUsage,
   metadataUsage,
   dnsScaleUsage,
   tunnelUsage,
