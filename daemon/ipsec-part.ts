@@ -8,11 +8,12 @@ import type { Settings } from '../model/records.ts'
 import { noIpsec } from '../network/ipsec-plan.ts'
 import type { HostIdentity } from '../pki/identity.ts'
 import type { BackendWish } from '../tunnel/choice.ts'
+import { endCharon } from '../tunnel/ipsec/charon-place.ts'
 import type { Esp } from '../tunnel/ipsec/connections.ts'
 import { espMissing } from '../tunnel/ipsec/esp-probe.ts'
 import type { Config } from './config/resolve.ts'
 import { IpsecTunnel, userspaceMtu } from './ipsec.ts'
-import { composeIpsec, type IpsecDeps } from './ipsec-engine.ts'
+import { charonFolder, composeIpsec, type IpsecDeps } from './ipsec-engine.ts'
 
 export type IpsecPart = Pick<
   IpsecTunnel,
@@ -56,7 +57,7 @@ export function ipsecPart(
   config: Config,
   { choice, identity, settings, external }: IpsecPartGiven,
 ): IpsecPart {
-  if (choice.is === 'none') return withoutIpsec(choice.why)
+  if (choice.is === 'none') return withoutIpsec(choice.why, () => endCharon(charonFolder(config), deps.clock))
   const { esp } = choice
   const engine = composeIpsec({ ...deps, onTrouble: (fault) => part.trouble(fault) }, config, {
     identity,
@@ -69,8 +70,9 @@ export function ipsecPart(
   return part
 }
 
-const withoutIpsec = (why: string): IpsecPart => ({
-  run: () => Promise.resolve(),
+/** `end`: of a charon that an earlier daemon used. */
+const withoutIpsec = (why: string, end: () => Promise<void>): IpsecPart => ({
+  run: end,
   observe: () => {},
   state: { is: 'none', why },
   links: () => noIpsec,

@@ -70,6 +70,7 @@ async function machineOf(runner: Pick<Runner, 'attempt'>): Promise<Machine> {
  * their peers. Returns when they have, or were ended after a while.
  */
 export async function endCharon(folder: string, clock: Clock): Promise<void> {
+  if (!existsSync(folder)) return
   const { STRONGSWAN_CONF: path = '' } = charonEnvironment(folder)
   const pids = readdirSync('/proc')
     .map(Number)

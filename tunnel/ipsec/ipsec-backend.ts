@@ -152,10 +152,12 @@ export class IpsecBackend implements Backend {
     for (const name of session.told.keys())
       if (!this.#targets.has(name as HostId)) await this.#remove(session, name as HostId)
     for (const [host, { connection, text }] of this.#targets) {
-      if (session.told.get(host) === text) continue
+      const before = session.told.get(host)
+      if (before === text) continue
       await session.vici.request('load-conn', { [host]: connection })
       session.told.set(host, text)
-      this.#calls.soon(host, session.blank)
+      // What charon has lost, or what is new of a peer it knew, nobody but this host misses.
+      this.#calls.soon(host, session.blank || before !== undefined)
     }
     session.blank = false
   }

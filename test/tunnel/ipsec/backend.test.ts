@@ -1,12 +1,16 @@
 /**
  * Two hosts with a real charon each, userspace ESP: real IKE, real packets.
  */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import tap, { type Test, test } from 'tap'
 import type { Cidr } from '../../../model/ip.ts'
 import type { Peer } from '../../../tunnel/backend.ts'
+import { endCharon } from '../../../tunnel/ipsec/charon-place.ts'
 import { type IpsecHost, IpsecWorld, needsIpsec, peerOf, pings } from '../../support/ipsec-hosts.ts'
 import { carried, isSingle, meet, standing } from '../../support/ipsec-sas.ts'
 import { until } from '../../support/netns.ts'
+import { realClock } from '../../support/real-clock.ts'
 
 tap.setTimeout(240000)
 
@@ -119,4 +123,16 @@ test('charon killed on one side: both sides carry again by themselves', needsIps
   await carried(two, one)
   await carried(one, two)
   t.pass()
+})
+
+test('charon ends when this host has no IPsec any more, and the peer is told', needsIpsec, async (t) => {
+  const { one, two } = await pair(t)
+  await meet(one, two)
+  await carried(one, two)
+  await two.stop()
+  await endCharon(join(two.folder, 'state/ipsec'), realClock)
+  t.same(two.pids(), [])
+  await until('the other side knows', async () => (await standing(one)) === '', 30_000)
+  t.notOk(existsSync(join(two.folder, 'state/ipsec')), 'a unit finds no configuration')
+  t.equal(one.pids().length, 1, 'the charon of another host is left alone')
 })
