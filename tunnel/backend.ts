@@ -48,7 +48,7 @@ export interface Backend {
   /** Bytes that it puts around a packet, at most. */
   readonly overhead: number
   apply(peers: readonly Peer[]): Promise<void>
-  /** Rejects with TUNNEL_UNAVAILABLE while the engine does not answer. */
+  /** Rejects with TUNNEL_UNAVAILABLE or IPSEC_UNAVAILABLE while the engine does not answer. */
   status(): Promise<BackendReport>
   close(): Promise<void>
 }
