@@ -1,9 +1,10 @@
 /**
  * A strongSwan that was configured by hand, word for word as docs/ipsec.md says, as the peer of a Drover host.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import tap, { test } from 'tap'
+import { charonProgram } from '../../../tunnel/ipsec/charon-place.ts'
 import { type IpsecHost, IpsecWorld, needsIpsec, peerOf } from '../../support/ipsec-hosts.ts'
 import { carried, isSingle, sasOf } from '../../support/ipsec-sas.ts'
 import { until } from '../../support/netns.ts'
@@ -36,18 +37,34 @@ async function byHand(world: IpsecWorld, host: IpsecHost, peer: IpsecHost): Prom
   return folder
 }
 
+/** As Debian has it, but for userspace ESP, which this kernel needs, and a control socket of its own. */
+const plainConf = (uri: string): string => `
+charon-systemd {
+  load = random nonce openssl pem pkcs1 pkcs8 x509 pubkey constraints hmac sha2 kdf aes gcm kernel-libipsec kernel-netlink socket-default vici
+  plugins {
+    vici { socket = ${uri} }
+    kernel-libipsec { allow_peer_ts = yes }
+    kernel-netlink { fwmark = !0x42 }
+    socket-default { fwmark = 0x42 }
+  }
+}
+swanctl { load = random openssl pem pkcs1 pkcs8 x509 pubkey }
+`
+
 test('a strongSwan set up by hand as docs/ipsec.md says', needsIpsec, async (t) => {
   const world = await IpsecWorld.open()
   t.teardown(() => world.close())
   const ours = await world.host({ number: 1, esp: 'userspace' })
   const plain = await world.host({ number: 2, esp: 'userspace' })
-  await Promise.all([ours.start(), plain.start()])
-  // Its charon runs as before; what it is told comes from files now.
-  await plain.stop()
+  await ours.start()
   const folder = await byHand(world, plain, ours)
-  const settings = `STRONGSWAN_CONF=${join(plain.folder, 'state/ipsec/strongswan.conf')}`
+  const uri = `unix://${join(folder, 'vici')}`
+  const environment = [`STRONGSWAN_CONF=${join(folder, 'strongswan.conf')}`, `SWANCTL_DIR=${folder}`]
+  writeFileSync(join(folder, 'strongswan.conf'), plainConf(uri))
+  world.netns.spawn(plain.space, ['env', ...environment, charonProgram() ?? ''])
   const swanctl = (line: string): Promise<string> =>
-    plain.space.sh(`env ${settings} SWANCTL_DIR=${folder} swanctl ${line} --uri unix://${plain.socket}`)
+    plain.space.sh(`env ${environment.join(' ')} swanctl ${line} --uri ${uri}`)
+  await until('charon', () => existsSync(join(folder, 'vici')))
   t.match(await swanctl('--load-all --noprompt'), 'successfully loaded 1 connections')
 
   await ours.backend.apply([peerOf(plain)])
