@@ -112,15 +112,23 @@ test('a stranger who can write to etcd', labNeeds(), async (t) => {
   const h1Id = names.find(({ name }) => name === 'h1')?.id as HostId
   const webKey = keys.container(h1Id, webId as ContainerId)
   const allIsWell = async (t: Test): Promise<void> => {
-    t.same(await resolve(h2, 'client', web), [web1])
+    t.same(await resolve(h2, 'client', web), [web1], 'no name leads elsewhere')
     t.ok(await reaches(h2, 'client', web1))
+    const page = await h2.inside('client', 'timeout', '10', 'wget', '-q', '-O', '-', `http://${web1}/`)
+    t.equal(page.stdout.trim(), 'web1', 'no address leads elsewhere')
     const hosts = (await h2.drover('hosts')) as readonly { readonly name: string }[]
-    t.same(hosts.map(({ name }) => name).sort(), ['h1', 'h2'])
+    t.same(hosts.map(({ name }) => name).sort(), ['h1', 'h2'], 'no host was put in')
     const { peers } = (await h2.drover('status')) as StatusView
     t.same(
       peers.map(({ host, endpoint }) => `${host} ${endpoint}`),
       ['h1 192.168.77.1:51820'],
+      'no packet goes elsewhere',
     )
+    const [own, theirs] = await Promise.all([
+      h1.must(['wg', 'show', 'drover0', 'public-key']),
+      h2.must(['wg', 'show', 'drover0', 'peers']),
+    ])
+    t.equal(theirs, own, 'and none is for another key: nobody else can read it')
   }
   t.equal(await problemsOf(h2), '', 'nothing is wrong before')
 
@@ -163,6 +171,36 @@ test('a stranger who can write to etcd', labNeeds(), async (t) => {
     })
     await allIsWell(t)
   })
+
+  await t.test(
+    'puts his own key and endpoint into the record of a host, to read what is sent to it',
+    async (t) => {
+      const evil = strangerOf(t)
+      const key = keys.host(h1Id)
+      const before = await etcd.get(key)
+      const { body } = JSON.parse(before) as { readonly body: string }
+      const record = JSON.parse(body) as object
+      const endpoint = { address: '192.168.77.66', wireguard: 51820 }
+      const wireguardKey = Buffer.alloc(32, 7).toString('base64')
+      // While h1 is away nobody writes over it.
+      await h1.kill('daemon')
+      await etcd.put(key, evil.says(key, { ...record, endpoint, wireguardKey }))
+      await until('h2 to say that it does not count', async () =>
+        (await problemsOf(h2)).includes(key) ? true : undefined,
+      )
+      await allIsWell(t)
+      await etcd.put(key, before.replace(/192\.168\.77\.1(?!\d)/, '192.168.77.66'))
+      await until('h2 to refuse the altered one as well', async () =>
+        (await problemsOf(h2)).includes(key) ? true : undefined,
+      )
+      await allIsWell(t)
+      await h1.start('daemon')
+      await until('h1 to say again what is true', async () =>
+        (await etcd.get(key)).includes('192.168.77.66') ? undefined : true,
+      )
+      await allIsWell(t)
+    },
+  )
 
   await t.test('brings old bytes back', async (t) => {
     const old = await etcd.get(webKey)
