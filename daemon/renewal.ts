@@ -5,7 +5,7 @@
  */
 import { utf8, utf8Text } from '../model/bytes.ts'
 import { errorTable } from '../model/error-table.ts'
-import { reasonOf } from '../model/errors.ts'
+import { DroverError, reasonOf } from '../model/errors.ts'
 import type { Keys } from '../model/keys.ts'
 import { type Clock, type Log, type Meter, sleep } from '../model/ports.ts'
 import type { HostId, HostRecord } from '../model/records.ts'
@@ -47,10 +47,19 @@ export class Renewal {
   readonly #stop = new AbortController()
   /** Certificates that lie in the store, by their key there. */
   readonly #offered = new Map<string, string>()
+  /** Why the last attempt came to nothing, where waiting does not mend it; empty when it did not. */
+  #trouble = ''
 
   constructor(deps: RenewalDeps, options: RenewalOptions) {
     this.#deps = deps
     this.#options = options
+  }
+
+  /** What keeps certificates from being renewed on this host. */
+  get problems(): readonly Problem[] {
+    if (this.#trouble === '') return []
+    const remedy = 'make room on the disk, or mend what it says; it is tried again every minute'
+    return [{ what: `a certificate could not be renewed yet: ${this.#trouble}`, remedy }]
   }
 
   /** What the watch says of certificates. */
@@ -69,6 +78,7 @@ export class Renewal {
 
   async run(): Promise<void> {
     while (!this.#stop.signal.aborted) {
+      this.#trouble = ''
       this.#guarded(() => this.#take())
       await this.tend().catch((error: unknown) => this.#failed(error))
       await sleep(this.#deps.clock, lookEvery, this.#stop.signal).catch(() => undefined)
@@ -130,6 +140,7 @@ export class Renewal {
   }
 
   #failed(error: unknown): void {
+    if (!(error instanceof DroverError && error.culprit === 'retry')) this.#trouble = reasonOf(error)
     this.#deps.meter.count('drover_failures_total', 1, { what: 'renewal' })
     this.#deps.log.warn('a certificate could not be renewed yet', { why: reasonOf(error) })
   }

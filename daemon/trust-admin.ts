@@ -58,6 +58,7 @@ export function trustProblems(
     ...(problem === '' ? [] : [locked]),
     ...(door === '' ? [] : [shut]),
     ...certificateProblems(keeper, clock),
+    ...(control?.trust.renewal.problems ?? []),
     ...(control?.trust.succession.problems ?? []),
     ...refusedProblems(control?.refused ?? []),
   ]

@@ -1,6 +1,8 @@
 /**
  * Certificates renew themselves at two thirds of their life, through a store that nobody trusts, without a restart.
  */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -168,6 +170,7 @@ test('a disk that refuses keeps the old certificate, and the next minute brings 
   second.renewal.observe({ is: 'snapshot', ...(await store.list(keys.prefix)) })
   t.equal(second.keeper.certificate, before)
   t.equal(second.meter.values.get('drover_failures_total{"what":"renewal"}'), 1)
+  t.match(second.renewal.problems, [{ what: /could not be renewed yet: .*trust\.json/, remedy: /room/ }])
   rmSync(second.folder)
   renameSync(moved, second.folder)
   const running = second.renewal.run()
@@ -175,4 +178,52 @@ test('a disk that refuses keeps the old certificate, and the next minute brings 
   clock.advance(minutes(1))
   await running
   t.not(second.keeper.certificate, before)
+  t.strictSame(second.renewal.problems, [])
+})
+
+/** Takes one certificate after the other, as fast as the disk allows, until it is killed. */
+const renewing = `
+  import { TrustKeeper } from ${JSON.stringify(join(import.meta.dirname, '../../daemon/trust-keeper.ts'))}
+  import { loadOrCreateIdentity } from ${JSON.stringify(join(import.meta.dirname, '../../pki/identity.ts'))}
+  const [folder, text] = process.argv.slice(1)
+  const { now, pems } = JSON.parse(text)
+  const keeper = TrustKeeper.open(folder, loadOrCreateIdentity(folder), now)
+  for (const pem of pems) keeper.renew(pem, now)
+`
+
+test('kill -9 in the middle of a renewal leaves a whole certificate, the old one or the new one', async (t) => {
+  const { clock, ca, second } = worldOf(t)
+  const { folder, identity } = second
+  const now = clock.now()
+  const pems = Array.from(
+    { length: 60 },
+    (_, at) => ca.issueHost(identity.id, identity.signingKey, instant(now + (at + 1) * 1000)).pem,
+  )
+  let interrupted = 0
+  for (let round = 0; round < 6; round++) {
+    const argv = ['--input-type=module', '-e', renewing, folder, JSON.stringify({ now, pems })]
+    const child = spawn(process.execPath, argv, { stdio: 'ignore' })
+    const ended = once(child, 'exit')
+    // At another moment in each round: before, in or after the writing of a draft.
+    for (let drafts = 0; child.exitCode === null && drafts <= round; ) {
+      if (readdirSync(folder).some((name) => name.endsWith('.new'))) drafts++
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    child.kill('SIGKILL')
+    await ended
+    if (child.signalCode === 'SIGKILL') interrupted++
+    const again = TrustKeeper.open(folder, identity, now)
+    t.equal(again.own(now).is, 'good')
+    t.ok(again.certificate === second.keeper.certificate || pems.includes(again.certificate))
+    writeTrustFile(folder, { ...rest(ca), certificate: second.keeper.certificate })
+    t.same(readdirSync(folder).sort(), ['identity.json', 'trust.json'], 'no draft is left')
+  }
+  t.ok(interrupted > 0)
+})
+
+const rest = (ca: Authority) => ({
+  environment: settings.uuid,
+  authorities: [ca.certificate.pem],
+  revoked: [],
+  listed: 0,
 })
