@@ -133,7 +133,7 @@ export class Fold {
 
   /** Until when hosts may say again what a store that went back has lost; undefined when there is nothing to wait for. */
   get bridgedUntil(): Instant | undefined {
-    return this.#bridgedUntil
+    return this.#bridged.size === 0 ? undefined : this.#bridgedUntil
   }
 
   recall(floors: Iterable<readonly [string, number]>): void {
@@ -244,9 +244,11 @@ export class Fold {
     this.#take(entries)
     const standing = new Set(entries.map(({ key }) => key))
     for (const [key, was] of accepted) {
-      if (this.#accepted.has(key) || !(standing.has(key) || this.#wentBack)) continue
+      // A host without a head has left, or comes back to a store that was restored from before it came.
+      const mayReturn = this.#wentBack || !standing.has(this.#options.keys.head(was.signer))
+      if (this.#accepted.has(key) || !(standing.has(key) || mayReturn)) continue
       const meaning = meaningOf(this.#options.keys.prefix, key)
-      if (!this.#isListed(key, was) && !(this.#wentBack && unlisted.has(meaning.is))) continue
+      if (!this.#isListed(key, was) && !(mayReturn && unlisted.has(meaning.is))) continue
       this.#now.carry(meaning, before)
       this.#accepted.set(key, was)
       if (!standing.has(key)) this.#bridged.add(key)
@@ -254,13 +256,17 @@ export class Fold {
     this.#bridgedUntil = this.#bridged.size > 0 ? later(this.#deps.now(), bridge) : undefined
   }
 
-  /** By what this host knows best: its own head. */
+  /** By the heads: no host takes one back, and this one has one wherever it has written. */
   #isOlder(entries: readonly Entry[]): boolean {
     const { keys, self } = this.#options
-    const floor = this.#floors.get(`head/${self}`)
-    if (floor === undefined) return false
-    const opened = openEnvelope(entries.find(({ key }) => key === keys.head(self))?.value ?? new Uint8Array())
-    return opened.is === 'bad' || opened.value.key !== self || opened.value.counter < floor
+    const own = keys.head(self)
+    if (this.#floors.has(`head/${self}`) && !entries.some(({ key }) => key === own)) return true
+    return entries.some(({ key, value }) => {
+      const meaning = meaningOf(keys.prefix, key)
+      const floor = meaning.is === 'head' ? this.#floors.get(`head/${meaning.host}`) : undefined
+      const opened = floor === undefined ? undefined : openEnvelope(value)
+      return opened?.is === 'ok' && floor !== undefined && opened.value.counter < floor
+    })
   }
 
   #endBridge(): void {
@@ -350,11 +356,12 @@ export class Fold {
     return undefined
   }
 
-  /** A host that has spoken again has said what lives. */
+  /** A host that has spoken again has said what lives; its claims come by themselves, before or after. */
   #settle(key: string, host: HostId, { live }: Head): void {
     const was = this.#accepted.get(key)
     const { is } = meaningOf(this.#options.keys.prefix, key)
-    if (was?.signer === host && !unlisted.has(is) && !live.has(was.counter)) this.#forget(key)
+    const isSaid = !unlisted.has(is) && is !== 'block' && is !== 'pin'
+    if (was?.signer === host && isSaid && !live.has(was.counter)) this.#forget(key)
   }
 
   #rise(what: string, counter: number): string | undefined {

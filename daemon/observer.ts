@@ -142,17 +142,18 @@ export class Observer {
     }
     onArrival(update)
     fold.apply(update)
-    if (update.is === 'snapshot' && fold.wentBack) this.#bridge()
+    if (update.is === 'snapshot') this.#bridge()
     this.#remember(update)
     this.#seen ||= update.is !== 'stale'
     onUpdate(update)
     if (this.#seen) this.#emit()
   }
 
-  /** What a store that went back has lost counts a little longer, until its owners have said it again. */
+  /** What a store has lost counts a little longer, until its owners have said it again. */
   #bridge(): void {
     const { clock, fold, log } = this.#deps
-    log.warn('the store holds less than it did: it was restored, or emptied; what it lost is written again')
+    if (fold.wentBack)
+      log.warn('the store holds less than it did: it was restored, or emptied; what it lost is written again')
     const until = fold.bridgedUntil
     if (until !== undefined) clock.after(millis(until - clock.now()), () => this.again())
   }

@@ -13,6 +13,8 @@ import type { LabHost } from '../../lab/host.ts'
 import type { Lab } from '../../lab/lab.ts'
 import { storeAddress } from '../../lab/layout.ts'
 import type { HostView, StatusView } from '../../status/status.ts'
+import { UapiClient } from '../../tunnel/uapi-client.ts'
+import { readState } from '../../tunnel/uapi-peers.ts'
 import {
   addressOf,
   containersOf,
@@ -141,13 +143,13 @@ test('the CA, its holders, and a store that forgets', labNeeds(), async (t) => {
       await host.restart('daemon', 'SIGTERM')
     }
     const keyOf = async (host: LabHost): Promise<string> => {
-      const out = await host.must(['wg', 'show', 'drover0', 'preshared-keys'])
-      return out.trim().split('\t')[1] ?? ''
+      const { peers } = readState(await new UapiClient(host.place.uapi).get())
+      return peers[0]?.presharedKey ?? ''
     }
     const same = (): Promise<string> =>
       until('the same key on both', async () => {
         const [one, other] = await Promise.all([h1, h2].map(keyOf))
-        return one === other && one !== '(none)' ? one : undefined
+        return one === other && one !== '' ? one : undefined
       })
     const first = await same()
     t.match((await statusOf(h1)).peers, [{ preshared: true }])
