@@ -2,7 +2,7 @@
  * Hosts with a charon each in network namespaces: one environment, its CA, an identity and a certificate per host, a
  * wire to a router. The daemon's part is what `daemon/ipsec-engine.ts` composes. Needs root; ends with `close`.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { resolveConfig } from '../../daemon/config/resolve.ts'
@@ -17,7 +17,7 @@ import { type Authority, loadOrCreateAuthority } from '../../pki/authority.ts'
 import { type HostIdentity, loadOrCreateIdentity } from '../../pki/identity.ts'
 import type { Trust } from '../../pki/trust.ts'
 import type { Peer } from '../../tunnel/backend.ts'
-import { charonProgram } from '../../tunnel/ipsec/charon-place.ts'
+import { charonProgram, endCharon } from '../../tunnel/ipsec/charon-place.ts'
 import type { Esp } from '../../tunnel/ipsec/connections.ts'
 import { ViciClient } from '../../tunnel/ipsec/vici-client.ts'
 import { isRoot, NetnsWorld, type TestNetns, until } from './netns.ts'
@@ -200,9 +200,22 @@ export class IpsecHost {
   }
 }
 
+const folderName = 'drover-ipsec-'
+
+/** Folders whose owner is dead: its charons outlive it. */
+function leftovers(): readonly string[] {
+  const mine = new RegExp(`^${folderName}(\\d+)-`)
+  return readdirSync(tmpdir())
+    .filter((name) => {
+      const owner = mine.exec(name)?.[1]
+      return owner !== undefined && !existsSync(`/proc/${owner}`)
+    })
+    .map((name) => join(tmpdir(), name))
+}
+
 export class IpsecWorld {
   readonly netns: NetnsWorld
-  readonly folder = mkdtempSync(join(tmpdir(), 'drover-ipsec-'))
+  readonly folder = mkdtempSync(join(tmpdir(), `${folderName}${process.pid}-`))
   readonly authority: Authority
   readonly #hosts: IpsecHost[] = []
   #underlay: TestNetns | undefined
@@ -217,6 +230,10 @@ export class IpsecWorld {
   }
 
   static async open(): Promise<IpsecWorld> {
+    for (const folder of leftovers()) {
+      for (const host of readdirSync(folder)) await endCharon(join(folder, host, 'state/ipsec'), realClock)
+      rmSync(folder, { recursive: true, force: true })
+    }
     return new IpsecWorld(await NetnsWorld.open())
   }
 
