@@ -6,6 +6,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { residentMemory } from '../lab/command.ts'
+import { node, root } from '../lab/layout.ts'
 import { DroverError } from '../model/errors.ts'
 import { dnsBenchPackages, installPackages, missingPackages } from '../setup/packages.mjs'
 import { type NetnsWorld, type TestNetns, until } from '../test/support/netns.ts'
@@ -26,6 +27,7 @@ interface Scene {
   readonly world: NetnsWorld
   readonly client: TestNetns
   readonly server: TestNetns
+  readonly beyond: TestNetns
   readonly folder: string
   readonly names: ReadonlyMap<string, readonly string[]>
   readonly questions: Questions
@@ -39,13 +41,14 @@ async function sceneIn(world: NetnsWorld, folder: string, size: { services: numb
   ]
   await world.wire(server, `w0 ${address.server}/24`, client, 'w0 192.168.77.2/24')
   await world.wire(beyond, `w0 ${address.upstream}/24`, server, 'w1 192.168.78.2/24')
+  await beyond.sh('ip route add 192.168.77.0/24 via 192.168.78.2')
   world.spawn(beyond, worldOf(address.upstream))
   const names = servicesIn(environmentOfSize(size))
   const local = join(folder, 'local')
   const external = join(folder, 'external')
   writeFileSync(local, questionsFor([...names.keys()], 50_000))
   writeFileSync(external, questionsFor(externalNames, 50_000))
-  const scene: Scene = { world, client, server, folder, names, questions: { local, external } }
+  const scene: Scene = { world, client, server, beyond, folder, names, questions: { local, external } }
   await answers(scene, address.upstream, externalNames[0] ?? '', client)
   return scene
 }
@@ -70,6 +73,22 @@ async function answers(scene: Scene, server: string, name: string, from = scene.
   )
 }
 
+/** As fast as one process sends it, from the namespace beyond the server; ends once, however often it is told. */
+function garbageFrom({ world, beyond }: Scene): () => Promise<number> {
+  const script = join(root, 'bench', 'dns', 'garbage.ts')
+  const child = world.spawn(beyond, [node, script, address.server])
+  let said = ''
+  child.stdout?.on('data', (chunk) => {
+    said += String(chunk)
+  })
+  const closed = new Promise((resolve) => child.once('close', resolve))
+  return async () => {
+    child.stdin?.end()
+    await closed
+    return Number(said)
+  }
+}
+
 async function roundOf(peer: Peer, scene: Scene, seconds: number): Promise<Round> {
   const folder = mkdtempSync(join(scene.folder, 'peer-'))
   const argv = peer.prepare({ address: address.server, upstream: address.upstream, folder }, scene.names)
@@ -85,7 +104,9 @@ async function roundOf(peer: Peer, scene: Scene, seconds: number): Promise<Round
     await answers(scene, address.server, externalNames[0] ?? '', scene.client)
     const round: Partial<Record<string, number>> = {}
     const ask = (load: Parameters<typeof loaded>[3]) => loaded(scene.client, address.server, pid, load)
-    for (const figure of figures) Object.assign(round, await figure.measure(ask, scene.questions, seconds))
+    const flood = () => garbageFrom(scene)
+    for (const figure of figures)
+      Object.assign(round, await figure.measure(ask, scene.questions, seconds, flood))
     return { ...round, 'memory, MiB': residentMemory(pid) / 1024 }
   } catch (cause) {
     throw new DroverError('COMMAND_FAILED', `${peer.name}: ${words}`, { cause })
