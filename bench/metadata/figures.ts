@@ -149,33 +149,38 @@ export async function polls(place: Place, count = 10_000): Promise<Figures> {
 
 /** Latency of DNS and delays of the control loop, alone and beside the load of metadata. */
 export async function neighbours(place: Place): Promise<Figures> {
-  return ours(place, 5000, async (program) => {
-    const questions = `${place.folder}/questions`
-    const question = {
-      questions,
-      seconds: place.seconds,
-      rate: 2000,
-      outstanding: 20,
-      clients: 2,
-      each: true,
-    }
-    const dns = (): Promise<Outcome> => loaded(place.client, address, program.pid, question)
-    writeFileSync(questions, questionsFor(names, 10_000))
-    const during = async (load?: () => Promise<unknown>): Promise<Figures> => {
-      await program.ask('delay')
-      const [{ p50, p99 }] = await Promise.all([dns(), load?.()])
-      const delay = await program.ask('delay')
-      return { p50, p99, loop: Number(delay.p99), longest: Number(delay.max) }
-    }
-    const named = (name: string, { p50 = 0, p99 = 0, loop = 0, longest = 0 }: Figures): Figures => ({
-      [`beside ${name}: DNS median ms`]: p50,
-      [`beside ${name}: DNS p99 ms`]: p99,
-      [`beside ${name}: control loop p99 ms`]: loop,
-      [`beside ${name}: control loop longest ms`]: longest,
-    })
-    const idle = await during()
-    const many = await during(() => asked(place, scalar))
-    const big = await during(() => asked(place, '/2016-07-29', json))
-    return { ...named('nothing', idle), ...named('scalars', many), ...named('17 MB bodies', big) }
-  })
+  return ours(
+    place,
+    5000,
+    async (program) => {
+      const questions = `${place.folder}/questions`
+      const question = {
+        questions,
+        seconds: place.seconds,
+        rate: 2000,
+        outstanding: 20,
+        clients: 2,
+        each: true,
+      }
+      const dns = (): Promise<Outcome> => loaded(place.client, address, program.pid, question)
+      writeFileSync(questions, questionsFor(names, 10_000))
+      const during = async (load?: () => Promise<unknown>): Promise<Figures> => {
+        await program.ask('delay')
+        const [{ p50, p99 }] = await Promise.all([dns(), load?.()])
+        const delay = await program.ask('delay')
+        return { p50, p99, loop: Number(delay.p99), longest: Number(delay.max) }
+      }
+      const named = (name: string, { p50 = 0, p99 = 0, loop = 0, longest = 0 }: Figures): Figures => ({
+        [`beside ${name}: DNS median ms`]: p50,
+        [`beside ${name}: DNS p99 ms`]: p99,
+        [`beside ${name}: control loop p99 ms`]: loop,
+        [`beside ${name}: control loop longest ms`]: longest,
+      })
+      const idle = await during()
+      const many = await during(() => asked(place, scalar))
+      const big = await during(() => asked(place, '/2016-07-29', json))
+      return { ...named('nothing', idle), ...named('scalars', many), ...named('17 MB bodies', big) }
+    },
+    'dns',
+  )
 }

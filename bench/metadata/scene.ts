@@ -1,6 +1,6 @@
 /**
  * Where the metadata benchmark takes place: a server and a client in namespaces of their own with a wire between them,
- * and wrk as the client that asks without pause.
+ * and wrk beside the server as the client that asks without pause.
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,7 +9,7 @@ import type { NetnsWorld, TestNetns } from '../../test/support/netns.ts'
 import { Program } from './program.ts'
 
 export const address = '192.168.77.1'
-export const asker = '192.168.77.2'
+const clientAddress = '192.168.77.2'
 
 export interface Place {
   readonly world: NetnsWorld
@@ -21,7 +21,7 @@ export interface Place {
 
 export async function placeIn(world: NetnsWorld, folder: string, seconds: number): Promise<Place> {
   const [server, client] = [await world.netns('server'), await world.netns('client')]
-  await world.wire(server, `w0 ${address}/24`, client, `w0 ${asker}/24`)
+  await world.wire(server, `w0 ${address}/24`, client, `w0 ${clientAddress}/24`)
   return { world, server, client, folder, seconds }
 }
 
@@ -41,12 +41,13 @@ export async function withServer<T>(
   }
 }
 
-/** Ours, with so many containers. */
+/** Ours, with so many containers, and with the resolver where `beside` says so. */
 export const ours = <T>(
   place: Place,
   containers: number,
   work: (program: Program) => Promise<T>,
-): Promise<T> => withServer(place, 'server.ts', [address, String(containers), asker], work)
+  ...beside: readonly 'dns'[]
+): Promise<T> => withServer(place, 'server.ts', [address, String(containers), address, ...beside], work)
 
 export interface Rate {
   /** Answers a second. */
@@ -58,15 +59,15 @@ export interface Rate {
 
 const unit: Readonly<Record<string, number>> = { us: 0.001, ms: 1, s: 1000 }
 
-/** wrk, one thread, 16 connections. */
+/** wrk over loopback, as it was with the original: one thread, 16 connections. */
 export async function asked(
-  { client, seconds }: Place,
+  { server, seconds }: Place,
   path: string,
   headers: readonly string[] = [],
 ): Promise<Rate> {
   const extra = headers.flatMap((header) => ['-H', header])
   const argv = ['wrk', '-t1', '-c16', `-d${seconds}s`, '--latency', ...extra, `http://${address}${path}`]
-  const { stdout, stderr, status } = await client.runner.attempt(argv)
+  const { stdout, stderr, status } = await server.runner.attempt(argv)
   if (status !== 0 || stdout.includes('Non-2xx'))
     throw new DroverError('COMMAND_FAILED', `wrk ${path}: ${stdout}${stderr}`)
   const latency = (share: string): number => {

@@ -1,6 +1,6 @@
 /**
- * Ours in the metadata benchmark: the daemon's metadata service and resolver with their threads, and a made-up
- * environment. Arguments: address, containers, address of the asker. Commands on its input: `change` shows the next
+ * Ours in the metadata benchmark: the daemon's metadata service with its thread, and a made-up environment. Arguments:
+ * address, containers, address of the asker, and `dns` for the daemon's resolver beside it. Commands on its input: `change` shows the next
  * snapshot, `stats` and `delay` tell how it is. Ends with its input.
  */
 import '../../cli/compile-cache.ts'
@@ -13,17 +13,14 @@ import { MemoryLog, MemoryMeter } from '../../test/support/ports.ts'
 import { realClock } from '../../test/support/real-clock.ts'
 import { ChangingEnvironment } from './environment.ts'
 
-const [address = '', containers, asker = ''] = process.argv.slice(2)
+const [address = '', containers, asker = '', beside] = process.argv.slice(2)
 const environment = new ChangingEnvironment(Number(containers), parseIpv4(asker))
 const ports = { clock: realClock, log: new MemoryLog(), meter: new MemoryMeter() }
-const dns = await startDns(ports, {
-  address,
-  port: 53,
-  upstreams: [],
-  resolvConf: '/nonexistent',
-  domain: 'rancher.internal',
-  search: 'safe',
-})
+const resolver = { address, port: 53, upstreams: [], resolvConf: '/nonexistent' } as const
+const dns =
+  beside === 'dns'
+    ? await startDns(ports, { ...resolver, domain: 'rancher.internal', search: 'safe' })
+    : undefined
 const metadata = await startMetadata(ports, {
   address,
   port: 80,
@@ -52,7 +49,7 @@ const commands: Readonly<Record<string, () => Promise<object> | object>> = {
   },
 }
 
-dns.apply(environment.now)
+dns?.apply(environment.now)
 metadata.apply(environment.now)
 await metadata.stats()
 say({ ready: true })
