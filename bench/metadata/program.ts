@@ -10,6 +10,9 @@ import { DroverError } from '../../model/errors.ts'
 import type { NetnsWorld, TestNetns } from '../../test/support/netns.ts'
 import { processorTime } from '../dns/load.ts'
 
+/** As the daemon runs: it keeps compiled code where this names a folder. */
+const cache = `NODE_COMPILE_CACHE=${join(root, 'node_modules', '.cache', 'drover')}`
+
 type Said = Readonly<Record<string, string | number | boolean>>
 
 export class Program {
@@ -21,7 +24,7 @@ export class Program {
   /** `file` is one of `bench/metadata/`. */
   constructor(world: NetnsWorld, space: TestNetns, file: string, args: readonly string[]) {
     this.#name = `${file} ${args.join(' ')}`
-    this.#child = world.spawn(space, [node, join(root, 'bench', 'metadata', file), ...args])
+    this.#child = world.spawn(space, ['env', cache, node, join(root, 'bench', 'metadata', file), ...args])
     const { stdout, stderr } = this.#child
     if (stdout === null) throw new DroverError('COMMAND_FAILED', `${this.#name}: no output`)
     this.#lines = createInterface({ input: stdout })[Symbol.asyncIterator]()
@@ -56,10 +59,13 @@ export class Program {
     return this.said()
   }
 
+  /** It ends with its input, and keeps what it compiled. */
   async end(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
     const gone = new Promise((resolve) => this.#child.once('close', resolve))
-    this.#child.kill('SIGKILL')
+    const force = setTimeout(() => this.#child.kill('SIGKILL'), 5000)
+    this.#child.stdin?.end()
     await gone
+    clearTimeout(force)
   }
 }
