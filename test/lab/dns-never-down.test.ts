@@ -1,0 +1,120 @@
+/**
+ * Names are answered while things around them fail: etcd away, Docker stopped, the upstream resolver dead, garbage
+ * in between; and again by themselves after the daemon was killed and started.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { type Test, test } from 'tap'
+import { until } from '../../lab/command.ts'
+import type { LabHost } from '../../lab/host.ts'
+import { node, root } from '../../lab/layout.ts'
+import { addressOf, labFor, labNeeds, pidOf, resolvesTo } from '../support/lab.ts'
+
+const name = 'web.shop.rancher.internal'
+
+interface Heard {
+  readonly sent: number
+  readonly answered: number
+  readonly wrong: number
+  /** The longest time without an answer, in milliseconds. */
+  readonly gap: number
+}
+
+/** Asks from inside a container fifty times a second until `stop`. */
+class Asker {
+  readonly #process: ChildProcess
+  #said = ''
+
+  constructor(pid: number, address: string) {
+    const script = join(root, 'test/support/dns-asker.ts')
+    const argv = [`--net=/proc/${pid}/ns/net`, node, script, name, address]
+    this.#process = spawn('nsenter', argv, { stdio: ['pipe', 'pipe', 'inherit'] })
+    this.#process.stdout?.on('data', (chunk: Buffer) => {
+      this.#said += chunk.toString()
+    })
+  }
+
+  async started(): Promise<this> {
+    await until('the first answer', () => this.#said.includes('first') || undefined)
+    return this
+  }
+
+  async stop(): Promise<Heard> {
+    const closed = once(this.#process, 'close')
+    this.#process.stdin?.end()
+    await closed
+    return JSON.parse(this.#said.split('\n')[1] ?? '') as Heard
+  }
+}
+
+/** No question lost and none answered otherwise while something happens. */
+async function undisturbed(
+  t: Test,
+  host: LabHost,
+  address: string,
+  act: () => Promise<unknown>,
+): Promise<void> {
+  const asker = await new Asker(await pidOf(host, 'client'), address).started()
+  await act()
+  const { sent, answered, wrong, gap } = await asker.stop()
+  t.equal(answered, sent, `every one of ${sent} questions was answered`)
+  t.equal(wrong, 0, 'and rightly')
+  t.comment(`longest gap ${Math.round(gap)} ms`)
+}
+
+test('names while things fail', labNeeds(), async (t) => {
+  const lab = await labFor(t, { what: 'dns', hosts: 1, store: 'etcd' })
+  const host = lab.host(1)
+  await Promise.all([
+    host.managed({ name: 'web', stack: 'shop', service: 'web' }),
+    host.managed({ name: 'client', stack: 'shop', service: 'client', args: ['--dns', '192.0.2.53'] }),
+  ])
+  const web = await addressOf(host, 'web')
+  await resolvesTo(host, 'client', name, [web])
+  const status = async () =>
+    (await host.drover('status')) as { store: { connected: boolean }; docker: { connected: boolean } }
+  const pid = await pidOf(host, 'client')
+
+  await t.test('etcd is away', (t) =>
+    undisturbed(t, host, web, async () => {
+      await lab.killMember(1)
+      await until('the loss to be noticed', async () => !(await status()).store.connected || undefined)
+      await lab.startMember(1)
+      await until('its return', async () => (await status()).store.connected || undefined)
+    }),
+  )
+
+  await t.test('the upstream resolver is dead', (t) =>
+    undisturbed(t, host, web, async () => {
+      const dead = ['+time=3', '+tries=1', '@169.254.169.250']
+      for (let n = 0; n < 20; n++)
+        void host.exec(['nsenter', `--net=/proc/${pid}/ns/net`, 'dig', ...dead, `dead${n}.example.org`])
+      const { stdout } = await host.exec([
+        ...['nsenter', `--net=/proc/${pid}/ns/net`, 'dig', '+time=6', '+tries=1', '@169.254.169.250'],
+        'last.example.org',
+      ])
+      t.match(stdout, /SERVFAIL/, 'what nobody answers fails, and says so')
+    }),
+  )
+
+  await t.test('Docker is stopped', async (t) => {
+    const asker = await new Asker(pid, web).started()
+    await host.kill('dockerd', 'SIGKILL')
+    await until('the loss to be noticed', async () => !(await status()).docker.connected || undefined)
+    const { sent, answered, wrong } = await asker.stop()
+    t.equal(answered, sent, `every one of ${sent} questions was answered`)
+    t.equal(wrong, 0)
+    await host.start('dockerd')
+    await until('its return', async () => (await status()).docker.connected || undefined)
+  })
+
+  await t.test('the daemon is killed, and started again', async (t) => {
+    const asker = await new Asker(pid, web).started()
+    await host.restart('daemon', 'SIGKILL')
+    await resolvesTo(host, 'client', name, [web])
+    const { wrong, gap } = await asker.stop()
+    t.equal(wrong, 0, 'what is answered is right, also by a daemon that has just begun')
+    t.comment(`no answer for ${Math.round(gap)} ms`)
+  })
+})
