@@ -241,6 +241,7 @@ export class Lifecycle {
     const dns = await startDns(
       { clock: system.clock, log, meter },
       { address, port, upstreams, resolvConf, search, domain },
+      this.#control?.environment,
     )
     const metadata = await startMetadata({ log, meter }, { address, ...this.#config.metadata })
     this.#servers = { dns, metadata }

@@ -13,7 +13,7 @@ import { millis, seconds } from '../model/time.ts'
 import type { ZoneChanges } from './changes.ts'
 import { EngineNames } from './engine-names.ts'
 import { explained } from './explain.ts'
-import type { FromWorker, Report, ToWorker, WorkerOptions } from './link.ts'
+import type { FromWorker, ListenOptions, Report, ToWorker, WorkerOptions } from './link.ts'
 import { parseName } from './name.ts'
 import { packed } from './packed.ts'
 import { ZoneProjection } from './projection.ts'
@@ -61,14 +61,18 @@ export interface DnsDeps {
   readonly meter: Meter
 }
 
-/** Listens and answers; rejects with DNS_ADDRESS when the address or the port cannot be had. */
-export async function startDns(deps: DnsDeps, options: DnsOptions): Promise<Dns> {
+/**
+ * Listens and answers, of `environment` from the first question on; rejects with DNS_ADDRESS when the address or the
+ * port cannot be had.
+ */
+export async function startDns(deps: DnsDeps, options: DnsOptions, environment?: Environment): Promise<Dns> {
   const dns = new DnsHandle(deps, workerOptions(options))
+  if (environment !== undefined) dns.apply(environment)
   await dns.start()
   return dns
 }
 
-function workerOptions({ address, domain, own = [], ...rest }: DnsOptions): WorkerOptions {
+function workerOptions({ address, domain, own = [], ...rest }: DnsOptions): ListenOptions {
   const parsed = parseIpv4(address)
   if (parsed === undefined) throw new DroverError('DNS_ADDRESS', `${address} is no IPv4 address`)
   return { ...rest, address: parsed, domain: parseName(domain) ?? 'rancher.internal', own }
@@ -98,7 +102,7 @@ const entry = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worke
 
 class DnsHandle implements Dns {
   readonly #deps: DnsDeps
-  readonly #options: WorkerOptions
+  readonly #options: ListenOptions
   #worker: Worker | undefined
   readonly #zone: ZoneProjection
   #environment: Environment | undefined
@@ -114,7 +118,7 @@ class DnsHandle implements Dns {
   #closing = false
   #timer: Timer | undefined
 
-  constructor(deps: DnsDeps, options: WorkerOptions) {
+  constructor(deps: DnsDeps, options: ListenOptions) {
     this.#deps = deps
     this.#options = options
     this.#zone = new ZoneProjection({ service: options.address })
@@ -208,12 +212,13 @@ class DnsHandle implements Dns {
 
   /** Resolves when the worker listens, or with the reason why it does not. */
   #launch(): Promise<string | undefined> {
-    const options = this.#port === 0 ? this.#options : { ...this.#options, port: this.#port }
+    const changes = this.#zone.whole()
+    const port = this.#port === 0 ? this.#options.port : this.#port
+    const options: WorkerOptions = { ...this.#options, port, zoneFirst: changes !== undefined }
     const worker = new Worker(entry, { workerData: options, name: 'drover-dns' })
     this.#worker = worker
     this.#unanswered = 0
     this.#report = { ...silence, upstreams: this.#report.upstreams }
-    const changes = this.#zone.whole()
     if (changes !== undefined) this.#tellZone(changes)
     this.#tell({ is: 'networks', networks: this.#networks })
     if (this.#followers.size > 0) this.#watchFollowed()

@@ -10,7 +10,7 @@ import type { Result } from './resolver.ts'
 import type { SearchMode } from './search.ts'
 import type { UpstreamStatus } from './upstreams.ts'
 
-export interface WorkerOptions {
+export interface ListenOptions {
   readonly address: Ipv4
   /** 0 for any. */
   readonly port: number
@@ -20,6 +20,11 @@ export interface WorkerOptions {
   readonly search: SearchMode
   /** Addresses that lead back to us. */
   readonly own: readonly string[]
+}
+
+export interface WorkerOptions extends ListenOptions {
+  /** Whether a zone is on its way: no question is answered without it. */
+  readonly zoneFirst: boolean
 }
 
 export type ToWorker =

@@ -46,10 +46,12 @@ class DnsThread {
   #zone: Zone | undefined
   #server: DnsServer | undefined
   #host: HostUpstreams | undefined
+  readonly #zoned = Promise.withResolvers<void>()
 
   constructor(deps: { say: (message: FromWorker) => void }, options: WorkerOptions) {
     this.#options = options
     this.#say = deps.say
+    if (!options.zoneFirst) this.#zoned.resolve()
     const exchange = new SocketExchange()
     const forwarder = (limits: ForwarderOptions): Forwarder =>
       new Forwarder({ clock, random, exchange, upstreams: new Upstreams() }, limits)
@@ -82,6 +84,7 @@ class DnsThread {
         { clock, use: (list) => this.#use(list) },
         { ...this.#options, own },
       )
+      await this.#zoned.promise
       this.#server = await serveDns({ resolver: this.#resolver, batches: this.#batches }, this.#options)
       this.#say({ is: 'ready', port: this.#server.port })
       this.#forwarders.host.probeLoops()
@@ -111,6 +114,7 @@ class DnsThread {
     if (piece.last) {
       this.#zone = zone
       this.#resolver.apply(zone, touched)
+      this.#zoned.resolve()
       this.#report()
     }
     this.#pieces.shift()

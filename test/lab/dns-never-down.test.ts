@@ -16,7 +16,7 @@ const name = 'web.shop.rancher.internal'
 interface Heard {
   readonly sent: number
   readonly answered: number
-  readonly wrong: number
+  readonly wrong: readonly string[]
   /** The longest time without an answer, in milliseconds. */
   readonly gap: number
 }
@@ -59,7 +59,7 @@ async function undisturbed(
   await act()
   const { sent, answered, wrong, gap } = await asker.stop()
   t.equal(answered, sent, `every one of ${sent} questions was answered`)
-  t.equal(wrong, 0, 'and rightly')
+  t.strictSame(wrong, [], 'and rightly')
   t.comment(`longest gap ${Math.round(gap)} ms`)
 }
 
@@ -98,23 +98,24 @@ test('names while things fail', labNeeds(), async (t) => {
     }),
   )
 
+  await t.test('the daemon is killed, and started again', async (t) => {
+    const asker = await new Asker(pid, web).started()
+    await host.restart('daemon', 'SIGKILL')
+    await resolvesTo(host, 'client', name, [web])
+    const { wrong, gap } = await asker.stop()
+    t.strictSame(wrong, [], 'what is answered is right, also by a daemon that has just begun')
+    t.comment(`no answer for ${Math.round(gap)} ms`)
+  })
+
+  // The last: an engine that starts ends the containers of the one that was killed.
   await t.test('Docker is stopped', async (t) => {
     const asker = await new Asker(pid, web).started()
     await host.kill('dockerd', 'SIGKILL')
     await until('the loss to be noticed', async () => !(await status()).docker.connected || undefined)
     const { sent, answered, wrong } = await asker.stop()
     t.equal(answered, sent, `every one of ${sent} questions was answered`)
-    t.equal(wrong, 0)
+    t.strictSame(wrong, [])
     await host.start('dockerd')
     await until('its return', async () => (await status()).docker.connected || undefined)
-  })
-
-  await t.test('the daemon is killed, and started again', async (t) => {
-    const asker = await new Asker(pid, web).started()
-    await host.restart('daemon', 'SIGKILL')
-    await resolvesTo(host, 'client', name, [web])
-    const { wrong, gap } = await asker.stop()
-    t.equal(wrong, 0, 'what is answered is right, also by a daemon that has just begun')
-    t.comment(`no answer for ${Math.round(gap)} ms`)
   })
 })

@@ -12,17 +12,19 @@ const patience = 1000 // ms
 
 const socket = createSocket('udp4')
 const open = new Map<number, number>()
-let [sent, answered, wrong, gap] = [0, 0, 0, 0]
+const wrong: string[] = []
+let [sent, answered, gap] = [0, 0, 0]
 let last = performance.now()
 
 socket.on('message', (bytes) => {
-  const { id, answers } = readAnswer(bytes)
+  const { id, answers, ...rest } = readAnswer(bytes)
   if (!open.delete(id)) return
   if (answered === 0) process.stdout.write('first\n')
   answered += 1
   gap = Math.max(gap, performance.now() - last)
   last = performance.now()
-  if (answers.length !== 1 || !answers[0]?.endsWith(` ${address}`)) wrong += 1
+  if (answers.length !== 1 || !answers[0]?.endsWith(` ${address}`))
+    wrong.push(JSON.stringify({ ...rest, answers }))
 })
 socket.on('error', () => {})
 
