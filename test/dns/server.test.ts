@@ -13,8 +13,10 @@ import { type Dns, type DnsOptions, startDns } from '../../dns/dns.ts'
 import { followHostUpstreams } from '../../dns/host-upstreams.ts'
 import type { Upstream } from '../../dns/upstreams.ts'
 import type { EngineNetwork } from '../../model/engine.ts'
+import type { Environment } from '../../model/environment.ts'
 import { seconds } from '../../model/time.ts'
 import { made, question, readAnswer, stubUpstream } from '../support/dns-messages.ts'
+import { freePort } from '../support/free-port.ts'
 import { FakeClock, MemoryLog, MemoryMeter } from '../support/ports.ts'
 import { realClock } from '../support/real-clock.ts'
 import { containerIdOf, containerRecordOf, environmentOf, ip } from '../support/snapshots.ts'
@@ -38,7 +40,7 @@ async function until(what: string, holds: () => boolean): Promise<void> {
   }
 }
 
-async function started(t: Test, over: Partial<DnsOptions> = {}) {
+async function started(t: Test, over: Partial<DnsOptions> = {}, environment?: Environment) {
   const upstream = await stubUpstream(({ name, transport }, asked) => {
     if (name.startsWith('big') && transport === 'udp') return made(asked, { truncated: true })
     const count = name.startsWith('big') ? 120 : 1
@@ -58,10 +60,28 @@ async function started(t: Test, over: Partial<DnsOptions> = {}) {
       search: 'safe',
       ...over,
     },
+    environment,
   )
   t.teardown(() => dns.close())
   return { dns, upstream, log, meter }
 }
+
+test('the first answer of all has the names at hand', async (t) => {
+  const port = await freePort()
+  const socket = createSocket('udp4')
+  const heard: (readonly string[])[] = []
+  socket.on('message', (bytes) => heard.push(readAnswer(bytes).answers))
+  socket.on('error', () => {})
+  const asked = question('3.web.shop.rancher.internal', 'A')
+  const asking = setInterval(() => socket.send(asked, port, '127.0.0.1', () => {}), 1)
+  t.teardown(() => {
+    clearInterval(asking)
+    socket.close()
+  })
+  await started(t, { port }, environmentOf({ revision: 1, containers: containersOf(5000) }))
+  await until('answers', () => heard.length > 0)
+  t.match(heard[0], [/ 10\.42\.0\.3$/])
+})
 
 /** The first is also known by an address of loopback, as one is by its engine's address. */
 const containersOf = (count: number) =>
