@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { createServer, type Server } from 'node:net'
+import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Test, test } from 'tap'
@@ -142,24 +142,29 @@ test('a process that cannot start is tried ever more slowly, and close ends it',
   await running
 })
 
-/** A server that does this with each connection. */
-async function serve(t: Test, name: string, act: Parameters<typeof createServer>[1]): Promise<UapiClient> {
-  const server: Server = createServer(act)
+/** A server that does this with each connection, and a client that is patient unless it waits in vain. */
+async function serve(
+  t: Test,
+  name: string,
+  act: (socket: Socket) => void,
+  deadline = 10_000,
+): Promise<UapiClient> {
+  const server: Server = createServer((socket) => act(socket.on('error', () => undefined)))
   await new Promise<void>((resolve) => server.listen(socketOf(name), resolve))
   t.teardown(() => server.close())
-  return new UapiClient(socketOf(name), { deadline: 100 })
+  return new UapiClient(socketOf(name), { deadline })
 }
 
 test('a UAPI client and servers that are none', async (t) => {
   const unavailable = { code: 'TUNNEL_UNAVAILABLE' }
   await t.rejects(new UapiClient(socketOf('absent')).get(), unavailable, 'nobody there')
-  const silent = await serve(t, 'silent', (socket) => void socket.resume())
+  const silent = await serve(t, 'silent', (socket) => void socket.resume(), 100)
   await t.rejects(silent.get(), unavailable, 'silence')
   const rude = await serve(t, 'rude', (socket) => void socket.destroy())
   await t.rejects(rude.set(['listen_port=1']), unavailable, 'hung up')
   const half = await serve(t, 'half', (socket) => void socket.end('private_key=00'))
   await t.rejects(half.get(), unavailable, 'half an answer')
-  const garbage = await serve(t, 'garbage', (socket) => void socket.write(Buffer.alloc(3000, 0xfe)))
+  const garbage = await serve(t, 'garbage', (socket) => void socket.write(Buffer.alloc(3000, 0xfe)), 100)
   await t.rejects(garbage.get(), unavailable, 'garbage without an end')
   const ended = await serve(t, 'ended', (socket) => void socket.write('\u0000\u00ff=\n\n'))
   await t.rejects(ended.set(['listen_port=1']), unavailable, 'garbage with an end')
@@ -168,13 +173,12 @@ test('a UAPI client and servers that are none', async (t) => {
     const pour = (): void => {
       while (!socket.destroyed && socket.write(Buffer.alloc(1 << 20, 0x61)));
     }
-    socket.on('drain', pour).on('error', () => undefined)
+    socket.on('drain', pour)
     pour()
   })
   await t.rejects(endless.get(), unavailable, 'without end')
   const late = await serve(t, 'late', (socket) => {
-    socket.once('data', () => socket.write('errno='))
-    setTimeout(() => socket.write('0\n\n'), 50)
+    socket.once('data', () => socket.write('errno=', () => setImmediate(() => socket.write('0\n\n'))))
   })
   await late.set(['listen_port=1'])
 })
