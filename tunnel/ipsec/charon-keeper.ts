@@ -60,6 +60,7 @@ export function holdCharon(connect: () => Promise<Vici>) {
       const vici = await connect()
       const give = (): void => vici.close()
       signal.addEventListener('abort', give, { once: true })
+      if (signal.aborted) give()
       return { ended: vici.ended.then(() => signal.removeEventListener('abort', give)) }
     },
   }

@@ -56,6 +56,8 @@ export class IpsecBackend implements Backend {
   readonly #calls: Calls
   #targets: ReadonlyMap<HostId, Target> = new Map()
   #session: Session | undefined
+  #opening: Promise<Session> | undefined
+  #closed = false
   #suspects: ReadonlySet<HostId> = new Set()
   /** What is wrong with charon itself. */
   #trouble: DroverError | undefined
@@ -95,6 +97,7 @@ export class IpsecBackend implements Backend {
   /** Waits for what is under way. Charon goes on with its peers. */
   async close(): Promise<void> {
     await this.#last
+    this.#closed = true
     this.#session?.vici.close()
   }
 
@@ -127,17 +130,31 @@ export class IpsecBackend implements Backend {
     )
   }
 
-  async #open(): Promise<Session> {
-    if (this.#session !== undefined) return this.#session
+  /** One connection, whoever asks first: one that nobody closes would keep the process. */
+  #open(): Promise<Session> {
+    if (this.#session !== undefined) return Promise.resolve(this.#session)
+    this.#opening ??= this.#begin().finally(() => {
+      this.#opening = undefined
+    })
+    return this.#opening
+  }
+
+  async #begin(): Promise<Session> {
     const vici = await this.#deps.connect()
-    const known = namesIn(await vici.request('get-conns'), 'conns')
-    const told = new Map(known.map((name) => [name, '']))
-    const session: Session = { vici, told, blank: known.length === 0, credentials: '' }
-    this.#trouble = charonFault(await vici.request('version'), await vici.request('stats'), this.#self.esp)
-    await vici.subscribe(faultEvents, (name, message) => this.#faults.hear(name, message))
-    this.#session = session
-    void vici.ended.then(() => this.#lose(session))
-    return session
+    try {
+      const known = namesIn(await vici.request('get-conns'), 'conns')
+      const told = new Map(known.map((name) => [name, '']))
+      const session: Session = { vici, told, blank: known.length === 0, credentials: '' }
+      this.#trouble = charonFault(await vici.request('version'), await vici.request('stats'), this.#self.esp)
+      await vici.subscribe(faultEvents, (name, message) => this.#faults.hear(name, message))
+      if (this.#closed) throw new DroverError('IPSEC_UNAVAILABLE', 'it is not asked any more')
+      this.#session = session
+      void vici.ended.then(() => this.#lose(session))
+      return session
+    } catch (error) {
+      vici.close()
+      throw error
+    }
   }
 
   #lose(session: Session): void {

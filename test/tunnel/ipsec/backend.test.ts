@@ -1,7 +1,7 @@
 /**
  * Two hosts with a real charon each, userspace ESP: real IKE, real packets.
  */
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import tap, { type Test, test } from 'tap'
 import type { Cidr } from '../../../model/ip.ts'
@@ -62,6 +62,32 @@ test('hosts meet, packets go, and nothing goes in clear', needsIpsec, async (t) 
   await one.backend.apply([])
   await until('the other side knows', async () => (await standing(two)) === '')
   t.notOk(await pings(two, one), 'a host that was removed has no SA')
+})
+
+/** Connections to a socket that are open now. */
+const connections = (path: string): number =>
+  readFileSync('/proc/net/unix', 'utf8')
+    .split('\n')
+    .filter((line) => line.endsWith(` ${path}`) && / 03 +\d+ /.test(line)).length
+
+test('many questions at once take one connection, and none outlives who asks', needsIpsec, async (t) => {
+  const world = await IpsecWorld.open()
+  t.teardown(() => world.close())
+  const host = await world.host({ number: 1, esp: 'userspace' })
+  await host.start()
+  const { backend } = host
+  await Promise.all([backend.status(), backend.apply([]), backend.status(), backend.tend()])
+  t.equal(connections(host.socket), 2, "the keeper's and the backend's")
+  await host.stop()
+  await until('both to be closed', () => connections(host.socket) === 0)
+  host.begin()
+  const late = host.backend.status().then(
+    () => 'answered',
+    () => 'refused',
+  )
+  await host.stop()
+  await late
+  await until('what began late to be closed', () => connections(host.socket) === 0)
 })
 
 test('both initiate at once and end with one SA', needsIpsec, async (t) => {
