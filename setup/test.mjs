@@ -1,19 +1,12 @@
 /**
  * `npm test`: installs the Debian packages that tests need (as root), then runs every test file with tap: unit
- * tests two at a time, then those that use the lab one by one and, beside them, those that use a virtual machine,
- * which has one processor. A failing file shows what it printed. The last line is `N passed, N failed` (with `, N skipped` where some were), counted over assertions; exit code 1 when
- * anything failed. Arguments are test files or folders to run instead of all.
+ * tests two at a time, then those that use the lab one by one. A failing file shows what it printed. The last
+ * line is `N passed, N failed` (with `, N skipped` where some were), counted over assertions; exit code 1 when
+ * anything failed. Arguments are test files or folders to run instead of all. Tests that take many minutes run when
+ * they are named, or with DROVER_NIGHTLY=1.
  */
 import { spawn } from 'node:child_process'
-import {
-  appendFileSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -23,7 +16,7 @@ import { failures, TapOutput } from './tap-output.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const isRoot = process.getuid?.() === 0
-const logFolder = join(root, '.tap')
+const logFile = join(root, '.tap', 'npm-test.tap')
 
 function setUp() {
   const vm = process.arch === 'x64' && process.env.DROVER_SKIP_VM !== '1' ? missingPackages(vmPackages) : []
@@ -64,13 +57,11 @@ function tell(result) {
 /**
  * One run of tap; what it counted.
  * @param {string[]} files
- * @param {{name: string, jobs: number, seconds: number}} options
+ * @param {{jobs: number, seconds: number}} options
  */
-async function run(files, { name, jobs, seconds }) {
+async function run(files, { jobs, seconds }) {
   const none = { passed: 0, failed: 0, skipped: 0 }
   if (files.length === 0) return none
-  const logFile = join(logFolder, `npm-test-${name}.tap`)
-  writeFileSync(logFile, '')
   const tap = join(root, 'node_modules', '.bin', 'tap')
   const flags = ['--disable-coverage', '--reporter=tap', `--jobs=${jobs}`, `--timeout=${seconds}`]
   const child = spawn(process.execPath, [tap, ...flags, ...files], {
@@ -97,31 +88,25 @@ if (!isRoot)
   say(
     'drover: not root: tests that need network namespaces or a Docker engine are skipped; `sudo npm test` runs them',
   )
-mkdirSync(logFolder, { recursive: true })
+mkdirSync(dirname(logFile), { recursive: true })
+writeFileSync(logFile, '')
 const asked = process.argv.slice(2).flatMap((path) => {
   const whole = resolve(path)
   return statSync(whole, { throwIfNoEntry: false })?.isDirectory()
     ? testFiles(whole)
     : [relative(root, whole)]
 })
+if (asked.length > 0) process.env.DROVER_NIGHTLY = '1'
 const files = asked.length > 0 ? asked : testFiles(join(root, 'test'))
 const usesLab = (/** @type {string} */ file) => file.startsWith('test/lab/')
-const usesVm = (/** @type {string} */ file) =>
-  readFileSync(join(root, file), 'utf8').includes('/support/vm.ts')
-const [inLab, units] = [files.filter(usesLab), files.filter((file) => !usesLab(file))]
-const counts = [await run(units, { name: 'unit', jobs: 2, seconds: 240 })]
-counts.push(
-  ...(await Promise.all([
-    run(
-      inLab.filter((file) => !usesVm(file)),
-      { name: 'lab', jobs: 1, seconds: 900 },
-    ),
-    run(inLab.filter(usesVm), { name: 'vm', jobs: 1, seconds: 1200 }),
-  ])),
+const unit = await run(
+  files.filter((file) => !usesLab(file)),
+  { jobs: 2, seconds: 240 },
 )
-const sum = (/** @type {'passed' | 'failed' | 'skipped'} */ what) =>
-  counts.reduce((all, count) => all + count[what], 0)
-const [passed, failed, skipped] = [sum('passed'), sum('failed'), sum('skipped')]
-say(`\nThe whole output is in ${relative(root, logFolder)}/npm-test-*.tap`)
+const lab = await run(files.filter(usesLab), { jobs: 1, seconds: 900 })
+const passed = unit.passed + lab.passed
+const failed = unit.failed + lab.failed
+const skipped = unit.skipped + lab.skipped
+say(`\nThe whole output is in ${relative(root, logFile)}`)
 say(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
 process.exit(failed > 0 || passed === 0 ? 1 : 0)

@@ -7,9 +7,9 @@ import { test } from 'tap'
 import { until } from '../../lab/command.ts'
 import type { Vm } from '../../lab/vm/machine.ts'
 import type { HostView, StatusView } from '../../status/status.ts'
-import { vmFor, vmNeeds } from '../support/vm.ts'
+import { vmFor, vmNeedsNightly } from '../support/vm.ts'
 
-const needs = await vmNeeds()
+const needs = await vmNeedsNightly()
 const waiting = { patience: 300_000, every: 300 }
 const peer = '10.42.255.1'
 

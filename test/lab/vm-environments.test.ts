@@ -7,9 +7,9 @@ import { root } from '../../lab/layout.ts'
 import type { Vm } from '../../lab/vm/machine.ts'
 import type { DoctorView } from '../../status/doctor.ts'
 import type { StatusView } from '../../status/status.ts'
-import { vmFor, vmNeeds } from '../support/vm.ts'
+import { vmFor, vmNeedsNightly } from '../support/vm.ts'
 
-const needs = await vmNeeds()
+const needs = await vmNeedsNightly()
 
 /** A slow machine takes long to start; the engine is ours on every kernel. */
 const install = `

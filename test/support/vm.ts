@@ -7,6 +7,12 @@ import { Vm, type VmOptions } from '../../lab/vm/machine.ts'
 import { reasonOf } from '../../model/errors.ts'
 import { missingPackages, vmPackages } from '../../setup/packages.mjs'
 
+/** The same for what takes too long to be run with everything else: only when it is named, or all is wanted. */
+export const vmNeedsNightly = (): ReturnType<typeof vmNeeds> =>
+  process.env.DROVER_NIGHTLY === '1'
+    ? vmNeeds()
+    : Promise.resolve({ skip: 'takes minutes: DROVER_NIGHTLY=1, or name the file' })
+
 /** Why no virtual machine can be booted here, as tap's option; empty where it can. Downloads the kernel. */
 export async function vmNeeds(): Promise<{ skip?: string }> {
   if (process.env.DROVER_SKIP_VM === '1') return { skip: 'DROVER_SKIP_VM=1' }
