@@ -165,14 +165,15 @@ test('a stranger who can write to etcd', labNeeds(), async (t) => {
     const forged = container('web1', { id: webId as ContainerId, host: h1Id, address: ip('10.42.9.9') })
     const [block = ''] = (await etcd.keys(`${keys.prefix}blocks/`)).filter((key) => key.includes('10.42.0.0'))
     const head = keys.head(h1Id)
-    const before = await Promise.all([webKey, head].map((key) => etcd.get(key)))
-    await etcd.put(block, evil.says(block, { host: evil.id, epoch: 99 }))
-    await seen(lab, block)
-    await etcd.put(webKey, evil.says(webKey, forged))
-    await etcd.put(head, evil.says(head, headRecordOf(h1Id, [], instant(1))))
+    const lies = new Map([
+      [block, evil.says(block, { host: evil.id, epoch: 99 })],
+      [webKey, evil.says(webKey, forged)],
+      [head, evil.says(head, headRecordOf(h1Id, [], instant(1)))],
+    ])
+    for (const [key, lie] of lies) await etcd.put(key, lie)
     await until('h1 to say again what is true', async () => {
-      const now = await Promise.all([webKey, head].map((key) => etcd.get(key)))
-      return now.every((text, at) => text.includes(h1Id) && text !== before[at]) ? true : undefined
+      const now = await Promise.all([...lies].map(async ([key, lie]) => (await etcd.get(key)) !== lie))
+      return now.every(Boolean) || undefined
     })
     await allIsWell(t)
   })
