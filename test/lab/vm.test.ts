@@ -8,9 +8,9 @@ import { root } from '../../lab/layout.ts'
 import { cpio, folder, program } from '../../lab/vm/cpio.ts'
 import { loadOrder } from '../../lab/vm/initramfs.ts'
 import type { Vm } from '../../lab/vm/machine.ts'
-import { vmFor, vmNeeds } from '../support/vm.ts'
+import { vmFor, vmNeedsNightly } from '../support/vm.ts'
 
-const needs = await vmNeeds()
+const needs = await vmNeedsNightly()
 const patience = 180_000
 
 const install = `
