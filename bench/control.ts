@@ -7,12 +7,13 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
-import { residentMemory, run } from '../lab/command.ts'
+import { residentMemory } from '../lab/command.ts'
 import type { LabHost } from '../lab/host.ts'
 import { Lab } from '../lab/lab.ts'
 import { node, root } from '../lab/layout.ts'
 import { DroverError } from '../model/errors.ts'
-import { keep, machine, markdown, percentile } from './table.ts'
+import { origin } from './report.ts'
+import { keep, markdown, percentile } from './table.ts'
 
 interface Seen {
   readonly name: string
@@ -123,10 +124,9 @@ async function report(samples: readonly Sample[], lab: Lab): Promise<string> {
       return [host.entry.name, ...[daemon, tunnel].map((pid) => (residentMemory(pid) / 1024).toFixed(0))]
     }),
   )
-  const commit = await run(['git', '-C', root, 'rev-parse', '--short', 'HEAD'])
   return [
     `# Control: ${samples.length} containers, two hosts, etcd`,
-    `${machine()}; commit ${commit.stdout.trim()}; ${new Date().toISOString()}`,
+    await origin(),
     table,
     markdown(['resident memory, MiB', 'daemon', 'tunnel'], memory),
     '',

@@ -10,11 +10,12 @@ import { node, root } from '../lab/layout.ts'
 import { DroverError } from '../model/errors.ts'
 import { dnsBenchPackages, installPackages, missingPackages } from '../setup/packages.mjs'
 import { type NetnsWorld, type TestNetns, until } from '../test/support/netns.ts'
-import { figures, type Questions, type Round } from './dns/figures.ts'
+import { figures, type Questions } from './dns/figures.ts'
 import { loaded } from './dns/load.ts'
 import { domain, environmentOfSize, externalNames, questionsFor, servicesIn } from './dns/names.ts'
 import { type Peer, peers, world as worldOf } from './dns/peers.ts'
 import { reportOf } from './dns/report.ts'
+import type { Figures } from './report.ts'
 import { inScene } from './scene.ts'
 import { keep } from './table.ts'
 
@@ -89,7 +90,7 @@ function garbageFrom({ world, beyond }: Scene): () => Promise<number> {
   }
 }
 
-async function roundOf(peer: Peer, scene: Scene, seconds: number): Promise<Round> {
+async function roundOf(peer: Peer, scene: Scene, seconds: number): Promise<Figures> {
   const folder = mkdtempSync(join(scene.folder, 'peer-'))
   const argv = peer.prepare({ address: address.server, upstream: address.upstream, folder }, scene.names)
   const child = scene.world.spawn(scene.server, argv)
@@ -149,7 +150,7 @@ export async function benchDns(args: readonly string[]): Promise<void> {
   )
   await inScene(async ({ world, folder }) => {
     const scene = await sceneIn(world, folder, size)
-    const measured = new Map<string, Round[]>(chosen.map(({ name }) => [name, []]))
+    const measured = new Map<string, Figures[]>(chosen.map(({ name }) => [name, []]))
     for (let round = 1; round <= rounds; round++) {
       for (const peer of chosen) {
         say(`round ${round} of ${rounds}: ${peer.name}`)

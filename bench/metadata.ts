@@ -5,9 +5,10 @@
 import { parseArgs } from 'node:util'
 import { DroverError } from '../model/errors.ts'
 import { installPackages, metadataBenchPackages, missingPackages } from '../setup/packages.mjs'
-import { changes, type Figures, listings, memory, neighbours, polls, scalars } from './metadata/figures.ts'
+import { changes, listings, memory, neighbours, polls, scalars } from './metadata/figures.ts'
 import { reportOf } from './metadata/report.ts'
 import { type Place, placeIn } from './metadata/scene.ts'
+import type { Figures } from './report.ts'
 import { inScene } from './scene.ts'
 import { keep } from './table.ts'
 

@@ -3,15 +3,16 @@
  * memory of both engines every second, and what went wrong. Says what was; asserts nothing.
  */
 import { parseArgs } from 'node:util'
-import { residentMemory, run } from '../lab/command.ts'
+import { residentMemory } from '../lab/command.ts'
 import { root } from '../lab/layout.ts'
 import { DroverError, reasonOf } from '../model/errors.ts'
 import type { NetnsWorld, TestNetns } from '../test/support/netns.ts'
 import { iperf } from './iperf.ts'
 import { drover } from './peers/contestants.ts'
 import { type WireguardRunning, wireguard } from './peers/wireguard.ts'
+import { origin } from './report.ts'
 import { inScene } from './scene.ts'
-import { keep, machine, markdown } from './table.ts'
+import { keep, markdown } from './table.ts'
 import { type Pair, pairOf } from './tunnel-pair.ts'
 
 export const soakUsage = 'npm run bench -- soak [--minutes 10]'
@@ -83,10 +84,9 @@ async function reportOf(
     const values = samples.map((sample) => sample[index] ?? 0)
     return [index === 0 ? 'one' : 'two', mebi(values[0]), mebi(values.at(-1)), mebi(Math.max(...values))]
   })
-  const commit = await run(['git', '-C', root, 'rev-parse', '--short', 'HEAD'])
   return [
     `# Soak: ${minutes} minutes of four TCP streams there and four back`,
-    `${machine()}; commit ${commit.stdout.trim()}; ${new Date().toISOString()}`,
+    await origin(),
     markdown(
       ['minute', 'there, Gb/s', 'back, Gb/s', 'memory of one, MiB', 'of two', 'errors'],
       passed.map((minute, index) => [String(index + 1), ...cellsOf(minute)]),

@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { must, residentMemory, run } from '../lab/command.ts'
+import { must, residentMemory } from '../lab/command.ts'
 import { node, root } from '../lab/layout.ts'
 import { DroverError } from '../model/errors.ts'
 import { until } from '../test/support/netns.ts'
@@ -15,8 +15,9 @@ import { iperf } from './iperf.ts'
 import { LineProgram } from './line-program.ts'
 import type { Observation } from './observe.ts'
 import { uapiOf, type WireguardRunning, wireguard } from './peers/wireguard.ts'
+import { origin } from './report.ts'
 import { inScene, type Scene } from './scene.ts'
-import { keep, machine, markdown } from './table.ts'
+import { keep, markdown } from './table.ts'
 import { type Pair, pairOf } from './tunnel-pair.ts'
 
 export const allocationsUsage =
@@ -89,10 +90,9 @@ async function reportOf(scene: Scene, pair: OurPair, options: Options): Promise<
   })
   datagrams.close()
   const crowd = await crowdOf(scene, options.peers)
-  const commit = await run(['git', '-C', root, 'rev-parse', '--short', 'HEAD'])
   return [
     `# What ${options.packets.toLocaleString('en')} packets of a tunnel allocate`,
-    `${machine()}; commit ${commit.stdout.trim()}; ${new Date().toISOString()}`,
+    await origin(),
     markdown(
       ['load', 'side', 'packets', 'scavenges', 'other GCs', 'heap, KiB', 'external, KiB', 'resident, MiB'],
       [...rowsOf('TCP, one stream', tcp), ...rowsOf(`UDP, ${options.rate} datagrams/s`, udp)],

@@ -1,9 +1,5 @@
-/**
- * The figures of a run as tables: medians, ours divided by each, and the targets with what was measured.
- */
-import { run } from '../lab/command.ts'
-import { root } from '../lab/layout.ts'
-import { machine, markdown, percentile } from './table.ts'
+import { origin, targetTable } from './report.ts'
+import { markdown, percentile } from './table.ts'
 import { type Figure, figures, type Round } from './tunnel-figures.ts'
 import type { Pair, Role } from './tunnel-pair.ts'
 
@@ -71,11 +67,10 @@ export async function reportOf(measured: Measured, { seconds, rounds }: Length):
   const ours = pairs.at(-1)
   const rows = (cell: (pair: Pair, figure: Figure) => number): readonly (readonly string[])[] =>
     taken.map(([figure, unit]) => [`${figure}, ${unit}`, ...pairs.map((pair) => written(cell(pair, figure)))])
-  const commit = await run(['git', '-C', root, 'rev-parse', '--short', 'HEAD'])
   const head = ['', ...pairs.map(({ contestant }) => contestant.name)]
   return [
     '# Tunnel: two namespaces of one machine, wire of MTU 1500',
-    `${machine()}; commit ${commit.stdout.trim()}; ${new Date().toISOString()}; ${rounds} rounds in turn, ${seconds} s each; medians.`,
+    `${await origin()}; ${rounds} rounds in turn, ${seconds} s each; medians.`,
     markdown(
       head,
       rows((pair, figure) => middle(pair, figure)),
@@ -85,9 +80,9 @@ export async function reportOf(measured: Measured, { seconds, rounds }: Length):
       head,
       rows((pair, figure) => middle(ours, figure) / middle(pair, figure)),
     ),
-    markdown(
-      ['target', 'bound', 'measured', 'met'],
-      targets.map((target) => targetRow(target, of)),
+    targetTable(
+      targets.map(([what, value, sign, bound]) => ({ what, figure: value(of), bound, most: sign === '≤' })),
+      written,
     ),
     notes,
     '',
@@ -100,13 +95,6 @@ const notes = [
   'none. RTT: ping every 2 ms, 2,000 of them; loaded: beside one TCP stream. CPU: of both engines, over one stream',
   "there and one back. Memory: the larger engine's. Engines, generators and the kernel share the machine's cores.",
 ].join('\n')
-
-function targetRow([what, value, sign, bound]: Target, of: Of): readonly string[] {
-  const figure = value(of)
-  if (!Number.isFinite(figure)) return [what, `${sign} ${bound}`, '–', 'not measured']
-  const met = sign === '≥' ? figure >= bound : figure <= bound
-  return [what, `${sign} ${bound}`, written(figure), met ? 'yes' : 'no']
-}
 
 const written = (value: number): string =>
   Number.isFinite(value) ? (value >= 100 ? value.toFixed(0) : value.toFixed(2)) : '–'

@@ -1,6 +1,8 @@
 /**
  * What is measured of each server in one round, and what must come of it.
  */
+
+import type { Figures } from '../report.ts'
 import type { Load, Outcome } from './load.ts'
 
 export interface Questions {
@@ -8,8 +10,6 @@ export interface Questions {
   readonly local: string
   readonly external: string
 }
-
-export type Round = Readonly<Partial<Record<string, number>>>
 
 /** Garbage for the server from now on; what comes back ends it and says how many datagrams a second they were. */
 export type Flood = () => () => Promise<number>
@@ -107,7 +107,7 @@ export const figures: readonly Figure[] = [local, latency, loss, streams, extern
 export interface Target {
   readonly what: string
   /** Of ours and of dnsmasq's figures. */
-  readonly value: (ours: Round, dnsmasq: Round) => number
+  readonly value: (ours: Figures, dnsmasq: Figures) => number
   readonly bound: number
   readonly most: boolean
 }

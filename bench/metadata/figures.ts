@@ -5,12 +5,11 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { loaded, type Outcome } from '../dns/load.ts'
 import { questionsFor } from '../dns/names.ts'
+import type { Figures } from '../report.ts'
 import { percentile } from '../table.ts'
 import { serviceNames as names } from './environment.ts'
 import type { Program } from './program.ts'
 import { address, asked, fetched, ours, type Place, poller, withServer } from './scene.ts'
-
-export type Figures = Readonly<Record<string, number>>
 
 const json = ['Accept: application/json']
 const zipped = [...json, 'Accept-Encoding: gzip']

@@ -1,10 +1,8 @@
 /**
  * The figures of a run as tables, the targets with what was measured, and what the original was recorded with.
  */
-import { run } from '../../lab/command.ts'
-import { root } from '../../lab/layout.ts'
-import { machine, markdown, percentile } from '../table.ts'
-import type { Figures } from './figures.ts'
+import { type Figures, mediansOf, origin, targetTable, valuesOf, written } from '../report.ts'
+import { markdown } from '../table.ts'
 
 interface Target {
   readonly what: string
@@ -60,43 +58,22 @@ const targets: readonly Target[] = [
   },
 ]
 
-const written = (value: number): string => {
-  if (!Number.isFinite(value)) return '–'
-  return value >= 100 || Number.isInteger(value) ? value.toFixed(0) : value.toPrecision(3)
-}
-
-function medians(rounds: readonly Figures[]): Figures {
-  const names = [...new Set(rounds.flatMap((round) => Object.keys(round)))]
-  const median = (name: string): number =>
-    percentile(rounds.map((round) => round[name] ?? Number.NaN).filter(Number.isFinite), 0.5)
-  return Object.fromEntries(names.map((name) => [name, median(name)]))
-}
-
 export async function reportOf(
   rounds: readonly Figures[],
   { seconds }: { readonly seconds: number },
 ): Promise<string> {
-  const figures = medians(rounds)
-  const commit = await run(['git', '-C', root, 'rev-parse', '--short', 'HEAD'])
+  const figures = mediansOf(rounds)
   return [
     '# Metadata',
-    `${machine()}; commit ${commit.stdout.trim()}; ${new Date().toISOString()}; ${rounds.length} rounds, ${seconds} s each; medians.`,
+    `${await origin()}; ${rounds.length} rounds, ${seconds} s each; medians.`,
     markdown(
       ['figure', 'median', 'least', 'most'],
       Object.entries(figures).map(([name, value]) => {
-        const all = rounds.map((round) => round[name] ?? Number.NaN).filter(Number.isFinite)
+        const all = valuesOf(rounds, name)
         return [name, written(value), written(Math.min(...all)), written(Math.max(...all))]
       }),
     ),
-    markdown(
-      ['target', 'bound', 'measured', 'met'],
-      targets.map(({ what, of, bound, most }) => {
-        const figure = of(figures)
-        const met = most ? figure <= bound : figure >= bound
-        const verdict = Number.isFinite(figure) ? (met ? 'yes' : 'no') : 'not measured'
-        return [what, `${most ? '≤' : '≥'} ${bound}`, written(figure), verdict]
-      }),
-    ),
+    targetTable(targets.map(({ of, ...target }) => ({ ...target, figure: of(figures) }))),
     notes,
     '',
   ].join('\n\n')
