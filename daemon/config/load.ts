@@ -6,7 +6,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { isMap, isScalar, LineCounter, type Node, parseDocument } from 'yaml'
 import { DroverError, reasonOf } from '../../model/errors.ts'
 import { distance, nearest } from './nearest.ts'
-import { type ConfigInput, configKeys, configSchema } from './schema.ts'
+import { type ConfigInput, configKeys, configSchema, nothingSet } from './schema.ts'
 
 /** Where a value came from, for the message when it is wrong. */
 interface Origin {
@@ -112,17 +112,7 @@ function collect(
 }
 
 function checked(origins: ReadonlyMap<string, Origin>): ConfigInput {
-  const nested: Record<string, unknown> = {
-    host: {},
-    store: {},
-    docker: {},
-    tunnel: {},
-    dns: {},
-    metadata: {},
-    join: {},
-    ca: {},
-    log: {},
-  }
+  const nested: Record<string, unknown> = nothingSet()
   for (const [key, { value }] of origins) {
     const [group = '', leaf] = key.split('.')
     if (leaf === undefined) nested[group] = value

@@ -165,6 +165,14 @@ export const configSchema = z.object({
 /** The configuration as it is written: what is left out is derived by `resolveConfig`. */
 export type ConfigInput = z.output<typeof configSchema>
 
+/** Input of the schema in which nothing is set: its groups, empty. */
+export const nothingSet = (): Record<string, object> =>
+  Object.fromEntries(
+    Object.entries(configSchema.shape).flatMap(([name, inner]) =>
+      inner instanceof z.ZodObject ? [[name, {}]] : [],
+    ),
+  )
+
 export interface ConfigKey {
   /** Dotted, as in docs/configuration.md. */
   readonly key: string

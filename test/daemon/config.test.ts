@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import tap, { test } from 'tap'
 import { loadConfig } from '../../daemon/config/load.ts'
 import { resolveConfig } from '../../daemon/config/resolve.ts'
-import { configSchema } from '../../daemon/config/schema.ts'
+import { configSchema, nothingSet } from '../../daemon/config/schema.ts'
 import { DroverError } from '../../model/errors.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'config-'))
@@ -122,20 +122,7 @@ test('files that cannot be read', (t) => {
 
 test('what is left out is derived so that two environments do not meet', (t) => {
   const machine = { hostname: 'box', address: '192.0.2.9' }
-  const first = resolveConfig(
-    configSchema.parse({
-      host: {},
-      store: {},
-      docker: {},
-      tunnel: {},
-      dns: {},
-      metadata: {},
-      join: {},
-      ca: {},
-      log: {},
-    }),
-    machine,
-  )
+  const first = resolveConfig(configSchema.parse(nothingSet()), machine)
   const second = resolveConfig(
     {
       ...first,

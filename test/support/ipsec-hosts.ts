@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { resolveConfig } from '../../daemon/config/resolve.ts'
-import { configSchema } from '../../daemon/config/schema.ts'
+import { configSchema, nothingSet } from '../../daemon/config/schema.ts'
 import { composeIpsec, type Ipsec } from '../../daemon/ipsec-engine.ts'
 import type { DroverError } from '../../model/errors.ts'
 import { type Cidr, parseCidr } from '../../model/ip.ts'
@@ -107,17 +107,9 @@ export class IpsecHost {
   /** The same, without waiting for charon. */
   begin(): void {
     const input = configSchema.parse({
+      ...nothingSet(),
       state: join(this.folder, 'state'),
       run: join(this.folder, 'run'),
-      host: {},
-      store: {},
-      docker: {},
-      tunnel: {},
-      dns: {},
-      metadata: {},
-      join: {},
-      ca: {},
-      log: {},
     })
     const config = resolveConfig(input, { hostname: `h${this.number}`, address: this.outer })
     const ipsec = composeIpsec(
