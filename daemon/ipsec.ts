@@ -58,7 +58,6 @@ export class IpsecTunnel {
   #trouble: DroverError | undefined
   #hasRun = false
   #awaySince: Millis
-  #signature = ''
 
   constructor(deps: IpsecTunnelDeps, place: IpsecPlace) {
     this.#deps = deps
@@ -84,11 +83,7 @@ export class IpsecTunnel {
   }
 
   observe(environment: Environment): void {
-    const peers = peersFor(environment, this.#place.self).filter(hasIpsec)
-    const signature = JSON.stringify(peers)
-    if (signature === this.#signature) return
-    this.#signature = signature
-    this.#peers.offer(peers)
+    this.#peers.offerData(peersFor(environment, this.#place.self).filter(hasIpsec))
   }
 
   /** Why charon does not start; undefined when it may. */

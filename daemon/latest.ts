@@ -21,6 +21,8 @@ export class Latest<T> {
   #running: Promise<void> | undefined
   #delay: Millis = firstRetry
   #retry: Timer | undefined
+  /** Of the value that was offered last as data. */
+  #text = ''
   #closed = false
 
   constructor(apply: (value: T) => Promise<unknown>, deps: LatestDeps) {
@@ -32,6 +34,14 @@ export class Latest<T> {
   offer(value: T): void {
     this.#next = { value }
     this.#running ??= this.#run()
+  }
+
+  /** The same, unless it says what was offered last: for values that JSON has whole. */
+  offerData(value: T): void {
+    const text = JSON.stringify(value)
+    if (text === this.#text) return
+    this.#text = text
+    this.offer(value)
   }
 
   /** Applies the last value once more, because the world may have changed. */

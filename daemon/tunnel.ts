@@ -57,8 +57,6 @@ export class Tunnel {
   #facts: EngineFacts | undefined
   /** Undefined until the engine has said. */
   #capabilities: readonly string[] | undefined
-  /** Of the peers that were offered last. */
-  #signature = ''
   /** Why the engine does not have the newest settings; empty when it has. */
   #problem = ''
 
@@ -85,11 +83,7 @@ export class Tunnel {
   }
 
   observe(environment: Environment): void {
-    const peers = peersFor(environment, this.#parts.self, this.#parts.presharedKeys)
-    const signature = JSON.stringify(peers)
-    if (signature === this.#signature) return
-    this.#signature = signature
-    this.#peers.offer(peers)
+    this.#peers.offerData(peersFor(environment, this.#parts.self, this.#parts.presharedKeys))
   }
 
   state(): Vitals['tunnel'] {
