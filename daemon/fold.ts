@@ -69,8 +69,8 @@ interface Opened {
 
 /** Hosts first, then their heads, then what the heads list; blocks before the pins inside of them. */
 const order: readonly KeyMeaning['is'][] = ['host', 'head', 'alive', 'block', 'pin', 'container', 'service']
-/** Not in heads. */
-const unlisted = new Set<KeyMeaning['is']>(['head', 'alive'])
+/** In no head, or written before or after the head that lists it. */
+const comesByItself = new Set<KeyMeaning['is']>(['head', 'alive', 'block', 'pin'])
 /** So long hosts have to say again what a store has lost. */
 const bridge = seconds(10)
 const silent = new Set<KeyMeaning['is']>([
@@ -142,9 +142,10 @@ export class Fold {
 
   apply(update: Update): void {
     if (update.is === 'stale') return
+    const isEarlier = update.revision < this.#revision
     this.#revision = update.revision
     this.#watching = update.is === 'events'
-    if (update.is === 'snapshot') this.#restart(update.entries)
+    if (update.is === 'snapshot') this.#restart(update.entries, isEarlier)
     else {
       // Of several changes of a key only the last one is still true; but what was deleted in between is gone.
       const last = new Map<string, Change>()
@@ -233,9 +234,10 @@ export class Fold {
   }
 
   /** What counted before and lies under garbage now goes on; what is gone is gone. */
-  #restart(entries: readonly Entry[]): void {
+  #restart(entries: readonly Entry[], isEarlier: boolean): void {
     const [before, accepted] = [this.#now, this.#accepted]
-    this.#wentBack = this.#isOlder(entries)
+    const wentBack = isEarlier || this.#isOlder(entries)
+    this.#wentBack = wentBack
     this.#now = new Decodings(this.#options.settings)
     this.#accepted = new Map()
     this.#waiting = new Map()
@@ -245,10 +247,10 @@ export class Fold {
     const standing = new Set(entries.map(({ key }) => key))
     for (const [key, was] of accepted) {
       // A host without a head has left, or comes back to a store that was restored from before it came.
-      const mayReturn = this.#wentBack || !standing.has(this.#options.keys.head(was.signer))
+      const mayReturn = wentBack || !standing.has(this.#options.keys.head(was.signer))
       if (this.#accepted.has(key) || !(standing.has(key) || mayReturn)) continue
       const meaning = meaningOf(this.#options.keys.prefix, key)
-      if (!this.#isListed(key, was) && !(mayReturn && unlisted.has(meaning.is))) continue
+      if (!this.#isListed(key, was) && !(mayReturn && comesByItself.has(meaning.is))) continue
       this.#now.carry(meaning, before)
       this.#accepted.set(key, was)
       if (!standing.has(key)) this.#bridged.add(key)
@@ -360,8 +362,7 @@ export class Fold {
   #settle(key: string, host: HostId, { live }: Head): void {
     const was = this.#accepted.get(key)
     const { is } = meaningOf(this.#options.keys.prefix, key)
-    const isSaid = !unlisted.has(is) && is !== 'block' && is !== 'pin'
-    if (was?.signer === host && isSaid && !live.has(was.counter)) this.#forget(key)
+    if (was?.signer === host && !comesByItself.has(is) && !live.has(was.counter)) this.#forget(key)
   }
 
   #rise(what: string, counter: number): string | undefined {

@@ -22,7 +22,7 @@ const put = (...entries: readonly Entry[]): Update => ({
   revision: 2,
   changes: entries.map((entry) => ({ is: 'put', entry })),
 })
-const snapshot = (...entries: readonly Entry[]): Update => ({ is: 'snapshot', revision: 1, entries })
+const snapshot = (...entries: readonly Entry[]) => ({ is: 'snapshot', revision: 1, entries }) as const
 
 /** Two hosts; the first one has a block and a container in it, and looks at nothing: the reader is a third. */
 function worldOf(t: Test) {
@@ -183,6 +183,33 @@ test('old bytes that are put back change nothing', (t) => {
   fold.apply(put(moved))
   fold.apply(put(webEntry))
   t.equal(fold.environment(view).containers.size, 0, 'resurrection')
+  t.end()
+})
+
+test('what a restored store has lost goes on until it is said again', (t) => {
+  const { one, two, reader, clock, fresh, all, webEntry } = worldOf(t)
+  const { fold, address } = fresh()
+  const own = [reader.host(), reader.head()]
+  fold.apply({ ...snapshot(...all, ...own), revision: 5 })
+  t.equal(address(), ip('10.42.0.2'))
+  const [hostAgain, claimAgain] = [one.host(), one.claims(block('10.42.0.0/26'))]
+  const blocks = () => fold.environment(view).blocks.size
+  // Claims are written by themselves: the head that lists the new one may be there before it.
+  fold.apply(snapshot(hostAgain, one.head()))
+  t.equal(fold.wentBack, true, 'without the head of this host')
+  t.equal(blocks(), 1)
+  t.equal(address(), ip('10.42.0.2'))
+  fold.apply(put(claimAgain, webEntry, two.host(), two.head(), ...own))
+  t.equal(fold.bridgedUntil, undefined, 'all is said again')
+  t.equal(fold.wentBack, false)
+
+  const claimLast = one.claims(block('10.42.0.0/26'))
+  fold.apply(snapshot(hostAgain, one.head(), webEntry, ...own))
+  t.equal(blocks(), 1, 'by its revision alone')
+  clock.advance(minutes(1))
+  t.equal(blocks(), 0, 'not for ever')
+  fold.apply(put(claimLast))
+  t.equal(address(), ip('10.42.0.2'))
   t.end()
 })
 
