@@ -1,9 +1,9 @@
 /**
- * JSON of large values as a row of byte chunks. Lists that are put together out of segments keep the bytes of each
- * segment for as long as the segment is the same list, so that after a change only the segment around it is written
- * again; the bytes of all others are shared between bodies and snapshots. Joined they are what `jsonOf` writes.
+ * JSON of large values as a row of byte chunks. Segments are lists whose bytes are kept for as long as they are the
+ * same list, so that after a change only the segments around it are written again; the bytes of all others are shared
+ * between bodies, also between lists inside of each other, and between snapshots. Joined they are what `jsonOf` writes.
  */
-import { jsonOf, jsonString, type PieceTexts } from './render.ts'
+import { jsonOf, jsonString } from './render.ts'
 import { type Dict, isDict, isList, type List, sortedKeys, type Value } from './value.ts'
 
 /** One for all, so that what is made of it is kept as well. */
@@ -18,9 +18,10 @@ class Row {
     this.#text += text
   }
 
-  bytes(bytes: Buffer): void {
+  bytes(chunks: readonly Buffer[]): void {
+    if (chunks.length === 0) return
     this.#flush()
-    this.#chunks.push(bytes)
+    for (const chunk of chunks) this.#chunks.push(chunk)
   }
 
   done(): readonly Buffer[] {
@@ -35,18 +36,22 @@ class Row {
 }
 
 export class Chunks {
-  /** JSON texts of pieces. */
-  readonly texts: PieceTexts = new WeakMap()
+  /** What a list is put together of; nothing for one that is written item by item. */
   readonly #segments = new WeakMap<List, readonly List[]>()
   /** The items of segments with commas between them, once somebody asked. */
-  readonly #items = new WeakMap<List, Buffer | undefined>()
+  readonly #items = new WeakMap<List, readonly Buffer[]>()
 
-  /** One list of the items of all segments. A segment may be shown by itself as well. */
-  joined(segments: readonly List[]): List {
+  /** One list of the items of all segments; it may be a segment of a larger one. */
+  joined<Item extends Value>(segments: readonly (readonly Item[])[]): readonly Item[] {
     const filled = segments.filter((segment) => segment.length > 0)
     const list = filled.flat()
     this.#segments.set(list, filled)
-    for (const segment of filled) if (!this.#items.has(segment)) this.#items.set(segment, undefined)
+    return list
+  }
+
+  /** A list that is shown in several places. */
+  segment<Item extends Value>(list: readonly Item[]): readonly Item[] {
+    this.#segments.set(list, [])
     return list
   }
 
@@ -59,22 +64,21 @@ export class Chunks {
   #write(row: Row, value: Value): void {
     if (isList(value)) this.#writeList(row, value)
     else if (isDict(value) && isOpen(value)) this.#writeDict(row, value)
-    else row.text(jsonOf(value, this.texts))
+    else row.text(jsonOf(value))
   }
 
   #writeList(row: Row, list: List): void {
-    const segments = this.#segments.get(list) ?? (this.#items.has(list) ? [list] : undefined)
     row.text('[')
-    for (const [at, part] of (segments ?? list).entries()) {
-      if (segments !== undefined && isList(part)) {
-        if (at > 0) row.bytes(comma)
-        row.bytes(this.#itemsOf(part))
-      } else {
-        if (at > 0) row.text(',')
-        this.#write(row, part)
-      }
-    }
+    if (this.#segments.has(list)) row.bytes(this.#itemsOf(list))
+    else this.#writeItems(row, list)
     row.text(']')
+  }
+
+  #writeItems(row: Row, list: List): void {
+    for (const [at, item] of list.entries()) {
+      if (at > 0) row.text(',')
+      this.#write(row, item)
+    }
   }
 
   #writeDict(row: Row, dict: Dict): void {
@@ -88,14 +92,22 @@ export class Chunks {
     row.text('}')
   }
 
-  #itemsOf(segment: List): Buffer {
-    const kept = this.#items.get(segment)
+  #itemsOf(list: List): readonly Buffer[] {
+    const kept = this.#items.get(list)
     if (kept !== undefined) return kept
-    const bytes = Buffer.from(segment.map((item) => jsonOf(item, this.texts)).join(','))
-    this.#items.set(segment, bytes)
-    return bytes
+    const row = new Row()
+    const segments = this.#segments.get(list) ?? []
+    if (segments.length === 0) this.#writeItems(row, list)
+    for (const [at, segment] of segments.entries()) {
+      if (at > 0) row.bytes([comma])
+      row.bytes(this.#itemsOf(segment))
+    }
+    const chunks = row.done()
+    this.#items.set(list, chunks)
+    return chunks
   }
 }
 
-/** Whether segments may be inside: of the root, of `self` and of stacks. */
-const isOpen = ({ metadata_kind: kind }: Dict): boolean => kind === undefined || kind === 'stack'
+/** Whether segments may be inside: of the root, of `self`, of stacks and of services. */
+const isOpen = ({ metadata_kind: kind }: Dict): boolean =>
+  kind === undefined || kind === 'stack' || kind === 'service'

@@ -44,8 +44,9 @@ export class Gzip {
     const tail = Buffer.alloc(8)
     tail.writeUInt32LE(check, 0)
     tail.writeUInt32LE(size % 2 ** 32, 4)
-    compressed.push(last, tail)
-    return { content: compressed, length: compressed.reduce((sum, { length }) => sum + length, 0) }
+    // One piece: it is small, and many pieces cost more to send than to join.
+    const joined = Buffer.concat([...compressed, last, tail])
+    return { content: [joined], length: joined.length }
   }
 
   async #compressed(chunk: Buffer): Promise<Buffer> {

@@ -9,7 +9,7 @@ import { containerOf, portsOf, type Surroundings } from './container.ts'
 import { digestOf } from './digest.ts'
 import { jsonOf } from './render.ts'
 import type { Dict } from './value.ts'
-import { containerIn, type Version } from './versions.ts'
+import { containerIn, ofContainers, type Version } from './versions.ts'
 
 export interface ContainerPiece {
   readonly record: ContainerRecord
@@ -105,7 +105,7 @@ function containerPiece(record: ContainerRecord, around: Surroundings): Containe
     record,
     digest: digestOf(jsonOf(make('v2'))),
     in(asked) {
-      const version = asked === 'v1' ? 'v2' : asked
+      const version = ofContainers(asked)
       const known = made.get(version)
       if (known !== undefined) return known
       const dict = make(version)

@@ -1,6 +1,6 @@
 /**
- * A value as text and as JSON, byte for byte as Rancher's metadata service writes them (rancher.md 1.6). Objects
- * that hold no other pieces live over many snapshots: their JSON is made once and joined (chunks.ts joins the others).
+ * A value as text and as JSON, byte for byte as Rancher's metadata service writes them (rancher.md 1.6). Of large
+ * values chunks.ts makes the same JSON piece by piece.
  */
 import { byBytes, entryOf, isBranch, isDict, isList, Nil, sortedKeys, type Value } from './value.ts'
 
@@ -61,24 +61,14 @@ export function jsonString(text: string): string {
   return `"${clean.replace(specials, escaped)}"`
 }
 
-/** Kinds of objects that hold no other ones. */
-const leaves: ReadonlySet<string> = new Set(['container', 'host', 'network'])
-
-/** JSON of pieces, by identity. */
-export type PieceTexts = WeakMap<object, string>
-
 /** Go's json.Marshal: sorted keys, no spaces. */
-export function jsonOf(value: Value, pieces?: PieceTexts): string {
+export function jsonOf(value: Value): string {
   if (value === null || value instanceof Nil) return 'null'
   if (typeof value === 'string') return jsonString(value)
   if (typeof value === 'number') return Number.isFinite(value) ? JSON.stringify(value) : 'null'
   if (typeof value === 'boolean') return String(value)
-  if (isList(value)) return `[${value.map((item) => jsonOf(item, pieces)).join(',')}]`
-  const kept = pieces?.get(value)
-  if (kept !== undefined) return kept
-  const text = `{${sortedKeys(value)
-    .map((key) => `${jsonString(key)}:${jsonOf(value[key] ?? null, pieces)}`)
+  if (isList(value)) return `[${value.map((item) => jsonOf(item)).join(',')}]`
+  return `{${sortedKeys(value)
+    .map((key) => `${jsonString(key)}:${jsonOf(value[key] ?? null)}`)
     .join(',')}}`
-  if (typeof value.metadata_kind === 'string' && leaves.has(value.metadata_kind)) pieces?.set(value, text)
-  return text
 }

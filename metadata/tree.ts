@@ -11,7 +11,7 @@ import { type Parts, partsOf, type StackPiece } from './parts.ts'
 import type { ContainerPiece, Pieces } from './pieces.ts'
 import { type Choice, targetsOf } from './prometheus.ts'
 import type { Dict, List } from './value.ts'
-import { hostIn, serviceIn, stackIn, type Version } from './versions.ts'
+import { hostIn, ofContainers, serviceIn, stackIn, type Version } from './versions.ts'
 import { type Scope, seenBy, viewKey } from './view.ts'
 
 /** What one version shows to everybody who has the same view. */
@@ -130,13 +130,19 @@ interface StackShape {
 }
 
 function stackShapeOf(pieces: Pieces, piece: StackPiece, name: Version): StackShape {
-  const services = piece.services.map(({ service, base, members }) => {
-    const containers = members.map((member) => member.in(name))
-    const key = `${name} service ${serviceKey(service.stack, service.primary, service.name)}`
-    return pieces.part(key, [base, ...containers], () => serviceIn(name, base, containers))
+  const { chunks } = pieces
+  const shown = piece.services.map(({ service, base, members }) => {
+    const id = serviceKey(service.stack, service.primary, service.name)
+    const dicts = members.map((member) => member.in(name))
+    const containers = pieces.part(`${ofContainers(name)} containers of ${id}`, dicts, () =>
+      chunks.segment(dicts),
+    )
+    const make = (): Dict => serviceIn(name, base, containers)
+    return { containers, service: pieces.part(`${name} service ${id}`, [base, containers], make) }
   })
+  const services = chunks.segment(shown.map(({ service }) => service))
   const stack = stackIn(name, piece.base, services)
-  return { stack, services, containers: piece.containers.map((container) => container.in(name)) }
+  return { stack, services, containers: chunks.joined(shown.map(({ containers }) => containers)) }
 }
 
 function shapeOf(parts: Parts, version: string, name: Version): Shape {
@@ -155,7 +161,7 @@ function shapeOf(parts: Parts, version: string, name: Version): Shape {
     }),
   )
   const alone = pieces.part(`${name} shape outside`, [parts.alone], () =>
-    parts.alone.containers.map((container) => container.in(name)),
+    chunks.segment(parts.alone.containers.map((container) => container.in(name))),
   )
   const shared = {
     containers: chunks.joined([...stacks.map(({ shape }) => shape.containers), alone]),

@@ -18,6 +18,9 @@ export const versionNames: readonly string[] = [...known.keys()]
 
 export const versionOf = (name: string): Version | undefined => known.get(name)
 
+/** The version whose containers a version shows. */
+export const ofContainers = (version: Version): Version => (version === 'v1' ? 'v2' : version)
+
 /** Ports are given separately: the versions fill in different addresses. */
 export function containerIn(version: Version, base: Dict, ports: readonly string[]): Dict {
   if (version !== 'v3') return { ...base, ports }

@@ -3,6 +3,7 @@
  * address, containers, address of the asker, and `dns` for the daemon's resolver beside it. Commands on its input: `change` shows the next
  * snapshot, `stats` and `delay` tell how it is. Ends with its input.
  */
+import '../../cli/compile-cache.ts'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { createInterface } from 'node:readline'
 import { startDns } from '../../dns/dns.ts'

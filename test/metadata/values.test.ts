@@ -89,13 +89,21 @@ test('rendering', async (t) => {
   t.equal(jsonOf(['\ud800', Number.NaN, true, 1e21]), '["\ufffd",null,true,1e+21]')
 })
 
-test('a piece is written once', async (t) => {
-  const texts = new WeakMap<object, string>()
-  const piece = { metadata_kind: 'container', name: 'x' }
-  t.equal(jsonOf([piece], texts), '[{"metadata_kind":"container","name":"x"}]')
-  t.equal(texts.get(piece), '{"metadata_kind":"container","name":"x"}')
-  texts.set(piece, '"kept"')
-  t.equal(jsonOf({ all: [piece, piece] }, texts), '{"all":["kept","kept"]}')
+test('a segment is written once, wherever it stands', async (t) => {
+  const chunks = new Chunks()
+  const containers = chunks.segment([{ metadata_kind: 'container', name: 'x' }])
+  const services = chunks.segment([{ metadata_kind: 'service', containers }])
+  const root = {
+    containers: chunks.joined([containers, chunks.segment([{ name: 'y' }]), []]),
+    services: chunks.joined([services]),
+    stacks: [{ metadata_kind: 'stack', services }],
+  }
+  const row = chunks.of(root)
+  t.equal(Buffer.concat(row).toString(), jsonOf(root))
+  const bytes = '{"metadata_kind":"container","name":"x"}'
+  const places = row.filter((chunk) => chunk.toString() === bytes)
+  t.equal(places.length, 3)
+  t.equal(new Set(places).size, 1, 'the same bytes')
 })
 
 test('YAML reads back as what it says', async (t) => {
