@@ -48,9 +48,9 @@ export class Membership {
   }
 
   /** Containers of the service or sidekick of this name. */
-  ofService(name: Name): readonly ContainerRecord[] | undefined {
+  ofService(name: Name): readonly Entry[] | undefined {
     const found = this.#services.get(name)
-    return found === undefined ? undefined : entriesIn(found).map(({ record }) => record)
+    return found === undefined ? undefined : entriesIn(found)
   }
 
   /** Containers of this own name. */

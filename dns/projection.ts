@@ -12,11 +12,11 @@ import { type Declared, declaredIn, declaredTarget, nothingDeclared, unionOf } f
 import { Membership, type Touched } from './membership.ts'
 import { type Name, parseName } from './name.ts'
 import { NameTree } from './name-tree.ts'
+import { serviceTarget } from './service-target.ts'
 import {
   type Asker,
   isPresent,
   metadataName,
-  serviceTarget,
   type Target,
   targetOf,
   type View,

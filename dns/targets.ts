@@ -1,12 +1,10 @@
 /**
- * What local names stand for, and what services mean in these terms: which of their containers are given. Pure;
- * projection.ts puts the whole together.
+ * What local names stand for. Pure; projection.ts puts the whole together.
  */
 import type { Environment } from '../model/environment.ts'
 import type { Cidr, Ipv4 } from '../model/ip.ts'
 import { dnsLabel } from '../model/names.ts'
 import type { ContainerId, ContainerRecord } from '../model/records.ts'
-import { byIndex, isRunning } from '../model/services.ts'
 import { type Name, parseName } from './name.ts'
 
 export type Target =
@@ -76,56 +74,6 @@ export function addressOf(environment: Environment, container: ContainerRecord):
 
 export const isPresent = (environment: Environment, container: ContainerRecord): boolean =>
   container.host === environment.self || environment.hosts.get(container.host)?.present === true
-
-const isHealthy = ({ health }: ContainerRecord): boolean => health === 'none' || health === 'healthy'
-
-/** Running, healthy and reachable ones; when there are none, all that run. */
-function givenOf(environment: Environment, sorted: readonly ContainerRecord[]): readonly ContainerRecord[] {
-  const running = sorted.filter(isRunning)
-  const good = running.filter((container) => isHealthy(container) && isPresent(environment, container))
-  return good.some((container) => addressOf(environment, container) !== null) ? good : running
-}
-
-/** What the containers of one service, or of one sidekick, give together. */
-export function serviceTarget(environment: Environment, containers: readonly ContainerRecord[]): Target {
-  const sorted = [...containers].sort(byIndex)
-  const given = givenOf(environment, sorted)
-  const four = [...new Set(given.flatMap((container) => addressOf(environment, container) ?? []))]
-  return { is: 'addresses', four, six: none, parts: partsOf(environment, sorted, given) }
-}
-
-/** By its number a container answers whatever its health, as it does by its name. */
-function partsOf(
-  environment: Environment,
-  all: readonly ContainerRecord[],
-  given: readonly ContainerRecord[],
-): Parts {
-  const indexes: number[] = []
-  const addresses: Ipv4[] = []
-  for (const container of all) {
-    const address = addressOf(environment, container)
-    if (address === null || !isPresent(environment, container)) continue
-    indexes.push(container.index)
-    addresses.push(address)
-  }
-  return { indexes, addresses, ports: portsOf(environment, given) }
-}
-
-function portsOf(environment: Environment, given: readonly ContainerRecord[]): readonly Port[] {
-  const ports = new Map<string, number[]>()
-  for (const container of given) {
-    if (addressOf(environment, container) === null || !isPresent(environment, container)) continue
-    for (const exposed of container.exposed) {
-      const indexes = ports.get(exposed) ?? []
-      indexes.push(container.index)
-      ports.set(exposed, indexes)
-    }
-  }
-  return [...ports].flatMap(([exposed, indexes]): Port[] => {
-    const match = /^(\d{1,5})\/(tcp|udp)$/.exec(exposed)
-    return match === null ? [] : [[Number(match[1]), match[2] ?? '', indexes]]
-  })
-}
 
 const none: readonly string[] = []
 

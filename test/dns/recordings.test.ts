@@ -16,7 +16,7 @@ import type { ContainerRecord } from '../../model/records.ts'
 import { compiledIn, DatagramWay, testArena, testCookies } from '../support/dns-batches.ts'
 import { made, question, type ReadAnswer, readAnswer, stubUpstream } from '../support/dns-messages.ts'
 import { SeededRandom } from '../support/ports.ts'
-import { realClock } from '../support/real-clock.ts'
+import { standingClock } from '../support/real-clock.ts'
 import { containerRecordOf, declaredOf, environmentOf, ip } from '../support/snapshots.ts'
 import { zoneOf } from '../support/zone-of.ts'
 
@@ -194,7 +194,12 @@ test('the recordings of rancher-dns 0.17.4', async (t) => {
   const upstream = await recordedUpstream()
   t.teardown(() => upstream.close())
   const upstreams = new Upstreams()
-  const deps = { clock: realClock, random: new SeededRandom(1), exchange: new SocketExchange(), upstreams }
+  const deps = {
+    clock: standingClock,
+    random: new SeededRandom(1),
+    exchange: new SocketExchange(),
+    upstreams,
+  }
   const forwarder = new Forwarder(deps, { cache: { entries: 1000, bytes: 1 << 20 }, concurrency: 100 })
   forwarder.use([{ address: '127.0.0.1', port: upstream.port }])
   const forwarders = new Forwarders(forwarder, { make: () => forwarder, own: [] })
@@ -204,12 +209,12 @@ test('the recordings of rancher-dns 0.17.4', async (t) => {
     {
       forwarders,
       compiled,
-      cookies: testCookies(realClock),
-      log: new QuestionLog(realClock, () => undefined),
+      cookies: testCookies(standingClock),
+      log: new QuestionLog(standingClock, () => undefined),
     },
     { search: 'always', domain: 'rancher.internal' },
   )
-  const way = new DatagramWay({ arena, compiled, resolver, clock: realClock })
+  const way = new DatagramWay({ arena, compiled, resolver, clock: standingClock })
   resolver.apply(zoneOf(environment, { service: ip('169.254.169.250') }))
 
   const used = new Set<Difference>()
