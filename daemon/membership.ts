@@ -3,10 +3,10 @@
  * One JSON file in the state folder, replaced atomically; nothing else in the folder says that the machine is a
  * member.
  */
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import { DroverError, reasonOf } from '../model/errors.ts'
+import { DroverError } from '../model/errors.ts'
 import { decodeRecord, encodeRecord, type Settings, settingsSchema } from '../model/records.ts'
+import { type Damaged, readPrivate, replacePrivate } from '../pki/private-file.ts'
 
 export interface Membership {
   readonly environment: string
@@ -25,45 +25,31 @@ export interface StoreAccess {
 }
 
 const fileOf = (state: string): string => join(state, 'membership.json')
+const damaged: Damaged = (path, why, cause) =>
+  new DroverError('STATE_UNUSABLE', `${path}: ${why}`, { fields: { path }, cause })
 
 /** Undefined where the machine is no member yet. */
 export function readMembership(state: string): Membership | undefined {
-  let text: string
-  try {
-    text = readFileSync(fileOf(state), 'utf8')
-  } catch (cause) {
-    if ((cause as { code?: string }).code === 'ENOENT') return undefined
-    throw new DroverError('STATE_UNUSABLE', `${fileOf(state)}: ${reasonOf(cause)}`, { cause })
-  }
-  try {
-    const { environment, store, settings, access } = JSON.parse(text) as {
-      environment: string
-      store: string
-      settings: unknown
-      access?: StoreAccess
-    }
-    const decoded = decodeRecord(settingsSchema, JSON.stringify(settings))
-    if (typeof environment === 'string' && typeof store === 'string' && decoded.is === 'ok') {
-      return { environment, store, settings: decoded.value, ...(access === undefined ? {} : { access }) }
-    }
-  } catch {
-    // Falls through to the one error for a file that is not what we wrote.
-  }
-  throw new DroverError('STATE_UNUSABLE', `${fileOf(state)} is damaged`)
+  const path = fileOf(state)
+  const text = readPrivate(path, damaged)
+  if (text === undefined) return undefined
+  const membership = parsed(text)
+  if (membership === undefined) throw damaged(path, 'it is cut off, or not what was written')
+  return membership
 }
 
 export function writeMembership(state: string, membership: Membership): void {
-  const file = fileOf(state)
-  mkdirSync(state, { recursive: true, mode: 0o700 })
-  const handle = openSync(`${file}.new`, 'w', 0o600)
-  writeSync(
-    handle,
-    `${JSON.stringify({ ...membership, settings: JSON.parse(encodeRecord(membership.settings)) }, null, 2)}\n`,
-  )
-  fsyncSync(handle)
-  closeSync(handle)
-  renameSync(`${file}.new`, file)
-  const folder = openSync(state, 'r')
-  fsyncSync(folder)
-  closeSync(folder)
+  const settings: unknown = JSON.parse(encodeRecord(membership.settings))
+  replacePrivate(fileOf(state), `${JSON.stringify({ ...membership, settings }, null, 2)}\n`, damaged)
+}
+
+function parsed(text: string): Membership | undefined {
+  try {
+    const { environment, store, settings, access } = JSON.parse(text) as Partial<Membership>
+    const decoded = decodeRecord(settingsSchema, JSON.stringify(settings))
+    if (typeof environment !== 'string' || typeof store !== 'string' || decoded.is === 'bad') return undefined
+    return { environment, store, settings: decoded.value, ...(access === undefined ? {} : { access }) }
+  } catch {
+    return undefined
+  }
 }

@@ -2,9 +2,11 @@
  * How a host comes to the store: handed from the one that lets it in to the one that joins, and overruled by
  * what the operator wrote there.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { JoinAnswer } from '../model/admission.ts'
+import { DroverError } from '../model/errors.ts'
+import { replacePrivate } from '../pki/private-file.ts'
 import type { Config } from './config/resolve.ts'
 import type { Membership, StoreAccess } from './membership.ts'
 
@@ -34,7 +36,10 @@ export function accessFor(config: Config, url: string): JoinAnswer['store'] | un
 export function accessOf(config: Config, { ca, user, password }: JoinAnswer['store']): StoreAccess {
   if (ca === null) return { user, password, ca: null }
   const path = join(config.state, 'store-ca.pem')
-  mkdirSync(config.state, { recursive: true, mode: 0o700 })
-  if (!existsSync(path) || readFileSync(path, 'utf8') !== ca) writeFileSync(path, ca, { mode: 0o600 })
+  replacePrivate(
+    path,
+    ca,
+    (file, why, cause) => new DroverError('STATE_UNUSABLE', `${file}: ${why}`, { cause }),
+  )
   return { user, password, ca: path }
 }

@@ -18,7 +18,7 @@ import {
   readCertificate,
   type Subject,
 } from './certificate.ts'
-import { type Damaged, readPrivate, replacePrivate, writeOnce } from './private-file.ts'
+import { type Damaged, readPrivate, replacePrivate, sweepDrafts, writeOnce } from './private-file.ts'
 import { authorityLifetime, backdate, hostLifetime, serverLifetime } from './trust.ts'
 
 export interface EnvironmentName {
@@ -72,7 +72,10 @@ export interface AuthorityOptions {
 /** The one that is there, or a new one. */
 export function loadOrCreateAuthority(folder: string, options: AuthorityOptions): Authority {
   const standing = loadAuthority(folder, options.passphrase)
-  if (standing !== undefined) return standing
+  if (standing !== undefined) {
+    sweepDrafts(authorityFile(folder), damaged)
+    return standing
+  }
   const { environment } = options
   const { pair } = madePair(options)
   const written: Written = { environment, ...pair }

@@ -10,7 +10,7 @@ import { DroverError } from '../model/errors.ts'
 import type { HostId } from '../model/records.ts'
 import { hostIdOf } from './envelope.ts'
 import { type PresharedKeys, presharedKeysOf } from './preshared.ts'
-import { type Damaged, readPrivate, writeOnce } from './private-file.ts'
+import { type Damaged, readPrivate, sweepDrafts, writeOnce } from './private-file.ts'
 
 export interface HostIdentity {
   readonly id: HostId
@@ -30,7 +30,9 @@ export interface HostIdentity {
 const fileName = 'identity.json'
 
 export function loadOrCreateIdentity(folder: string): HostIdentity {
-  return loadIdentity(folder) ?? createIdentity(folder)
+  const standing = loadIdentity(folder)
+  if (standing !== undefined) sweepDrafts(join(folder, fileName), damaged)
+  return standing ?? createIdentity(folder)
 }
 
 /** Undefined when there is none. */

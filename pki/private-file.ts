@@ -78,6 +78,11 @@ function linkUnlessPresent(draft: string, path: string): void {
   }
 }
 
+/** At the start of a process: what an earlier one left that was killed just after its file was there. */
+export function sweepDrafts(path: string, damaged: Damaged): void {
+  guarded(path, damaged, () => removeDrafts(path))
+}
+
 /** What killed processes left: the file exists by now, so nobody needs a draft. */
 function removeDrafts(path: string): void {
   const name = basename(path)
