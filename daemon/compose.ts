@@ -8,7 +8,7 @@ import { Allocator } from '../ipam/allocator.ts'
 import type { Environment } from '../model/environment.ts'
 import { type Ipv4, parseIpv4 } from '../model/ip.ts'
 import { keysOf } from '../model/keys.ts'
-import type { Clock, Ledger, Log, Meter } from '../model/ports.ts'
+import type { Clock, Log, Meter } from '../model/ports.ts'
 import type { HostId, HostRecord } from '../model/records.ts'
 import type { Instant } from '../model/time.ts'
 import type { Attachment } from '../network/attachments.ts'
@@ -41,9 +41,9 @@ export const serversAddress: Ipv4 = parseIpv4('169.254.169.250') as Ipv4
 
 export interface Ledgers {
   /** Addresses, and the counter of signatures. */
-  readonly journal: Ledger
+  readonly journal: SqliteLedger
   /** The last snapshot of a store that is elsewhere. */
-  readonly snapshots: Ledger
+  readonly snapshots: SqliteLedger
 }
 
 export interface ControlParts {

@@ -142,10 +142,8 @@ export class Control {
     if (!state.connected || !this.#seen) return
     const first = !this.#engineHeard
     this.#engineHeard = true
-    if (first) {
-      this.#deps.allocator.retain(new Set(state.containers.keys()))
-      this.#deps.adoption.prune(state.containers)
-    }
+    this.#deps.allocator.retain(new Set(state.containers.keys()))
+    if (first) this.#deps.adoption.prune(state.containers)
     this.#deps.containers.apply(state.containers)
     this.publish()
   }
@@ -193,7 +191,9 @@ export class Control {
   async #lookAgain(): Promise<void> {
     while (!this.#stop.signal.aborted) {
       await sleep(this.#deps.clock, minutes(1), this.#stop.signal).catch(() => undefined)
-      if (!this.#stop.signal.aborted) this.#deps.observer.again()
+      if (this.#stop.signal.aborted) return
+      this.#deps.trust.again()
+      this.#deps.observer.again()
     }
   }
 

@@ -345,6 +345,7 @@ export class Lifecycle {
       since: this.#started,
       trust,
       tunnel,
+      ledgers: this.#ledgers,
     })
   }
 

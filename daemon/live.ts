@@ -2,6 +2,7 @@
  * What of this host counts: the number of the newest envelope that it wants to stand under each key. Claims are
  * remembered on disk before they are sent, since only this host knows which of them it has given back.
  */
+import { DroverError } from '../model/errors.ts'
 import type { Keys } from '../model/keys.ts'
 import { meaningOf } from '../model/keys.ts'
 import type { ClaimSealer, Clock, Ledger, Sealer } from '../model/ports.ts'
@@ -33,6 +34,8 @@ export class Live implements ClaimSealer {
   readonly #counters = new Map<string, number>()
   readonly #sealedAt = new Map<string, number>()
   readonly #missing = new Set<string>()
+  /** What the ledger is still to forget: the disk refused. */
+  readonly #owed = new Map<string, string | undefined>()
 
   constructor(deps: LiveDeps, keys: Keys) {
     this.#deps = deps
@@ -44,7 +47,8 @@ export class Live implements ClaimSealer {
   /** Signs a claim, which counts from now on. */
   seal(key: string, body: object): Uint8Array {
     const bytes = this.sealRecord(key, body)
-    this.#deps.ledger.write(new Map([[prefix + key, String(this.#counters.get(key))]]))
+    this.#deps.ledger.write(new Map([...this.#owed, [prefix + key, String(this.#counters.get(key))]]))
+    this.#owed.clear()
     this.#sealedAt.set(key, this.#deps.clock.boot())
     this.#deps.onChange()
     return bytes
@@ -54,7 +58,7 @@ export class Live implements ClaimSealer {
   unseal(key: string): void {
     this.#missing.delete(key)
     if (!this.#counters.delete(key)) return
-    this.#deps.ledger.write(new Map([[prefix + key, undefined]]))
+    this.#owe(prefix + key)
     this.#deps.onChange()
   }
 
@@ -114,6 +118,17 @@ export class Live implements ClaimSealer {
     if (isOurs) this.#missing.delete(key)
     else if (this.#deps.keeps(key)) this.#missing.add(key)
     else if (value === undefined) this.#gone(key)
+  }
+
+  /** A claim that the ledger still names after a kill is not in the store, and is found to be gone again. */
+  #owe(entry: string): void {
+    this.#owed.set(entry, undefined)
+    try {
+      this.#deps.ledger.write(this.#owed)
+      this.#owed.clear()
+    } catch (error) {
+      if (!(error instanceof DroverError && error.culprit === 'retry')) throw error
+    }
   }
 
   #isOurs(key: string, value: Uint8Array): boolean {

@@ -5,6 +5,7 @@
 
 import { base64, fromBase64 } from '../model/bytes.ts'
 import type { Environment, Reachability } from '../model/environment.ts'
+import { DroverError } from '../model/errors.ts'
 import type { Keys } from '../model/keys.ts'
 import type { Clock, Ledger, Log, Meter, Timer } from '../model/ports.ts'
 import type { HostId } from '../model/records.ts'
@@ -31,6 +32,8 @@ export interface ObserverDeps {
 
 /** Writing the last snapshot to disk may lag this far behind. */
 const saveDelay = seconds(1)
+/** When the disk has refused. */
+const saveAgain = seconds(5)
 /** Of the newest counters that were seen: old bytes do not count after a restart either. */
 const floorPrefix = 'floor/'
 
@@ -219,7 +222,13 @@ export class Observer {
       this.#unsaved.set(floorPrefix + what, String(counter))
     const known = this.#deps.snapshots?.entries() ?? new Map<string, string>()
     const changes = new Map([...this.#unsaved].filter(([key, value]) => known.get(key) !== value))
-    this.#unsaved.clear()
-    if (changes.size > 0) this.#deps.snapshots?.write(changes)
+    try {
+      if (changes.size > 0) this.#deps.snapshots?.write(changes)
+      this.#unsaved.clear()
+    } catch (error) {
+      if (!(error instanceof DroverError && error.culprit === 'retry')) throw error
+      this.#deps.log.debug('the last snapshot waits', { why: error.line })
+      if (!this.#stop.signal.aborted) this.#saveTimer = this.#deps.clock.after(saveAgain, () => this.#save())
+    }
   }
 }

@@ -51,6 +51,8 @@ export class Removal {
   readonly #deps: RemovalDeps
   readonly #options: RemovalOptions
   #writing: Promise<void> = Promise.resolve()
+  /** What stands in the store. */
+  #seen: Uint8Array | undefined
 
   constructor(deps: RemovalDeps, options: RemovalOptions) {
     this.#deps = deps
@@ -63,6 +65,16 @@ export class Removal {
     const { removed } = this.#options.keys
     const value = valueAt(removed, update)
     if (value === 'unchanged') return
+    this.#seen = value
+    this.#hear(value)
+  }
+
+  /** Time has passed: what the disk refused to keep is heard again. */
+  again(): void {
+    if (this.#seen !== undefined) this.#hear(this.#seen)
+  }
+
+  #hear(value: Uint8Array | undefined): void {
     const opened = value === undefined ? undefined : openRemoved(value, this.#deps.keeper.trust)
     if (opened?.is === 'bad') this.#refuse(opened.why)
     if (opened?.is === 'ok' && this.#take(opened.value)) this.#deps.onChange()
@@ -77,10 +89,10 @@ export class Removal {
     const { keeper, authority } = this.#deps
     const ca = authority()
     const { id, name, authority: key } = this.#find(which)
-    const { environment, revoked } = keeper.trust
+    const { revoked } = keeper.trust
     // Before it stops to count.
     const inherited = this.#deps.inherit(id)
-    this.#take({ environment, number: keeper.listed + 1, hosts: [...revoked, id] })
+    keeper.remove({ number: keeper.listed + 1, hosts: [...revoked, id] })
     this.#deps.onChange()
     await this.#publish(ca)
     const records = await this.#takeOut(id, (key) => inherited.has(key))

@@ -140,7 +140,7 @@ export class Renewal {
   }
 
   #failed(error: unknown): void {
-    if (!(error instanceof DroverError && error.culprit === 'retry')) this.#trouble = reasonOf(error)
+    if (!(error instanceof DroverError && error.code === 'STORE_UNAVAILABLE')) this.#trouble = reasonOf(error)
     this.#deps.meter.count('drover_failures_total', 1, { what: 'renewal' })
     this.#deps.log.warn('a certificate could not be renewed yet', { why: reasonOf(error) })
   }

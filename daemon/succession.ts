@@ -54,6 +54,8 @@ export class Succession {
   readonly #keys: Keys
   readonly #stop = new AbortController()
   #needs: readonly string[] = []
+  /** What stands in the store. */
+  #seen: Uint8Array | undefined
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(deps: SuccessionDeps, keys: Keys) {
@@ -78,10 +80,16 @@ export class Succession {
     if (update.is === 'stale') return
     const value = valueAt(this.#keys.authorities, update)
     if (value === 'unchanged') return
+    this.#seen = value
+    this.#hear(value)
+  }
+
+  /** What the disk refused to keep is heard again with the next look. */
+  #hear(value: Uint8Array | undefined): void {
     const { keeper } = this.#deps
     const opened = value === undefined ? undefined : openAuthorities(value, keeper.trust)
     if (opened?.is === 'bad') this.#refuse(opened.why)
-    if (opened?.is === 'ok' && value !== undefined) this.#take(opened.value, value)
+    if (opened?.is === 'ok' && value !== undefined) this.#keep(opened.value, value)
     const standing = opened?.is === 'ok' ? opened.value.number : 0
     if (standing < keeper.succession) void this.#inTurn(() => this.#publish()).catch(() => undefined)
   }
@@ -131,6 +139,7 @@ export class Succession {
   }
 
   async tend(): Promise<void> {
+    if (this.#seen !== undefined) this.#hear(this.#seen)
     await this.#settle()
     const { authority } = this.#deps.holder
     this.#needs = authority?.former === undefined ? [] : await this.#needsOf(authority)
@@ -180,6 +189,15 @@ export class Succession {
     })
     const waiting = hosts.map(({ name }) => `host ${name} has no certificate of the new CA yet`)
     return [...waiting, ...(await this.#deps.storeNeeds())]
+  }
+
+  #keep(list: AuthorityList, sealed: Uint8Array): void {
+    try {
+      this.#take(list, sealed)
+    } catch (error) {
+      this.#deps.meter.count('drover_failures_total', 1, { what: 'succession' })
+      this.#deps.log.warn('the list of authorities could not be kept', { why: reasonOf(error) })
+    }
   }
 
   #take(list: AuthorityList, sealed: Uint8Array): void {

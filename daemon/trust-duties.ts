@@ -56,6 +56,11 @@ export class TrustDuties {
     this.#settings.observe(update)
   }
 
+  /** A minute has passed. */
+  again(): void {
+    this.removal.again()
+  }
+
   async close(): Promise<void> {
     this.renewal.close()
     await this.door.close()

@@ -5,8 +5,9 @@ import { formatIpv4 } from '../model/ip.ts'
 import type { Clock } from '../model/ports.ts'
 import type { HostId } from '../model/records.ts'
 import type { Instant } from '../model/time.ts'
+import { errorIn, type Finding } from '../status/finding.ts'
 import type { Vitals } from '../status/status.ts'
-import { serversAddress } from './compose.ts'
+import { type Ledgers, serversAddress } from './compose.ts'
 import type { Config } from './config/resolve.ts'
 import type { Control } from './control.ts'
 import type { IpsecPart } from './ipsec-part.ts'
@@ -31,6 +32,7 @@ export interface VitalSources {
   readonly trust: TrustParts
   readonly tunnel: Tunnel
   readonly ipsec: IpsecPart
+  readonly ledgers: Ledgers
 }
 
 /** Where containers ask, and where the servers listen. */
@@ -63,7 +65,17 @@ export function vitalsOf(sources: VitalSources): Vitals {
     peers,
     chosen,
     lastSeen,
-    problems: [...trustProblems(trust, control, clock), ...ipsec.problems(nameOf)],
+    problems: [
+      ...diskProblems(sources.ledgers),
+      ...trustProblems(trust, control, clock),
+      ...ipsec.problems(nameOf),
+    ],
     pathMtus,
   }
+}
+
+/** What this host must remember and cannot: one line, since both are on one disk. */
+function diskProblems({ journal, snapshots }: Ledgers): readonly Finding[] {
+  const trouble = journal.trouble ?? snapshots.trouble
+  return trouble === undefined ? [] : [errorIn('machine', trouble.message, trouble.remedy)]
 }

@@ -3,7 +3,7 @@
  * pins in the store when it must. Every answer comes within two seconds and is data: an address, something to
  * wait for, or a refusal. It reads no clock but its own and starts nothing by itself: `observe` and `tick` do.
  */
-import { DroverError, reasonOf } from '../model/errors.ts'
+import { DroverError } from '../model/errors.ts'
 import { type Cidr, formatIpv4, type Ipv4 } from '../model/ip.ts'
 import type { Keys } from '../model/keys.ts'
 import type { ClaimSealer, Clock, Ledger, Log, Meter } from '../model/ports.ts'
@@ -12,6 +12,7 @@ import { later, type Millis, minutes, seconds } from '../model/time.ts'
 import type { Store } from '../store/store.ts'
 import { Book, type BookFigures, type Change, type Use } from './book.ts'
 import { Claims } from './claims.ts'
+import { diskTakes, failed } from './disk.ts'
 import { Fence, Silences, type Stamp, span } from './fence.ts'
 import { entriesOf, recover, renewalEntry } from './journal.ts'
 import { givenUp, isKept } from './keeping.ts'
@@ -61,8 +62,6 @@ export interface AllocatorStatus extends BookFigures {
 // shorter than a lease, so that no life of another host goes unseen.
 const attention = seconds(5)
 
-type ContainerUse = Use & { readonly is: 'container' }
-
 export class Allocator {
   readonly #ledger: Ledger
   readonly #clock: Clock
@@ -77,7 +76,8 @@ export class Allocator {
   readonly #claims: Claims
   readonly #fence: Fence
   readonly #silences: Silences
-  readonly #said: Pick<AllocatorDeps, 'sealer' | 'isMember'> & Pick<AllocatorOptions, 'keys'>
+  readonly #said: Pick<AllocatorDeps, 'sealer' | 'isMember' | 'log' | 'meter'> &
+    Pick<AllocatorOptions, 'keys'>
   readonly #upkeep: Upkeep
   readonly #requests: Requests
   #view: View | undefined
@@ -158,8 +158,8 @@ export class Allocator {
     this.#fence.renewed(sent, aliveRevision)
     const saved = this.#savedRenewal
     if (saved !== undefined && span(saved, sent) < this.#grace / 60 && sent.wall >= saved.wall) return
-    this.#savedRenewal = sent
-    this.#ledger.write(renewalEntry(sent, this.#bootId))
+    if (diskTakes(this.#said, () => this.#ledger.write(renewalEntry(sent, this.#bootId))))
+      this.#savedRenewal = sent
   }
 
   /**
@@ -177,7 +177,8 @@ export class Allocator {
     for (const { epoch } of claims) this.#epoch = Math.max(this.#epoch, epoch)
     if (!fresh) return []
     const { changes, lost } = reconcile(this.#context(view))
-    this.#write(changes)
+    // What the disk refuses now, the next view finds again.
+    if (!this.#tryWrite(...changes)) return []
     for (const { container, address } of lost)
       this.#log.warn('an address was lost to another host', { container, address: formatIpv4(address) })
     for (const [key, revision] of this.#touched) if (revision <= view.revision) this.#touched.delete(key)
@@ -220,7 +221,7 @@ export class Allocator {
     if (pending !== undefined) return pending
     const begun = this.#clock.boot()
     const answer = this.#allocate(container, requested, begun)
-      .catch((error: unknown): Answer => this.#failed(error))
+      .catch((error: unknown): Answer => failed(error, this.#log))
       .finally(() => {
         this.#pending.delete(container)
         this.#meter.observe('drover_allocation_seconds', (this.#clock.boot() - begun) / 1000)
@@ -236,16 +237,18 @@ export class Allocator {
     const pin = this.#view?.pins.get(address)
     const pinned = pin?.host === this.#self && pin.confirmed && pin.container === container
     if (!this.#book.isFree(address) && !(pinned && this.#book.uses.get(address) === undefined)) return false
-    this.#write([taken(address, container, !this.#book.isFree(address), '')])
-    return true
+    return this.#tryWrite(taken(address, container, !this.#book.isFree(address), ''))
   }
 
   /** It keeps its address, and gives it up first when space is short. */
   stopped(container: ContainerId): void {
     const held = this.#book.heldBy(container)
     if (held === undefined || held.use.stoppedAt !== null) return
-    const use: ContainerUse = { ...held.use, stoppedAt: this.#clock.now() }
-    this.#write([{ of: 'address', address: held.address, use }])
+    this.#tryWrite({
+      of: 'address',
+      address: held.address,
+      use: { ...held.use, stoppedAt: this.#clock.now() },
+    })
   }
 
   /** Its address rests and is then free. */
@@ -253,8 +256,9 @@ export class Allocator {
     if (this.#pending.has(container)) this.#gone.add(container)
     const held = this.#book.heldBy(container)
     if (held === undefined) return
-    this.#write([{ of: 'address', address: held.address, use: this.#resting(held.use.pin) }])
-    this.#upkeep.run()
+    // What the disk refuses `retain` comes across again.
+    const use = this.#resting(held.use.pin)
+    if (this.#tryWrite({ of: 'address', address: held.address, use })) this.#upkeep.run()
   }
 
   /** Frees whatever belongs to containers that no longer exist. */
@@ -299,6 +303,10 @@ export class Allocator {
     for (const key of givenUp(changes, this.#said.keys)) this.#said.sealer.unseal(key)
   }
 
+  #tryWrite(...changes: readonly Change[]): boolean {
+    return diskTakes(this.#said, () => this.#write(changes))
+  }
+
   #resting(pin: boolean): Use {
     return { is: 'resting', until: later(this.#clock.now(), this.#rest), pin }
   }
@@ -316,12 +324,6 @@ export class Allocator {
     }
   }
 
-  #failed(error: unknown): Answer {
-    if (error instanceof DroverError && error.culprit === 'retry') return { is: 'waiting', why: error.line }
-    this.#log.error('an address could not be journalled', { err: error })
-    return { is: 'waiting', why: `the address could not be journalled: ${reasonOf(error)}` }
-  }
-
   async #allocate(container: ContainerId, requested: readonly string[], begun: Millis): Promise<Answer> {
     const held = this.#book.heldBy(container)
     if (held !== undefined) return this.#again(held.address, held.use)
@@ -336,7 +338,7 @@ export class Allocator {
     return await this.#ordinary(container, problems.join('; '), begun)
   }
 
-  #again(address: Ipv4, use: ContainerUse): Answer {
+  #again(address: Ipv4, use: Use & { readonly is: 'container' }): Answer {
     if (use.stoppedAt !== null) this.#write([{ of: 'address', address, use: { ...use, stoppedAt: null } }])
     return answerOf(address, use.problem)
   }

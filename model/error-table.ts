@@ -93,6 +93,11 @@ export const errorTable = {
     says: 'another process has the store file open',
     remedy: 'stop the daemon first',
   },
+  DISK_FULL: {
+    culprit: 'retry',
+    says: 'the disk is full',
+    remedy: 'make room: nothing is lost, and a running daemon tries again by itself',
+  },
   STORE_UNREADABLE: {
     culprit: 'operator',
     says: 'the store file cannot be opened',

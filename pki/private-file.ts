@@ -104,7 +104,9 @@ function guarded<T>(path: string, damaged: Damaged, work: () => T): T {
   try {
     return work()
   } catch (thrown) {
-    const closed = ['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'ENOTDIR'].some((code) => hasCode(thrown, code))
+    if (hasCode(thrown, 'ENOSPC') || hasCode(thrown, 'EDQUOT'))
+      throw new DroverError('DISK_FULL', `${path}: ${reasonOf(thrown)}`, { cause: thrown })
+    const closed = ['EACCES', 'EPERM', 'EROFS', 'ENOTDIR'].some((code) => hasCode(thrown, code))
     if (closed) throw new DroverError('STATE_UNUSABLE', `${path}: ${reasonOf(thrown)}`, { cause: thrown })
     throw damaged(path, reasonOf(thrown), thrown)
   }

@@ -29,6 +29,7 @@ const codes: Readonly<Record<number, ErrorCode>> = {
   6: 'STORE_BUSY', // LOCKED
   8: 'STORE_UNREADABLE', // READONLY
   11: 'STORE_CORRUPT', // CORRUPT
+  13: 'DISK_FULL', // FULL
   14: 'STORE_UNREADABLE', // CANTOPEN
   26: 'STORE_CORRUPT', // NOTADB
 }

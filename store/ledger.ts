@@ -2,6 +2,7 @@
  * A small durable map of one host (address journal, last snapshot, counters), in a SQLite file of its own.
  * Everything is in memory; a write returns when it is on disk. Survives kill -9 at any point.
  */
+import { DroverError } from '../model/errors.ts'
 import type { Ledger } from '../model/ports.ts'
 import { checksum, SqliteFile, type Statement } from './file.ts'
 
@@ -15,6 +16,7 @@ export class SqliteLedger implements Ledger {
   readonly #facts: Map<string, string>
   readonly #put: Statement
   readonly #remove: Statement
+  #trouble: DroverError | undefined
 
   constructor(options: { readonly path: string }) {
     this.#file = new SqliteFile({ path: options.path, kind: 0x4452564c, schema })
@@ -32,13 +34,19 @@ export class SqliteLedger implements Ledger {
     return this.#facts
   }
 
+  /** Why the last write was refused; undefined when it was not. */
+  get trouble(): DroverError | undefined {
+    return this.#trouble
+  }
+
   write(changes: ReadonlyMap<string, string | undefined>): void {
-    this.#file.transaction(() => {
-      for (const [key, value] of changes) {
-        if (value === undefined) this.#remove.run(key)
-        else this.#put.run(key, value, checksum(key, value))
-      }
-    })
+    try {
+      this.#file.transaction(() => this.#run(changes))
+      this.#trouble = undefined
+    } catch (error) {
+      this.#trouble = error instanceof DroverError ? error : undefined
+      throw error
+    }
     for (const [key, value] of changes) {
       if (value === undefined) this.#facts.delete(key)
       else this.#facts.set(key, value)
@@ -47,6 +55,13 @@ export class SqliteLedger implements Ledger {
 
   close(): void {
     this.#file.close()
+  }
+
+  #run(changes: ReadonlyMap<string, string | undefined>): void {
+    for (const [key, value] of changes) {
+      if (value === undefined) this.#remove.run(key)
+      else this.#put.run(key, value, checksum(key, value))
+    }
   }
 }
 

@@ -15,6 +15,7 @@ import { MemoryStore } from '../../store/memory.ts'
 import { authorityFor, began, folderOf, keys, Member } from '../support/members.ts'
 import { FakeClock, MemoryLog, MemoryMeter } from '../support/ports.ts'
 import { environment, host, settings } from '../support/records.ts'
+import { SmallDisk, smallDiskNeeds } from '../support/small-disk.ts'
 
 function hostOn(t: Test, store: MemoryStore, ca: Authority, holds: boolean, members: readonly Member[]) {
   const folder = folderOf(t)
@@ -137,3 +138,24 @@ test('the host itself: told at once, and refused at its next start', async (t) =
   await first.look()
   t.ok(first.keeper.listed === 7)
 })
+
+test(
+  'a full disk: nobody says that a host is out who cannot keep it, and it is kept with room',
+  smallDiskNeeds,
+  async (t) => {
+    const { store, web, twin, first, second } = worldOf(t)
+    await first.removal.remove('web')
+    const disks = [first, second].map(({ folder }) => new SmallDisk(t, folder))
+    for (const disk of disks) disk.fill()
+    await second.look()
+    t.notOk(second.keeper.trust.revoked.has(web.id), 'what is not on disk does not count')
+    await t.rejects(first.removal.remove(twin.id), { code: 'DISK_FULL', message: /trust\.json/ })
+    t.equal(JSON.stringify(await store.list(keys.prefix)).includes(twin.id), false)
+    for (const disk of disks) disk.makeRoom()
+    second.removal.again()
+    t.ok(second.keeper.trust.revoked.has(web.id))
+    await first.removal.remove(twin.id)
+    await second.look()
+    t.ok(second.keeper.trust.revoked.has(twin.id))
+  },
+)

@@ -3,7 +3,7 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Test, test } from 'tap'
@@ -20,6 +20,7 @@ import { writeTrustFile } from '../../pki/trust-file.ts'
 import { MemoryStore } from '../../store/memory.ts'
 import { FakeClock, MemoryLog, MemoryMeter } from '../support/ports.ts'
 import { hostRecord, settings } from '../support/records.ts'
+import { SmallDisk, smallDiskNeeds } from '../support/small-disk.ts'
 
 const keys = keysOf('default')
 const day = minutes(24 * 60)
@@ -158,28 +159,37 @@ test('a restart between the offer and the taking loses nothing', async (t) => {
   t.match(readFileSync(join(second.folder, 'trust.json'), 'utf8'), /BEGIN CERTIFICATE/)
 })
 
-test('a disk that refuses keeps the old certificate, and the next minute brings the new one', async (t) => {
-  const { clock, store, first, second } = worldOf(t)
-  clock.advance(days(20))
-  first.records.push(second.record())
-  await first.renewal.tend()
-  const before = second.keeper.certificate
-  const moved = `${second.folder}-moved`
-  renameSync(second.folder, moved)
-  writeFileSync(second.folder, 'no folder')
-  second.renewal.observe({ is: 'snapshot', ...(await store.list(keys.prefix)) })
-  t.equal(second.keeper.certificate, before)
-  t.equal(second.meter.values.get('drover_failures_total{"what":"renewal"}'), 1)
-  t.match(second.renewal.problems, [{ what: /could not be renewed yet: .*trust\.json/, remedy: /room/ }])
-  rmSync(second.folder)
-  renameSync(moved, second.folder)
-  const running = second.renewal.run()
-  second.renewal.close()
-  clock.advance(minutes(1))
-  await running
-  t.not(second.keeper.certificate, before)
-  t.strictSame(second.renewal.problems, [])
-})
+test(
+  'a full disk keeps the old certificate, and the next minute with room brings the new one',
+  smallDiskNeeds,
+  async (t) => {
+    const { clock, store, first, second } = worldOf(t)
+    clock.advance(days(20))
+    first.records.push(second.record())
+    await first.renewal.tend()
+    const before = second.keeper.certificate
+    const disk = new SmallDisk(t, second.folder)
+    disk.fill()
+    second.renewal.observe({ is: 'snapshot', ...(await store.list(keys.prefix)) })
+    t.equal(second.keeper.certificate, before)
+    t.equal(
+      TrustKeeper.open(second.folder, second.identity, clock.now()).certificate,
+      before,
+      'what is on disk is whole',
+    )
+    t.equal(second.meter.values.get('drover_failures_total{"what":"renewal"}'), 1)
+    t.match(second.renewal.problems, [
+      { what: /could not be renewed yet: .*trust\.json: ENOSPC/, remedy: /room/ },
+    ])
+    disk.makeRoom()
+    const running = second.renewal.run()
+    second.renewal.close()
+    clock.advance(minutes(1))
+    await running
+    t.not(second.keeper.certificate, before)
+    t.strictSame(second.renewal.problems, [])
+  },
+)
 
 /** Takes one certificate after the other, as fast as the disk allows, until it is killed. */
 const renewing = `

@@ -17,10 +17,13 @@ import { openEnvelope, sealRecord } from '../../pki/envelope.ts'
 import { loadOrCreateIdentity } from '../../pki/identity.ts'
 import { EnvelopeSealer } from '../../pki/sealer.ts'
 import type { Trust } from '../../pki/trust.ts'
+import { SqliteLedger } from '../../store/ledger.ts'
 import { MemoryStore } from '../../store/memory.ts'
 import type { Store } from '../../store/store.ts'
+import { folderOf } from '../support/members.ts'
 import { FakeClock, MemoryLedger, MemoryLog, MemoryMeter } from '../support/ports.ts'
 import { container, hostRecord, settings } from '../support/records.ts'
+import { SmallDisk, smallDiskNeeds } from '../support/small-disk.ts'
 
 const keys = keysOf('default')
 
@@ -324,4 +327,27 @@ test('a claim that only the store can have lost is missing until it stands again
   stands(undefined)
   t.same([live.missing().size, live.counter(block)], [0, -1], 'lost to somebody else')
   t.end()
+})
+
+test('a full disk: the last snapshot waits, and is whole once there is room', smallDiskNeeds, async (t) => {
+  const [clock, folder] = [new FakeClock(), folderOf(t)]
+  const disk = new SmallDisk(t, folder)
+  const store = new MemoryStore({ clock })
+  const snapshots = new SqliteLedger({ path: join(folder, 'snapshot.db') })
+  const { observer, publisher, wanted, host } = daemonOn(store, clock, folder, snapshots)
+  const following = observer.start()
+  disk.fill()
+  publisher.publish(wanted)
+  await settle()
+  clock.advance(seconds(1))
+  t.match(snapshots.trouble, { code: 'DISK_FULL', message: /snapshot\.db/ })
+  t.equal(observer.environment?.hosts.size, 1, 'what it sees counts all the same')
+  disk.makeRoom()
+  clock.advance(seconds(5))
+  t.equal(snapshots.trouble, undefined)
+  t.ok(snapshots.entries().has(keys.host(host.id)), 'nothing of it is lost')
+  observer.close()
+  await publisher.close()
+  await following
+  snapshots.close()
 })
