@@ -51,8 +51,8 @@ export class Removal {
   readonly #deps: RemovalDeps
   readonly #options: RemovalOptions
   #writing: Promise<void> = Promise.resolve()
-  /** What stands in the store. */
-  #seen: Uint8Array | undefined
+  /** The list that the disk has refused. */
+  #owed: Uint8Array | undefined
 
   constructor(deps: RemovalDeps, options: RemovalOptions) {
     this.#deps = deps
@@ -65,19 +65,19 @@ export class Removal {
     const { removed } = this.#options.keys
     const value = valueAt(removed, update)
     if (value === 'unchanged') return
-    this.#seen = value
+    this.#owed = undefined
     this.#hear(value)
   }
 
   /** Time has passed: what the disk refused to keep is heard again. */
   again(): void {
-    if (this.#seen !== undefined) this.#hear(this.#seen)
+    if (this.#owed !== undefined) this.#hear(this.#owed)
   }
 
   #hear(value: Uint8Array | undefined): void {
     const opened = value === undefined ? undefined : openRemoved(value, this.#deps.keeper.trust)
     if (opened?.is === 'bad') this.#refuse(opened.why)
-    if (opened?.is === 'ok' && this.#take(opened.value)) this.#deps.onChange()
+    if (opened?.is === 'ok' && this.#keep(opened.value, value)) this.#deps.onChange()
     const standing = new Set<string>(opened?.is === 'ok' ? opened.value.hosts : [])
     const forgotten = [...this.#deps.keeper.trust.revoked].filter((host) => !standing.has(host))
     // Also where two hosts that hold the CA have removed one each, and where the store was restored from before.
@@ -125,10 +125,13 @@ export class Removal {
     return record
   }
 
-  #take(list: RemovedList): boolean {
+  /** Whether it told anything new. */
+  #keep(list: RemovedList, value: Uint8Array | undefined): boolean {
     try {
+      this.#owed = undefined
       return this.#deps.keeper.remove(list)
     } catch (error) {
+      this.#owed = value
       this.#deps.meter.count('drover_failures_total', 1, { what: 'removal' })
       this.#deps.log.warn('the list of removed hosts could not be kept', { why: reasonOf(error) })
       return false

@@ -54,8 +54,8 @@ export class Succession {
   readonly #keys: Keys
   readonly #stop = new AbortController()
   #needs: readonly string[] = []
-  /** What stands in the store. */
-  #seen: Uint8Array | undefined
+  /** The list that the disk has refused. */
+  #owed: Uint8Array | undefined
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(deps: SuccessionDeps, keys: Keys) {
@@ -80,7 +80,7 @@ export class Succession {
     if (update.is === 'stale') return
     const value = valueAt(this.#keys.authorities, update)
     if (value === 'unchanged') return
-    this.#seen = value
+    this.#owed = undefined
     this.#hear(value)
   }
 
@@ -139,7 +139,7 @@ export class Succession {
   }
 
   async tend(): Promise<void> {
-    if (this.#seen !== undefined) this.#hear(this.#seen)
+    if (this.#owed !== undefined) this.#hear(this.#owed)
     await this.#settle()
     const { authority } = this.#deps.holder
     this.#needs = authority?.former === undefined ? [] : await this.#needsOf(authority)
@@ -194,7 +194,9 @@ export class Succession {
   #keep(list: AuthorityList, sealed: Uint8Array): void {
     try {
       this.#take(list, sealed)
+      this.#owed = undefined
     } catch (error) {
+      this.#owed = sealed
       this.#deps.meter.count('drover_failures_total', 1, { what: 'succession' })
       this.#deps.log.warn('the list of authorities could not be kept', { why: reasonOf(error) })
     }

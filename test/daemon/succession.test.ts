@@ -23,6 +23,7 @@ import { MemoryStore } from '../../store/memory.ts'
 import { keys } from '../support/members.ts'
 import { FakeClock, MemoryLog, MemoryMeter } from '../support/ports.ts'
 import { hostRecord, settings } from '../support/records.ts'
+import { SmallDisk, smallDiskNeeds } from '../support/small-disk.ts'
 
 const environment = { name: 'default', uuid: settings.uuid }
 const days = (count: number) => millis(count * minutes(24 * 60))
@@ -317,3 +318,23 @@ test('a list names authorities of this environment, and the former vouches for t
   }
   t.equal(second.meter.values.get('drover_records_rejected_total{"why":"authorities"}'), lists.length)
 })
+
+test(
+  'a full disk: no CA is made or believed that cannot be kept, and with room it is',
+  smallDiskNeeds,
+  async (t) => {
+    const { first, third, look } = worldOf(t)
+    const disks = [first, third].map(({ folder }) => new SmallDisk(t, folder))
+    const before = first.believes
+    for (const disk of disks) disk.fill()
+    await t.rejects(first.succession.roll(), { code: 'DISK_FULL', message: /authority\.json/ })
+    t.same(first.believes, before)
+    disks[0]?.makeRoom()
+    await first.succession.roll()
+    await look(third)
+    t.same(third.believes, before, 'what is not on disk does not count')
+    disks[1]?.makeRoom()
+    await third.succession.tend()
+    t.same(third.believes, first.believes, 'heard again within a minute')
+  },
+)
