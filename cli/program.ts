@@ -10,6 +10,7 @@ import { dnsCommand } from './dns.ts'
 import { doctorCommand, reportCommand } from './doctor.ts'
 import { print, printJson } from './print.ts'
 import { containersText, hostsText, statusText } from './render.ts'
+import { replaceDaemon } from './replace.ts'
 import { serviceCommand } from './service.ts'
 import { hostCommand, joinCommand, tokenCommand } from './trust.ts'
 
@@ -36,10 +37,12 @@ function daemonCommand(context: Context): Command {
   const command = configured('daemon', 'run the daemon in the foreground', context)
     .option('--check', 'validate everything that can be validated without touching the machine')
     .option('--leave', 'undo everything that Drover did to this machine')
+    .option('--replace', 'give the work of the running daemon to a new one, without losing a question')
     .option('--init', 'first make this machine a one-host environment if it is no member')
     .option('--subnet <cidr>', 'address space for --init')
     .option('--tunnel-process <how>', 'own: start the tunnel process; external: systemd does', 'own')
-  return command.action(async (options: { tunnelProcess: string }) => {
+  return command.action(async (options: { tunnelProcess: string; replace?: boolean }) => {
+    if (options.replace) return print(await replaceDaemon(await clientOf(command, context)))
     const { runDaemon } = await daemon()
     context.code = await runDaemon(sourcesOf(command, context), options)
   })

@@ -3,36 +3,36 @@
  * the servers once their address is there, containers last. Stopping leaves everything in the kernel.
  */
 
-import type { Dns } from '../dns/dns.ts'
-import { startDns } from '../dns/dns.ts'
 import { belongingOf } from '../docker/labels.ts'
 import type { EngineState } from '../docker/watch.ts'
-import { type Metadata, startMetadata } from '../metadata/thread.ts'
 import type { Environment } from '../model/environment.ts'
 import { DroverError } from '../model/errors.ts'
-import { formatIpv4, type Ipv4 } from '../model/ip.ts'
-import { keysOf } from '../model/keys.ts'
+import type { Ipv4 } from '../model/ip.ts'
 import type { Log } from '../model/ports.ts'
 import type { HostRecord } from '../model/records.ts'
+import { seconds } from '../model/time.ts'
 import type { HostIdentity } from '../pki/identity.ts'
 import type { DaemonFacts } from '../status/doctor.ts'
 import { type AdminServer, startAdmin } from '../status/server.ts'
 import { containersView, hostsView, statusOf, type Vitals } from '../status/status.ts'
-import { copyStore } from '../store/move.ts'
 import { composeControl, type Ledgers, openLedgers, serversAddress, storeOf } from './compose.ts'
 import type { Config } from './config/resolve.ts'
 import type { Control } from './control.ts'
 import { daemonFactsOf, examined } from './daemon-facts.ts'
 import { dnsActions } from './dns-admin.ts'
+import type { ServerSockets } from './handover.ts'
 import { HostNetwork } from './host-network.ts'
 import { hostRecordOf } from './host-record.ts'
 import type { IpsecPart } from './ipsec-part.ts'
 import type { LogTail } from './log-tail.ts'
 import { machineFacts, machineSize } from './machine.ts'
-import { type Membership, writeMembership } from './membership.ts'
+import type { Membership } from './membership.ts'
 import type { PrometheusMeter } from './meter.ts'
 import { PeerPaths } from './peer-paths.ts'
+import type { Handover } from './predecessor.ts'
+import { Servers } from './servers.ts'
 import { serviceCommands, servicesView } from './service-admin.ts'
+import { storeMove } from './store-move.ts'
 import type { System } from './system.ts'
 import type { Tasks } from './tasks.ts'
 import { trustCommands, trustViews } from './trust-admin.ts'
@@ -50,17 +50,19 @@ export interface LifecycleDeps {
   readonly ipsec: IpsecPart
   readonly identity: HostIdentity
   readonly trust: TrustParts
+  readonly handover: Pick<Handover, 'pid' | 'begin'>
 }
 
-interface Servers {
-  readonly dns: Dns
-  readonly metadata: Metadata
-}
+/** How long an engine that does not answer may keep names from being answered. */
+const enginePatience = seconds(1)
 
 export class Lifecycle {
   readonly #deps: LifecycleDeps
   readonly #config: Config
   readonly #stop = new AbortController()
+  readonly #stopped = new Promise<void>((resolve) => {
+    this.#stop.signal.onabort = () => resolve()
+  })
   readonly #ledgers: Ledgers
   readonly #network: HostNetwork
   readonly #paths: PeerPaths
@@ -69,11 +71,14 @@ export class Lifecycle {
   readonly #started
   #membership: Membership
   #control: Control | undefined
-  #servers: Servers | undefined
+  readonly #servers: Servers
+  readonly #networkUp = Promise.withResolvers<void>()
+  readonly #engineHeard = Promise.withResolvers<void>()
+  #serving = false
+  #retired: Promise<void> | undefined
   #admin: AdminServer | undefined
   #engine: EngineState | undefined
   #engineVersion = ''
-  #networkUp: (() => void) | undefined
   #starting: Promise<void> | undefined
   #moving = false
 
@@ -84,6 +89,7 @@ export class Lifecycle {
     this.#membership = membership
     this.#started = system.clock.now()
     this.#ledgers = openLedgers(config.state)
+    this.#servers = new Servers({ clock: system.clock, log, meter }, config)
     const { applier, pinger, routeMtu: hints, clock } = system
     const links = () => this.#paths.ipsecLinks
     this.#network = new HostNetwork(
@@ -108,18 +114,15 @@ export class Lifecycle {
     )
   }
 
-  /** Resolves when containers of this host are served, or when it was stopped before. */
-  start(): Promise<void> {
-    this.#starting = this.#start()
+  /** Resolves when containers of this host are served, or when it was stopped before. `inherited`: of a predecessor. */
+  start(inherited?: ServerSockets): Promise<void> {
+    this.#starting = this.#start(inherited)
     return this.#starting
   }
 
-  async #start(): Promise<void> {
+  async #start(inherited: ServerSockets | undefined): Promise<void> {
     const { tasks, system, tunnel, ipsec, log } = this.#deps
     this.#admin = await startAdmin(this.#actions(), this.#config.admin)
-    const networkUp = new Promise<void>((resolve) => {
-      this.#networkUp = resolve
-    })
     this.#paths.adopt(await system.ip.routes())
     await this.#newControl()
     tasks.run(
@@ -127,14 +130,12 @@ export class Lifecycle {
       tunnel.run({ up: () => this.#network.again(), changed: () => this.#control?.publish() }),
     )
     tasks.run('ipsec', ipsec.run({ up: () => this.#network.again(), changed: () => this.#ipsecChanged() }))
-    await Promise.race([networkUp, this.#stopped()])
+    const watched = system.engineWatch.run((state) => this.#heard(state), this.#stop.signal)
+    tasks.run('engine watch', watched)
+    await Promise.race([Promise.all([this.#networkUp.promise, this.#engineKnown()]), this.#stopped])
     if (this.#stop.signal.aborted) return
-    await this.#startServers()
+    await this.#serve(inherited)
     this.#paths.start(tasks)
-    tasks.run(
-      'engine watch',
-      system.engineWatch.run((state) => this.#engineChanged(state), this.#stop.signal),
-    )
     log.info('listening', {
       ...serverPlaces(this.#config),
       admin: this.#config.admin,
@@ -142,8 +143,18 @@ export class Lifecycle {
     })
   }
 
-  /** Ends the daemon; the kernel and the tunnel process go on. */
-  async stop(): Promise<void> {
+  /** For a successor; undefined while names or metadata are not answered. */
+  sockets(): ServerSockets | undefined {
+    return this.#serving ? this.#servers.sockets() : undefined
+  }
+
+  /** Lets go of all but the servers, which answer what was last known. */
+  retire(): Promise<void> {
+    this.#retired ??= this.#retire()
+    return this.#retired
+  }
+
+  async #retire(): Promise<void> {
     this.#stop.abort()
     // What is being made now is closed as well.
     await this.#starting?.catch(() => undefined)
@@ -151,18 +162,16 @@ export class Lifecycle {
     await this.#admin?.close()
     await this.#control?.close()
     await this.#network.close()
-    await this.#servers?.dns.close()
-    await this.#servers?.metadata.close()
     this.#deps.tunnel.close()
     await this.#deps.ipsec.close()
     this.#ledgers.journal.close()
     this.#ledgers.snapshots.close()
   }
 
-  #stopped(): Promise<void> {
-    const { signal } = this.#stop
-    if (signal.aborted) return Promise.resolve()
-    return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+  /** Ends the daemon; the kernel and the tunnel process go on. */
+  async stop(): Promise<void> {
+    await this.retire()
+    await this.#servers.close()
   }
 
   async #newControl(): Promise<void> {
@@ -221,8 +230,7 @@ export class Lifecycle {
     this.#network.observe(environment)
     this.#deps.tunnel.observe(environment)
     this.#deps.ipsec.observe(environment)
-    this.#servers?.dns.apply(environment)
-    this.#servers?.metadata.apply(environment)
+    this.#servers.show(environment)
   }
 
   /** Whether this host has IPsec: the peers are told, and ways begin or end. */
@@ -233,26 +241,25 @@ export class Lifecycle {
     this.#network.refresh()
   }
 
-  async #startServers(): Promise<void> {
-    const { system, log, meter } = this.#deps
-    const address = formatIpv4(serversAddress)
-    const { domain } = this.#membership.settings
-    const { port, upstreams, resolvConf, search } = this.#config.dns
-    const dns = await startDns(
-      { clock: system.clock, log, meter },
-      { address, port, upstreams, resolvConf, search, domain },
-      this.#control?.environment,
-    )
-    const metadata = await startMetadata({ log, meter }, { address, ...this.#config.metadata })
-    this.#servers = { dns, metadata }
-    if (this.#engine !== undefined) dns.applyNetworks(this.#engine.networks)
+  /** Docker's names are among those that are answered from the first question on. */
+  #engineKnown(): Promise<void> {
+    const patience = this.#deps.system.clock.after(enginePatience, this.#engineHeard.resolve)
+    return this.#engineHeard.promise.finally(() => patience.cancel())
+  }
+
+  /** Before the first container is given our address. */
+  async #serve(inherited: ServerSockets | undefined): Promise<void> {
+    const shown = { environment: this.#control?.environment, networks: this.#engine?.networks ?? [] }
+    await this.#servers.start(this.#membership.settings.domain, shown, inherited)
+    this.#serving = true
     const environment = this.#control?.environment
     if (environment !== undefined) this.#project(environment)
+    if (this.#engine !== undefined) this.#engineChanged(this.#engine, false)
   }
 
   /** The host's network is as it should be; whether the containers' is, the kernel tells. */
   #applied(): void {
-    this.#networkUp?.()
+    this.#networkUp.resolve()
     this.#deps.tasks.run('attachments', this.#verifyAttachments())
   }
 
@@ -266,16 +273,21 @@ export class Lifecycle {
     }
   }
 
-  #engineChanged(state: EngineState): void {
-    const was = this.#engine?.connected
+  #heard(state: EngineState): void {
+    const was = this.#engine?.connected === true
     this.#engine = state
+    this.#engineHeard.resolve()
+    if (this.#serving) this.#engineChanged(state, was)
+  }
+
+  #engineChanged(state: EngineState, was: boolean): void {
     this.#deps.meter.gauge('drover_engine_connected', state.connected ? 1 : 0)
-    if (state.connected && was !== true) {
+    if (state.connected && !was) {
       this.#deps.tasks.run('engine version', this.#learnEngine())
       this.#network.again()
     }
     this.#control?.engine(state)
-    this.#servers?.dns.applyNetworks(state.networks)
+    this.#servers.showNetworks(state.networks)
     this.#network.engine(state)
   }
 
@@ -305,17 +317,20 @@ export class Lifecycle {
         ...trustViews(() => this.#present, this.#deps.trust),
         services: view((environment) => servicesView(() => this.#present, environment)),
         log: () => this.#deps.tail.lines(),
+        process: () => ({ pid: this.#deps.handover.pid, serving: this.#serving }),
       },
       metrics: async () => {
-        await this.#servers?.metadata.stats()
+        await this.#servers.count()
         return this.#deps.meter.text()
       },
       commands: {
         'store/move': ({ url }: Readonly<Record<string, unknown>>) => this.#moveStore(String(url ?? '')),
+        replace: ({ program }: Readonly<Record<string, unknown>>) =>
+          this.#deps.handover.begin(Array.isArray(program) ? program.map(String) : []),
         ...trustCommands(() => this.#present),
         ...serviceCommands(() => this.#present),
       },
-      ...dnsActions(() => this.#servers?.dns),
+      ...dnsActions(() => this.#servers.dns),
     }
   }
 
@@ -354,40 +369,26 @@ export class Lifecycle {
       environment,
       vitals: this.#vitals(),
       control: this.#present,
-      upstreams: this.#servers?.dns.stats().upstreams,
+      upstreams: this.#servers.dns?.stats().upstreams,
       meter: this.#deps.meter,
       mended: this.#network.mended,
       trust: this.#deps.trust,
     })
   }
 
-  /** Copies, verifies and switches; whatever fails leaves this host where it was. */
+  /** Whatever fails leaves this host where it was. */
   async #moveStore(url: string): Promise<{ readonly keys: number }> {
     const { system, log } = this.#deps
     if (this.#moving) throw new DroverError('USAGE', 'the store is being moved already')
-    if (this.#membership.store !== 'embedded')
-      throw new DroverError(
-        'USAGE',
-        `the store is ${this.#membership.store}; only an embedded one can be moved`,
-      )
-    if (this.#config.store.url !== undefined)
-      throw new DroverError('USAGE', 'store.url is set in the configuration and would win; remove it first')
-    const deps = { clock: system.clock, log }
-    const target = storeOf(url, this.#config, deps)
+    const move = storeMove({ clock: system.clock, log }, this.#config, this.#membership, url)
     this.#moving = true
     try {
       await this.#control?.close()
-      const source = storeOf(this.#membership.store, this.#config, deps)
-      const keys = await copyStore(source, target, keysOf(this.#membership.environment).prefix).finally(() =>
-        source.close(),
-      )
-      const moved = { ...this.#membership, store: url }
-      writeMembership(this.#config.state, moved)
-      this.#membership = moved
-      log.info('the store has moved', { to: url, keys })
+      const { membership, keys } = await move.run()
+      this.#membership = membership
       return { keys }
     } finally {
-      await target.close()
+      await move.close()
       const control = this.#newControl().finally(() => {
         this.#moving = false
       })

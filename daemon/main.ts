@@ -25,8 +25,11 @@ import { machineFacts } from './machine.ts'
 import { type Membership, readMembership, writeMembership } from './membership.ts'
 import { PrometheusMeter } from './meter.ts'
 import { refuseNeighbours } from './occupied.ts'
+import { Handover, type Successor } from './predecessor.ts'
+import { portsOf } from './servers.ts'
 import { serviceManager } from './service-manager.ts'
 import { withAccess } from './store-access.ts'
+import { predecessorOf } from './successor.ts'
 import { type System, systemOf } from './system.ts'
 import { Tasks } from './tasks.ts'
 import type { CaState } from './trust-admin.ts'
@@ -133,6 +136,8 @@ export async function runDaemon(sources: ConfigSources, flags: DaemonFlags): Pro
 
   // effects
   if (flags.leave) return leaving(config, system, log, member)
+  const predecessor = predecessorOf(process)
+  const inherited = await predecessor?.ready(portsOf(config))
   const choice = engineChoice(config.tunnel.engine, () => system.wireguard.available())
   const esp = await espChoice(config.tunnel.backend, system.runner)
   const membership = member ?? (await createEnvironment({ config, system, log }, flags))
@@ -145,12 +150,24 @@ export async function runDaemon(sources: ConfigSources, flags: DaemonFlags): Pro
   const tunnel = composeTunnel(deps, fitting, { identity, choice, external })
   const { settings } = membership
   const ipsec = ipsecPart(deps, fitting, { choice: esp, identity, settings, external })
+  const handover: Handover = new Handover(() => lifecycle.sockets(), {
+    pid: process.pid,
+    words: process.argv.slice(2),
+    environment: process.env,
+  })
   const lifecycle = new Lifecycle(
-    { system, log, tail, meter, tasks, tunnel, ipsec, identity, trust },
+    { system, log, tail, meter, tasks, tunnel, ipsec, identity, trust, handover },
     withAccess(fitting, membership),
     withStore(membership, config),
   )
-  return runUntilSignal(lifecycle, log, config, membership)
+  log.info('drover starts', {
+    version,
+    host: config.host.name,
+    environment: membership.environment,
+    subnet: settings.subnet,
+  })
+  const starting = lifecycle.start(inherited).then(() => predecessor?.serving())
+  return runUntilEnd({ lifecycle, log, starting, handover })
 }
 
 /** What `drover ca show` shows; more of it where the daemon runs. */
@@ -263,27 +280,36 @@ async function leaving(
   return 0
 }
 
-async function runUntilSignal(
-  lifecycle: Lifecycle,
-  log: Log,
-  config: Config,
-  membership: Membership,
-): Promise<number> {
+interface Running {
+  readonly lifecycle: Lifecycle
+  readonly log: Log
+  readonly starting: Promise<void>
+  readonly handover: Handover
+}
+
+/** Until a signal comes, or a successor has taken over. */
+async function runUntilEnd({ lifecycle, log, starting, handover }: Running): Promise<number> {
   const manager = serviceManager(process.env)
-  const stopped = new Promise<string>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve(signal))
+  const stopped = new Promise<undefined>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve(undefined))
   })
-  log.info('drover starts', {
-    version,
-    host: config.host.name,
-    environment: membership.environment,
-    subnet: membership.settings.subnet,
-  })
-  const starting = lifecycle.start().then(() => manager.ready('serving'))
+  const started = starting.then(() => manager.ready('serving'))
+  const ending = Promise.race([stopped, handover.begun])
+  let successor: Successor | undefined
   try {
-    await Promise.race([stopped, starting.then(() => stopped)])
-    manager.stopping()
+    successor = await Promise.race([ending, started.then(() => ending)])
+    if (successor === undefined) manager.stopping()
+    else {
+      log.info('a successor takes over', { pid: successor.pid })
+      await lifecycle.retire()
+      await successor.give()
+      manager.succeeded(successor.pid)
+    }
+  } catch (error) {
+    successor?.kill()
+    throw error
   } finally {
+    successor?.letGo()
     // Also after a start that failed: what it had opened would keep the process.
     await lifecycle.stop()
   }

@@ -7,6 +7,8 @@ import { SystemdNotifier } from '../linux/notify.ts'
 
 export interface ServiceManager {
   ready(status: string): void
+  /** Another process is the unit's main one from now on. */
+  succeeded(pid: number): void
   stopping(): void
 }
 
@@ -16,7 +18,11 @@ interface Variables {
   readonly WATCHDOG_USEC?: string | undefined
 }
 
-const silent: ServiceManager = { ready: () => undefined, stopping: () => undefined }
+const silent: ServiceManager = {
+  ready: () => undefined,
+  succeeded: () => undefined,
+  stopping: () => undefined,
+}
 
 export function serviceManager(variables: Variables): ServiceManager {
   const { NOTIFY_SOCKET: socket, WATCHDOG_USEC: limit } = variables
@@ -26,6 +32,7 @@ export function serviceManager(variables: Variables): ServiceManager {
   if (every > 0) setInterval(() => notifier.tell('WATCHDOG=1'), every).unref()
   return {
     ready: (status) => notifier.tell(`READY=1\nSTATUS=${status}`),
+    succeeded: (pid) => notifier.tell(`MAINPID=${pid}`),
     stopping: () => notifier.tell('STOPPING=1'),
   }
 }

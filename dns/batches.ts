@@ -26,6 +26,9 @@ export type Replies = Pick<
   | 'port'
   | 'reply'
   | 'send'
+  | 'sendOne'
+  | 'dup'
+  | 'close'
 >
 
 export interface BatchDeps {
@@ -52,6 +55,9 @@ export class Batches {
   /** When the last datagrams came, and how far apart they come. */
   #last = 0
   #gap = 1
+  /** Questions whose answers come later. */
+  #underWay = 0
+  #settled: (() => void) | undefined
 
   constructor(deps: BatchDeps) {
     this.#deps = deps
@@ -63,6 +69,24 @@ export class Batches {
 
   open(port: number): number {
     return this.#deps.socket.open(port)
+  }
+
+  /** A descriptor for what is still under way when the first one is closed. */
+  keep(fd: number): number {
+    return this.#deps.socket.dup(fd)
+  }
+
+  sendLate(fd: number, message: Uint8Array, address: Ipv4, port: number): void {
+    this.#deps.socket.sendOne(fd, message, address, port)
+  }
+
+  /** Closes a kept descriptor once nothing is under way any more. */
+  async release(fd: number): Promise<void> {
+    if (this.#underWay > 0)
+      await new Promise<void>((resolve) => {
+        this.#settled = resolve
+      })
+    this.#deps.socket.close(fd)
   }
 
   /** One datagram that came by itself, and all that lie behind it. */
@@ -131,10 +155,17 @@ export class Batches {
     const address = socket.address(slot) as Ipv4
     const port = socket.port(slot)
     const answer = resolver.respond(arena.bytes.subarray(at, at + socket.length(slot)), address, 'udp')
-    if (answer instanceof Promise) void answer.then((message) => later(message, address, port))
+    if (answer instanceof Promise) void this.#send(answer, (message) => later(message, address, port))
     else if (answer !== undefined && answer.length <= socket.room) {
       arena.bytes.set(answer, at)
       socket.reply(slot, answer.length, at, 0, at, 0)
     }
+  }
+
+  async #send(answer: Promise<Uint8Array>, later: (message: Uint8Array) => void): Promise<void> {
+    this.#underWay += 1
+    later(await answer)
+    this.#underWay -= 1
+    if (this.#underWay === 0) this.#settled?.()
   }
 }

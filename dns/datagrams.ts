@@ -1,10 +1,9 @@
 /**
  * The UDP socket in the event loop: Node wakes us with the first datagram, and the batch takes whatever lies behind
- * it by itself. Answers that come later leave through Node.
+ * it by itself. When it closes, no question is read any more, and those that were read are answered.
  */
 import { createSocket, type Socket } from 'node:dgram'
-import { getSystemErrorName } from 'node:util'
-import { formatIpv4, type Ipv4, parseIpv4 } from '../model/ip.ts'
+import { type Ipv4, parseIpv4 } from '../model/ip.ts'
 import type { Batches } from './batches.ts'
 
 export interface Datagrams {
@@ -14,10 +13,8 @@ export interface Datagrams {
 
 const maxParsed = 10_000
 
-/** Listens on an address that the machine has already. */
-export async function bindDatagrams(batches: Batches, port: number): Promise<Datagrams> {
-  const fd = batches.open(port)
-  if (fd < 0) throw new DOMException(`bind ${getSystemErrorName(fd)}`, 'NetworkError')
+/** Reads the questions of a bound socket, which it owns from now on. */
+export async function readDatagrams(batches: Batches, fd: number): Promise<Datagrams> {
   const socket = createSocket('udp4')
   await new Promise<void>((resolve, reject) => {
     socket.once('error', reject)
@@ -34,16 +31,19 @@ export async function bindDatagrams(batches: Batches, port: number): Promise<Dat
 class EventLoopDatagrams implements Datagrams {
   readonly port: number
   readonly #socket: Socket
+  readonly #batches: Batches
+  /** What answers leave by. */
+  #fd: number
   readonly #parsed = new Map<string, Ipv4>()
   #closed = false
 
   constructor(socket: Socket, fd: number, batches: Batches) {
     this.port = socket.address().port
     this.#socket = socket
-    const later = (message: Uint8Array, address: Ipv4, port: number): void => {
-      // The callback keeps a failed send from being an error of the socket.
-      if (!this.#closed) socket.send(message, port, formatIpv4(address), () => {})
-    }
+    this.#batches = batches
+    this.#fd = fd
+    const later = (message: Uint8Array, address: Ipv4, port: number): void =>
+      batches.sendLate(this.#fd, message, address, port)
     let lingering = false
     const linger = (): void => {
       if (lingering || this.#closed || !batches.linger(fd, later)) return
@@ -61,11 +61,13 @@ class EventLoopDatagrams implements Datagrams {
     })
   }
 
-  close(): Promise<void> {
+  async close(): Promise<void> {
     this.#closed = true
-    return new Promise((resolve) => {
+    this.#fd = this.#batches.keep(this.#fd)
+    await new Promise<void>((resolve) => {
       this.#socket.close(() => resolve())
     })
+    await this.#batches.release(this.#fd)
   }
 
   #parse(text: string): Ipv4 | undefined {

@@ -13,7 +13,7 @@ import { millis, seconds } from '../model/time.ts'
 import type { ZoneChanges } from './changes.ts'
 import { EngineNames } from './engine-names.ts'
 import { explained } from './explain.ts'
-import type { FromWorker, ListenOptions, Report, ToWorker, WorkerOptions } from './link.ts'
+import type { DnsSockets, FromWorker, ListenOptions, Report, ToWorker, WorkerOptions } from './link.ts'
 import { parseName } from './name.ts'
 import { packed } from './packed.ts'
 import { ZoneProjection } from './projection.ts'
@@ -33,6 +33,8 @@ export interface DnsOptions {
   readonly search: SearchMode
   /** Further addresses of this host at which we answer: never forwarded to. */
   readonly own?: readonly string[]
+  /** Sockets that a predecessor has bound to this address and port. */
+  readonly inherited?: DnsSockets | undefined
 }
 
 export interface DnsStats extends Report {
@@ -52,6 +54,9 @@ export interface Dns {
   follow(which: string, push: (asked: Asked) => void): () => void
   /** As the worker last reported; no older than two seconds while it is up. */
   stats(): DnsStats
+  /** For a successor to inherit; undefined while the worker is being started again. */
+  sockets(): DnsSockets | undefined
+  /** Answers what was asked, and ends. */
   close(): Promise<void>
 }
 
@@ -62,17 +67,23 @@ export interface DnsDeps {
 }
 
 /**
- * Listens and answers, of `environment` from the first question on; rejects with DNS_ADDRESS when the address or the
+ * Listens and answers, of `environment` and `networks` from the first question on; rejects with DNS_ADDRESS when the address or the
  * port cannot be had.
  */
-export async function startDns(deps: DnsDeps, options: DnsOptions, environment?: Environment): Promise<Dns> {
-  const dns = new DnsHandle(deps, workerOptions(options))
+export async function startDns(
+  deps: DnsDeps,
+  options: DnsOptions,
+  environment?: Environment,
+  networks: readonly EngineNetwork[] = [],
+): Promise<Dns> {
+  const dns = new DnsHandle(deps, workerOptions(options), options.inherited)
   if (environment !== undefined) dns.apply(environment)
+  dns.applyNetworks(networks)
   await dns.start()
   return dns
 }
 
-function workerOptions({ address, domain, own = [], ...rest }: DnsOptions): ListenOptions {
+function workerOptions({ address, domain, own = [], inherited: _, ...rest }: DnsOptions): ListenOptions {
   const parsed = parseIpv4(address)
   if (parsed === undefined) throw new DroverError('DNS_ADDRESS', `${address} is no IPv4 address`)
   return { ...rest, address: parsed, domain: parseName(domain) ?? 'rancher.internal', own }
@@ -81,6 +92,8 @@ function workerOptions({ address, domain, own = [], ...rest }: DnsOptions): List
 const reportEvery = seconds(1)
 /** Counted in ticks of our own thread, so that its being busy is not held against the worker. */
 const missedReportsToHang = 10
+/** Upstreams have 4.5 s for an answer. */
+const longestAnswer = seconds(5)
 const restartFirst = millis(50)
 const restartMost = seconds(5)
 
@@ -109,6 +122,8 @@ class DnsHandle implements Dns {
   #networks: readonly EngineNetwork[] = []
   readonly #followers = new Map<Follower, readonly Ipv4[]>()
   #report = silence
+  #inherited: DnsSockets | undefined
+  #sockets: DnsSockets | undefined
   #port = 0
   #up = false
   #restarts = 0
@@ -118,9 +133,10 @@ class DnsHandle implements Dns {
   #closing = false
   #timer: Timer | undefined
 
-  constructor(deps: DnsDeps, options: ListenOptions) {
+  constructor(deps: DnsDeps, options: ListenOptions, inherited: DnsSockets | undefined) {
     this.#deps = deps
     this.#options = options
+    this.#inherited = inherited
     this.#zone = new ZoneProjection({ service: options.address })
   }
 
@@ -189,6 +205,10 @@ class DnsHandle implements Dns {
     return { ...this.#report, port: this.#port, up: this.#up, restarts: this.#restarts }
   }
 
+  sockets(): DnsSockets | undefined {
+    return this.#up ? this.#sockets : undefined
+  }
+
   async close(): Promise<void> {
     this.#closing = true
     this.#timer?.cancel()
@@ -197,7 +217,7 @@ class DnsHandle implements Dns {
     const ended = new Promise((resolve) => worker.once('exit', resolve))
     if (this.#up) worker.postMessage({ is: 'close' } satisfies ToWorker)
     else await worker.terminate()
-    const forced = this.#deps.clock.after(seconds(2), () => void worker.terminate())
+    const forced = this.#deps.clock.after(longestAnswer, () => void worker.terminate())
     await ended
     forced.cancel()
   }
@@ -214,7 +234,10 @@ class DnsHandle implements Dns {
   #launch(): Promise<string | undefined> {
     const changes = this.#zone.whole()
     const port = this.#port === 0 ? this.#options.port : this.#port
-    const options: WorkerOptions = { ...this.#options, port, zoneFirst: changes !== undefined }
+    // Once: a thread that ends has closed them.
+    const inherited = this.#inherited
+    this.#inherited = undefined
+    const options: WorkerOptions = { ...this.#options, port, zoneFirst: changes !== undefined, inherited }
     const worker = new Worker(entry, { workerData: options, name: 'drover-dns' })
     this.#worker = worker
     this.#unanswered = 0
@@ -244,6 +267,7 @@ class DnsHandle implements Dns {
   #hear(message: FromWorker): void {
     if (message.is === 'ready') {
       this.#port = message.port
+      this.#sockets = message.sockets
       this.#up = true
       this.#failures = 0
     } else if (message.is === 'report') {

@@ -22,9 +22,17 @@ export interface ListenOptions {
   readonly own: readonly string[]
 }
 
+/** Descriptors of bound sockets, by which a successor goes on without losing a question. */
+export interface DnsSockets {
+  readonly udp: number
+  readonly tcp: number
+}
+
 export interface WorkerOptions extends ListenOptions {
   /** Whether a zone is on its way: no question is answered without it. */
   readonly zoneFirst: boolean
+  /** Taken instead of sockets of its own. */
+  readonly inherited: DnsSockets | undefined
 }
 
 export type ToWorker =
@@ -46,7 +54,7 @@ export interface Report {
 }
 
 export type FromWorker =
-  | { readonly is: 'ready'; readonly port: number }
+  | { readonly is: 'ready'; readonly port: number; readonly sockets: DnsSockets }
   | { readonly is: 'failed'; readonly why: string }
   | { readonly is: 'report'; readonly report: Report }
   | { readonly is: 'asked'; readonly asked: Asked }

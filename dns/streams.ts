@@ -3,11 +3,11 @@
  * connections, on questions under way and on idling, so that nobody can take it from the others.
  */
 import { createServer, type Server, type Socket } from 'node:net'
-import { formatIpv4, type Ipv4, parseIpv4 } from '../model/ip.ts'
+import { type Ipv4, parseIpv4 } from '../model/ip.ts'
 import { Frames, framed } from './frames.ts'
 
 export interface Streams {
-  readonly port: number
+  /** Accepts nothing more, answers what was asked, and ends each connection once it is quiet. */
   close(): Promise<void>
 }
 
@@ -15,6 +15,7 @@ export interface Streams {
 export type Respond = (bytes: Uint8Array, from: Ipv4) => Uint8Array | Promise<Uint8Array> | undefined
 
 const idle = 10_000 // ms, RFC 7766 6.2.3: a few seconds
+const quiet = 300 // ms, for connections of a server that closes
 const maxConnections = 1024
 const maxConnectionsOfOne = 64
 const maxUnderWay = 64
@@ -22,38 +23,34 @@ const maxUnderWay = 64
 const perTurn = 100
 const maxUnsent = 256 << 10 // bytes
 
-export function bindStreams(address: Ipv4, port: number, respond: Respond): Promise<Streams> {
+/** Listens on a bound socket, which it owns from now on. */
+export function acceptStreams(fd: number, respond: Respond): Promise<Streams> {
   const perAddress = new Map<string, number>()
-  const open = new Set<Socket>()
+  const open = new Set<Conversation>()
   const server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) =>
     accept(socket, { perAddress, open, respond }),
   )
   server.maxConnections = maxConnections
   return new Promise((resolve, reject) => {
     server.once('error', reject)
-    server.listen(port, formatIpv4(address), () => {
+    server.listen({ fd }, () => {
       server.off('error', reject)
       server.on('error', () => {})
-      resolve({ port: portOf(server), close: () => closed(server, open) })
+      resolve({ close: () => closed(server, open) })
     })
   })
 }
 
-const portOf = (server: Server): number => {
-  const address = server.address()
-  return typeof address === 'object' && address !== null ? address.port : 0
-}
-
-function closed(server: Server, open: ReadonlySet<Socket>): Promise<void> {
+function closed(server: Server, open: ReadonlySet<Conversation>): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve())
-    for (const socket of open) socket.destroy()
+    for (const conversation of open) conversation.finish()
   })
 }
 
 interface Listening {
   readonly perAddress: Map<string, number>
-  readonly open: Set<Socket>
+  readonly open: Set<Conversation>
   readonly respond: Respond
 }
 
@@ -67,15 +64,14 @@ function accept(socket: Socket, { perAddress, open, respond }: Listening): void 
     return
   }
   perAddress.set(text, others + 1)
-  open.add(socket)
+  const conversation = new Conversation(socket, from, respond)
+  open.add(conversation)
   socket.once('close', () => {
-    open.delete(socket)
+    open.delete(conversation)
     const left = (perAddress.get(text) ?? 1) - 1
     if (left > 0) perAddress.set(text, left)
     else perAddress.delete(text)
   })
-  socket.setTimeout(idle, () => socket.destroy())
-  new Conversation(socket, from, respond)
 }
 
 /** One connection: questions in, answers out; what is ready together leaves in one piece. */
@@ -90,11 +86,14 @@ class Conversation {
   #underWay = 0
   #ended = false
   #working = false
+  #finishing = false
 
   constructor(socket: Socket, from: Ipv4, respond: Respond) {
     this.#socket = socket
     this.#from = from
     this.#respond = respond
+    socket.setTimeout(idle)
+    socket.on('timeout', () => this.#silent())
     socket.on('data', (chunk: Buffer) => {
       this.#waiting.push(...this.#frames.push(chunk))
       this.#work()
@@ -105,6 +104,18 @@ class Conversation {
       this.#ended = true
       this.#work()
     })
+  }
+
+  /** Ends once nothing was asked for a moment, with all answered. */
+  finish(): void {
+    this.#finishing = true
+    this.#socket.setTimeout(quiet)
+  }
+
+  #silent(): void {
+    if (!this.#finishing) this.#socket.destroy()
+    else if (this.#underWay === 0) this.#socket.destroySoon()
+    else this.finish()
   }
 
   #work(): void {

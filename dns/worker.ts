@@ -4,9 +4,10 @@
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { Libc, makeArena } from '../linux/ffi.ts'
+import { bindListener } from '../linux/listener.ts'
 import { ReplySocket } from '../linux/replies.ts'
 import { reasonOf } from '../model/errors.ts'
-import { formatIpv4 } from '../model/ip.ts'
+import { formatIpv4, type Ipv4 } from '../model/ip.ts'
 import { Batches } from './batches.ts'
 import { ZoneCopy } from './changes.ts'
 import { CompiledAnswers } from './compiled.ts'
@@ -40,6 +41,7 @@ class DnsThread {
   readonly #log: QuestionLog
   readonly #resolver: Resolver
   readonly #batches: Batches
+  readonly #libc: Libc
   readonly #copy = new ZoneCopy()
   /** Of zones, not yet taken in. */
   readonly #pieces: PackedZone[] = []
@@ -72,7 +74,8 @@ class DnsThread {
       },
       options,
     )
-    const socket = new ReplySocket(new Libc(arena), { ...batch, address: options.address })
+    this.#libc = new Libc(arena)
+    const socket = new ReplySocket(this.#libc, { ...batch, address: options.address })
     this.#batches = new Batches({ arena, socket, compiled, resolver, clock })
     this.#resolver = resolver
   }
@@ -85,8 +88,11 @@ class DnsThread {
         { ...this.#options, own },
       )
       await this.#zoned.promise
-      this.#server = await serveDns({ resolver: this.#resolver, batches: this.#batches }, this.#options)
-      this.#say({ is: 'ready', port: this.#server.port })
+      const bindTcp = (address: Ipv4, port: number): number => bindListener(this.#libc, address, port)
+      const parts = { resolver: this.#resolver, batches: this.#batches, bindTcp }
+      this.#server = await serveDns(parts, this.#options)
+      const { port, sockets } = this.#server
+      this.#say({ is: 'ready', port, sockets })
       this.#forwarders.host.probeLoops()
     } catch (error) {
       this.#say({ is: 'failed', why: reasonOf(error) })

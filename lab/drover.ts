@@ -85,6 +85,12 @@ export const joinEnvironment = (host: HostPlace, token: string): Promise<string>
 export const startDaemon = (host: HostPlace): number =>
   start(drover(host, 'daemon'), log(host), { namespace: host.namespace })
 
+/** As an operator replaces it; returns the pid of the new one, which answers. */
+export async function replaceDaemon(host: HostPlace): Promise<number> {
+  const said = await must(drover(host, 'daemon', '--replace'), { namespace: host.namespace })
+  return Number(/process (\d+) now/.exec(said)?.[1])
+}
+
 export async function daemonAnswers(host: HostPlace): Promise<void> {
   await until(
     `the daemon on ${host.name}`,

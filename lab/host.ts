@@ -3,7 +3,15 @@
  */
 import { DroverError } from '../model/errors.ts'
 import { attach, type CommandResult, end, isAlive, must, run } from './command.ts'
-import { binFolder, charonPid, daemonAnswers, drover, startDaemon, tunnelPid } from './drover.ts'
+import {
+  binFolder,
+  charonPid,
+  daemonAnswers,
+  drover,
+  replaceDaemon,
+  startDaemon,
+  tunnelPid,
+} from './drover.ts'
 import { startEngine } from './engine.ts'
 import { type HostPlace, image } from './layout.ts'
 import type { HostEntry } from './record.ts'
@@ -109,5 +117,11 @@ export class LabHost {
   async restart(program: Program, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     await this.kill(program, signal)
     await this.start(program)
+  }
+
+  /** Gives the daemon's work to a new process, and returns once that answers. */
+  async replaceDaemon(): Promise<void> {
+    this.entry.pids.daemon = await replaceDaemon(this.place)
+    this.#save()
   }
 }

@@ -23,6 +23,7 @@ npm run lab -- fault block hK [PORT…]    UDP ports are blocked: those of IPsec
 npm run lab -- fault heal hK|store       ends all of these
 npm run lab -- fault kill hK daemon|tunnel|charon|dockerd     (or: kill store MEMBER)   kill -9
 npm run lab -- fault restart hK daemon|tunnel|charon|dockerd  (or: restart store MEMBER)
+npm run lab -- fault replace hK          gives the work of the daemon to a new process (drover daemon --replace)
 npm run lab -- soak cut --times N        a lab of its own, whose second host is cut off for 30 s, N times
 npm run lab -- down
 ${vmUsage}`
@@ -120,6 +121,10 @@ async function fault([kind = '', target, ...rest]: readonly string[]): Promise<n
   if (network !== undefined) {
     if (target !== 'store') lab.host(hostNumber(target))
     await network(target ?? '', rest)
+    return 0
+  }
+  if (kind === 'replace') {
+    await lab.host(hostNumber(target)).replaceDaemon()
     return 0
   }
   if (kind !== 'kill' && kind !== 'restart')

@@ -4,6 +4,7 @@
  * leave from the address that the socket is bound to. Never blocks; what the kernel refuses to send is lost.
  */
 import { errors, type Libc } from './ffi.ts'
+import { inetRoom as nameSize, writeInet } from './listener.ts'
 
 export interface ReplyOptions {
   /** The local IPv4 address. */
@@ -19,7 +20,6 @@ export interface ReplyOptions {
 const level = { socket: 1 }
 const option = { SO_SNDBUF: 7, SO_RCVBUF: 8, SO_SNDBUFFORCE: 32, SO_RCVBUFFORCE: 33 }
 const headerSize = 64 // struct mmsghdr
-const nameSize = 16 // struct sockaddr_in
 const iovecSize = 16
 const pieces = 3
 const truncated = 0x20 // MSG_TRUNC
@@ -77,6 +77,21 @@ export class ReplySocket {
         this.#libc.setOption(fd, level.socket, option[`SO_${name}`], buffer)
     }
     return fd
+  }
+
+  /** Another descriptor of the socket, to answer by when the first one is closed; `close` ends it. */
+  dup(fd: number): number {
+    return this.#libc.dup(fd)
+  }
+
+  close(fd: number): void {
+    this.#libc.close(fd)
+  }
+
+  /** Sends one datagram that is no answer of the present batch. */
+  sendOne(fd: number, bytes: Uint8Array, address: number, port: number): void {
+    if (!this.put(bytes, address, port)) return
+    this.#libc.sendTo(fd, this.data, bytes.length, dontWait, this.#names, nameSize)
   }
 
   /** Puts a datagram that came another way into the first slot; false when it is too long. */
@@ -187,12 +202,6 @@ export class ReplySocket {
   }
 
   #name(slot: number, address: number, port: number): void {
-    const { view } = this.#libc.arena
-    const at = this.#names + slot * nameSize
-    view.setUint16(at, 2, true)
-    view.setUint16(at + 2, port)
-    view.setUint32(at + 4, address)
-    view.setUint32(at + 8, 0)
-    view.setUint32(at + 12, 0)
+    writeInet(this.#libc, this.#names + slot * nameSize, address, port)
   }
 }

@@ -19,7 +19,8 @@ export interface MetadataStats extends ServerStats {
 }
 
 export type FromWorker =
-  | { readonly is: 'listening'; readonly port: number }
+  /** `fd`: the socket, for a successor to inherit. */
+  | { readonly is: 'listening'; readonly port: number; readonly fd: number }
   | { readonly is: 'refused'; readonly why: string }
   | { readonly is: 'stats'; readonly stats: MetadataStats }
   /** A snapshot could not be shown; the one before it stays. */
@@ -28,6 +29,8 @@ export type FromWorker =
 export interface WorkerOptions {
   readonly address: string
   readonly port: number
+  /** A socket that a predecessor has bound to this address and port. */
+  readonly inherited?: number | undefined
   /** Connections that one address may have open. */
   readonly connections: number
   /** Proxies whose X-Forwarded-For counts. */

@@ -113,12 +113,12 @@ export class MetadataServer {
     )
   }
 
-  /** Begins to listen and returns the port. */
-  async listen(address: string, port: number): Promise<number> {
-    this.#server.listen({ host: address, port, backlog })
+  /** Begins to listen on a bound socket, which it owns from now on, and returns the port. */
+  async listen(fd: number): Promise<number> {
+    this.#server.listen({ fd, backlog })
     await once(this.#server, 'listening')
     const bound = this.#server.address()
-    return typeof bound === 'object' && bound !== null ? bound.port : port
+    return typeof bound === 'object' && bound !== null ? bound.port : 0
   }
 
   /** The source shows something new: polls that wait are looked at again. */

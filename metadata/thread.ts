@@ -16,6 +16,8 @@ export interface Metadata {
   apply(environment: Environment): void
   /** Undefined while the thread is being started again. */
   stats(): Promise<MetadataStats | undefined>
+  /** For a successor to inherit; undefined while the thread is being started again. */
+  socket(): number | undefined
   close(): Promise<void>
 }
 
@@ -38,6 +40,8 @@ class MetadataThread implements Metadata {
   #shown: Environment | undefined
   #counted: MetadataStats | undefined
   #port: number
+  #socket: number | undefined
+  #inherited: number | undefined
   #backOff = soonest
   #timer: NodeJS.Timeout | undefined
   #closed = false
@@ -46,6 +50,7 @@ class MetadataThread implements Metadata {
     this.#ports = ports
     this.#options = options
     this.#port = options.port
+    this.#inherited = options.inherited
   }
 
   get port(): number {
@@ -54,7 +59,9 @@ class MetadataThread implements Metadata {
 
   /** Resolves when it listens, rejects when it cannot. */
   start(): Promise<void> {
-    const workerData: WorkerOptions = { ...this.#options, port: this.#port }
+    const workerData: WorkerOptions = { ...this.#options, port: this.#port, inherited: this.#inherited }
+    // Once: a thread that ends has closed it.
+    this.#inherited = undefined
     const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js'
     const resourceLimits = { maxYoungGenerationSizeMb: youngGeneration }
     const worker = new Worker(new URL(file, import.meta.url), {
@@ -72,6 +79,7 @@ class MetadataThread implements Metadata {
         if (message.is === 'refused') reject(this.#refusal(message.why))
         if (message.is !== 'listening') return
         this.#port = message.port
+        this.#socket = message.fd
         this.#backOff = soonest
         resolve()
       })
@@ -98,6 +106,10 @@ class MetadataThread implements Metadata {
       this.#waiting.push(resolve)
       this.#tell({ is: 'stats' })
     })
+  }
+
+  socket(): number | undefined {
+    return this.#socket
   }
 
   async close(): Promise<void> {
@@ -145,6 +157,7 @@ class MetadataThread implements Metadata {
   #ended(worker: Worker): void {
     if (this.#worker !== worker) return
     this.#worker = undefined
+    this.#socket = undefined
     for (const resolve of this.#waiting.splice(0)) resolve(undefined)
     if (this.#closed) return
     this.#ports.meter.count('drover_worker_restarts_total', 1, { worker: 'metadata' })

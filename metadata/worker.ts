@@ -3,8 +3,12 @@
  * It is told changes of the environment and answers from the newest state; it keeps nothing that a restart loses.
  */
 import { networkInterfaces, setPriority } from 'node:os'
+import { getSystemErrorName } from 'node:util'
 import { parentPort, workerData } from 'node:worker_threads'
+import { Libc, makeArena } from '../linux/ffi.ts'
+import { bindListener } from '../linux/listener.ts'
 import { DroverError, reasonOf } from '../model/errors.ts'
+import { parseIpv4 } from '../model/ip.ts'
 import type { Clock } from '../model/ports.ts'
 import { instant, millis } from '../model/time.ts'
 import { Answers } from './answers.ts'
@@ -49,7 +53,16 @@ class OwnAddresses {
 /** DNS and the control loop come first where processors are short: on Linux this is the thread's priority alone. */
 const niceness = 5
 
-async function main({ address, port, connections, trustedProxies, scope }: WorkerOptions): Promise<void> {
+function bound(address: string, port: number): number {
+  const parsed = parseIpv4(address)
+  if (parsed === undefined) throw new DroverError('USAGE', `${address} is no IPv4 address`)
+  const fd = bindListener(new Libc(makeArena(4096)), parsed, port)
+  if (fd < 0) throw new DOMException(`bind ${getSystemErrorName(fd)}`, 'NetworkError')
+  return fd
+}
+
+async function main(options: WorkerOptions): Promise<void> {
+  const { address, port, inherited, connections, trustedProxies, scope } = options
   const parent = parentPort
   if (parent === null) throw new DroverError('USAGE', 'metadata/worker.ts is started by the daemon')
   setPriority(0, niceness)
@@ -75,7 +88,8 @@ async function main({ address, port, connections, trustedProxies, scope }: Worke
     else void server.close().finally(() => parent.close())
   })
   try {
-    tell({ is: 'listening', port: await server.listen(address, port) })
+    const fd = inherited ?? bound(address, port)
+    tell({ is: 'listening', port: await server.listen(fd), fd })
   } catch (error) {
     tell({ is: 'refused', why: reasonOf(error) })
     parent.close()

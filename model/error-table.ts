@@ -56,6 +56,7 @@ export const errorTable = {
     says: 'another daemon already serves this admin socket',
     remedy: 'stop it first, or give this one its own `run` folder',
   },
+  DAEMON_REPLACE: { culprit: 'operator', says: 'the daemon was not replaced', remedy: 'mend what is named' },
   DAEMON_REFUSED: { culprit: 'operator', says: 'the daemon refused', remedy: 'see its log for more' },
   ENVIRONMENT_MISSING: {
     culprit: 'operator',

@@ -1,12 +1,13 @@
 /**
  * Names are answered while things around them fail: etcd away, Docker stopped, the upstream resolver dead, garbage
- * in between; and again by themselves after the daemon was killed and started.
+ * in between, the daemon replaced; and again by themselves after the daemon was killed and started.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { type Test, test } from 'tap'
-import { until } from '../../lab/command.ts'
+import { AdminClient } from '../../cli/client.ts'
+import { isAlive, until } from '../../lab/command.ts'
 import type { LabHost } from '../../lab/host.ts'
 import { node, root } from '../../lab/layout.ts'
 import { addressOf, labFor, labNeeds, pidOf, resolvesTo } from '../support/lab.ts'
@@ -95,6 +96,23 @@ test('names while things fail', labNeeds(), async (t) => {
         'last.example.org',
       ])
       t.match(stdout, /SERVFAIL/, 'what nobody answers fails, and says so')
+    }),
+  )
+
+  await t.test('the daemon is replaced', (t) =>
+    undisturbed(t, host, web, async () => {
+      const before = host.entry.pids.daemon
+      for (let round = 0; round < 2; round++) await host.replaceDaemon()
+      t.not(host.entry.pids.daemon, before)
+      t.notOk(isAlive(before), 'the predecessor ends')
+    }),
+  )
+
+  await t.test('a successor that does not start changes nothing', (t) =>
+    undisturbed(t, host, web, async () => {
+      const replaced = new AdminClient(host.entry.admin).post('/v1/replace', { program: ['/bin/false'] })
+      await t.rejects(replaced, { code: 'DAEMON_REFUSED', message: /the successor has ended \(1\)/ })
+      t.ok(isAlive(host.entry.pids.daemon))
     }),
   )
 

@@ -199,6 +199,22 @@ test('the units on a real systemd', { ...needs, timeout: 900_000 }, async (t) =>
     })
   })
 
+  await t.test('a reload gives the daemon to a new process', async (t) => {
+    const [before, restarts] = await Promise.all([
+      show(vm, 'drover', 'MainPID'),
+      show(vm, 'drover', 'NRestarts'),
+    ])
+    await vm.must('systemctl reload drover')
+    await another(vm, 'drover', before)
+    t.equal(await show(vm, 'drover', 'ActiveState'), 'active')
+    await until('the predecessor to be gone', async () => {
+      const { code } = await vm.run(`test -e /proc/${before}`)
+      return code !== 0 || undefined
+    })
+    t.equal(await show(vm, 'drover', 'NRestarts'), restarts, 'systemd started none')
+    await vm.must('node cli/main.ts status --json || test $? = 1')
+  })
+
   await t.test('a reload to code that does not run changes nothing', async (t) => {
     const before = await show(vm, 'drover-tunnel', 'MainPID')
     await vm.must(brokenReload)

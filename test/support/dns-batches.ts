@@ -31,6 +31,14 @@ class MemorySocket implements Replies {
     return 3
   }
 
+  dup(): number {
+    return 4
+  }
+
+  close(): void {}
+
+  sendOne(): void {}
+
   put(bytes: Uint8Array, address: number): boolean {
     if (bytes.length > room) return false
     this.#arena.bytes.set(bytes, this.#data)

@@ -48,7 +48,7 @@ test('what units run lies in the clone', (t) => {
 
 /** What a template says otherwise than the unit of the environment `default`. */
 const instanced: Readonly<Record<string, RegExp>> = {
-  drover: /^(Description|Wants|After|ExecStart|RuntimeDirectory|StateDirectory)=|^#/,
+  drover: /^(Description|Wants|After|ExecStart|ExecReload|RuntimeDirectory|StateDirectory)=|^#/,
   'drover-ipsec': /^(Description|ConditionPathExists|Environment|RuntimeDirectory|StateDirectory)=|^#/,
   'drover-tunnel': /^(Description|ExecStart|ExecReload|Environment)=/,
 }

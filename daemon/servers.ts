@@ -1,0 +1,80 @@
+/**
+ * DNS and metadata of this host: started once their address is there, shown what is new, and given to a successor.
+ */
+import type { Dns, DnsDeps } from '../dns/dns.ts'
+import { startDns } from '../dns/dns.ts'
+import { type Metadata, startMetadata } from '../metadata/thread.ts'
+import type { EngineNetwork } from '../model/engine.ts'
+import type { Environment } from '../model/environment.ts'
+import { formatIpv4 } from '../model/ip.ts'
+import { serversAddress } from './compose.ts'
+import type { Config } from './config/resolve.ts'
+import type { ServerSockets } from './handover.ts'
+
+export interface Shown {
+  readonly environment: Environment | undefined
+  readonly networks: readonly EngineNetwork[]
+}
+
+export class Servers {
+  readonly #deps: DnsDeps
+  readonly #config: Pick<Config, 'dns' | 'metadata'>
+  #dns: Dns | undefined
+  #metadata: Metadata | undefined
+
+  constructor(deps: DnsDeps, config: Pick<Config, 'dns' | 'metadata'>) {
+    this.#deps = deps
+    this.#config = config
+  }
+
+  /** Undefined before the start. */
+  get dns(): Dns | undefined {
+    return this.#dns
+  }
+
+  /** Answers of `shown` from the first question on, on the sockets of a predecessor where they fit. */
+  async start(domain: string, shown: Shown, sockets: ServerSockets | undefined): Promise<void> {
+    const address = formatIpv4(serversAddress)
+    const { port, upstreams, resolvConf, search } = this.#config.dns
+    const inherited = sockets?.dns
+    this.#dns = await startDns(
+      this.#deps,
+      { address, port, upstreams, resolvConf, search, domain, inherited },
+      shown.environment,
+      shown.networks,
+    )
+    const options = { address, ...this.#config.metadata, inherited: sockets?.metadata }
+    this.#metadata = await startMetadata(this.#deps, options)
+    if (shown.environment !== undefined) this.#metadata.apply(shown.environment)
+  }
+
+  show(environment: Environment): void {
+    this.#dns?.apply(environment)
+    this.#metadata?.apply(environment)
+  }
+
+  showNetworks(networks: readonly EngineNetwork[]): void {
+    this.#dns?.applyNetworks(networks)
+  }
+
+  /** Has the metadata service's counters brought up to date. */
+  async count(): Promise<void> {
+    await this.#metadata?.stats()
+  }
+
+  /** For a successor to inherit; undefined unless both answer. */
+  sockets(): ServerSockets | undefined {
+    const dns = this.#dns?.sockets()
+    const metadata = this.#metadata?.socket()
+    if (dns === undefined || metadata === undefined) return undefined
+    return { ports: portsOf(this.#config), dns, metadata }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#dns?.close(), this.#metadata?.close()])
+  }
+}
+
+/** What sockets must be bound to for one to go on with those of the other. */
+export const portsOf = ({ dns, metadata }: Pick<Config, 'dns' | 'metadata'>): string =>
+  `${dns.port} ${metadata.port}`
