@@ -148,12 +148,15 @@ export class Libc {
     return checked(c.poll(this.arena.address(at, count * pollfdSize), count, timeout))
   }
 
-  /** Milliseconds since the machine started, suspension included (CLOCK_BOOTTIME). */
+  /**
+   * Whole milliseconds since the machine started, suspension included (CLOCK_BOOTTIME): a small integer for the
+   * first 24 days, where a fraction would be boxed for each caller.
+   */
   bootTime(): number {
     checked(c.clockGettime(7, this.arena.address(this.#scratch + 16, 16)))
     const { view } = this.arena
     const seconds = view.getUint32(this.#scratch + 16, true)
-    return seconds * 1000 + view.getUint32(this.#scratch + 24, true) / 1e6
+    return seconds * 1000 + ((view.getUint32(this.#scratch + 24, true) / 1e6) | 0)
   }
 
   eventfd(): number {

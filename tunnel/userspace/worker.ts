@@ -188,8 +188,7 @@ async function compose(input: WorkerInput, port: MessagePort) {
     inbound,
     outbound,
     endpoints: new EndpointTable(),
-    // Whole milliseconds are small integers for the first 24 days; fractions would be boxed for each packet.
-    boot: () => millis(Math.floor(libc.bootTime())),
+    boot: () => millis(libc.bootTime()),
     orders: { fd: input.wake, take: (now) => commands.take(now) },
   })
   if (bequest?.state !== undefined) tell(libc, bequest.channel)
