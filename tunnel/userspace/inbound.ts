@@ -9,7 +9,7 @@ import { Coalescer, type CoalescerOptions } from './coalesce.ts'
 
 export interface InboundDeps {
   readonly memory: Memory
-  readonly tun: TunDevice
+  readonly tun: Pick<TunDevice, 'writeBatch'>
 }
 
 export interface InboundOptions extends CoalescerOptions {

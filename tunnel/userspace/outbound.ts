@@ -14,7 +14,7 @@ export interface OutboundDeps {
   readonly memory: Memory
   readonly device: Device
   readonly segmenter: Segmenter
-  readonly udp: UdpPorts
+  readonly udp: Pick<UdpPorts, 'add' | 'flush'>
   readonly tun: Pick<TunDevice, 'writeBatch'>
   readonly unreachable: Unreachable
 }

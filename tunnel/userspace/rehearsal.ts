@@ -2,15 +2,16 @@
  * What a successor does while it waits for its tunnel: two devices of its own talk to each other through the same
  * code as packets will, so that it is compiled by the time that packets wait for it. Nothing leaves the memory.
  */
+import type { TunDevice } from '../../linux/tun.ts'
 import type { Random } from '../../model/ports.ts'
 import { millis } from '../../model/time.ts'
 import type { Crypto } from '../wireguard/crypto.ts'
-import { type Device, HEADROOM, TAILROOM } from '../wireguard/device.ts'
+import { type Device, HEADROOM } from '../wireguard/device.ts'
 import { endpointV4 } from '../wireguard/endpoint.ts'
 import { decodeState, encodeState } from '../wireguard/handover.ts'
 import type { Memory } from './checksum.ts'
-import type { Coalescer } from './coalesce.ts'
-import type { Segmenter } from './segment.ts'
+import type { Inbound } from './inbound.ts'
+import type { Outbound, OutboundDeps } from './outbound.ts'
 import { gso, virtioHeaderSize, writeVirtio } from './virtio.ts'
 
 export interface RehearsalDeps {
@@ -19,30 +20,33 @@ export interface RehearsalDeps {
   readonly makeDevice: () => Device
   readonly crypto: Crypto
   readonly random: Random
-  readonly segmenter: Segmenter
-  readonly coalescer: Coalescer
+  /** The ways that packets will take, with other ends. */
+  readonly outbound: (device: Device, udp: OutboundDeps['udp'], tun: FarEnd) => Outbound
+  readonly inbound: (tun: FarEnd) => Inbound
 }
 
+/** What is needed of a TUN device to write to it. */
+export type FarEnd = Pick<TunDevice, 'writeBatch' | 'offloads'>
+
 /** Bytes of the memory that a rehearsal needs. */
-export const REHEARSAL_ROOM = 16_384
+export const REHEARSAL_ROOM = 8192
 
 const rounds = 60
 const now = millis(1)
 const size = 1000
 const packetLength = 40 + 4 * size
-const slot = HEADROOM + size + 40 + TAILROOM + 64
 const somewhere = endpointV4(0x7f000001, 9)
 const address = (last: number): Uint8Array => Uint8Array.of(10, 0, 0, last)
 
-/** `room`: REHEARSAL_ROOM bytes at an offset of the memory. Answers how many packets came through. */
+/** `room`: REHEARSAL_ROOM bytes at an offset of the memory. Answers how many packets came out as they went in. */
 export function rehearse(deps: RehearsalDeps, room: number): number {
-  let carried = 0
   const [here, there] = acquainted(deps)
+  const { carry, carried } = stage(deps, here, there)
   const packet = room + HEADROOM
   for (let round = 0; round < rounds; round++) {
     writePacket(deps.memory.view, packet, round)
     if (round === 0) shakeHands(deps, here, there, packet)
-    else carried += carry(deps, here, there, packet)
+    else carry(packet)
   }
   const driver = { listenPort: 0, fwmark: 0 }
   for (const each of [here, there]) {
@@ -53,7 +57,7 @@ export function rehearse(deps: RehearsalDeps, room: number): number {
     heir.close()
     each.close()
   }
-  return carried
+  return carried()
 }
 
 function acquainted({ makeDevice, crypto, random }: RehearsalDeps): readonly [Device, Device] {
@@ -81,26 +85,33 @@ function shakeHands({ memory }: RehearsalDeps, here: Device, there: Device, pack
         to.receive(memory.bytes, next.offset, next.length, somewhere, now)
 }
 
-/** Cut, sealed, opened and put together again. */
-function carry(
-  { memory, segmenter, coalescer }: RehearsalDeps,
-  here: Device,
-  there: Device,
-  packet: number,
-): number {
+/** Both ways, end to end: what is cut and sealed here is opened there and put together again. */
+function stage({ memory, outbound, inbound }: RehearsalDeps, here: Device, there: Device) {
   let carried = 0
-  let next = packet + packetLength + TAILROOM + HEADROOM
-  if (!segmenter.begin(packet, packetLength, here.takesMarks(memory.bytes, packet, packetLength))) return 0
-  while (segmenter.next()) {
-    if (here.send(memory.bytes, segmenter.at, segmenter.length, now, segmenter.mark, next) !== 'sealed')
-      return carried
-    const { offset, length } = here.sealed
-    const result = there.receive(memory.bytes, offset, length, somewhere, now, next + slot)
-    if (result === 'packet' && coalescer.add(there.packet.offset, there.packet.length, false)) carried++
-    next += slot
+  const writeBatch: TunDevice['writeBatch'] = ({ count, end, length }) => {
+    const whole = length.subarray(0, end[0]).reduce((sum, piece) => sum + piece, 0)
+    if (count === 1 && whole === packetLength) carried++
+    return 'works'
   }
-  coalescer.finish()
-  return carried
+  const tun = { writeBatch, offloads: { vnetHeader: true, tso: true, uso: true } }
+  const back = inbound(tun)
+  const sealed: (readonly [at: number, length: number])[] = []
+  const udp: OutboundDeps['udp'] = {
+    add: (at, length) => sealed.push([at, length]),
+    flush: () => {
+      for (const [at, length] of sealed.splice(0)) {
+        const into = back.place(at, length)
+        if (there.receive(memory.bytes, at, length, somewhere, now, into) === 'packet') back.add(there.packet)
+      }
+      back.write()
+    },
+  }
+  const way = outbound(here, udp, tun)
+  const carry = (packet: number): void => {
+    way.take(packet, packetLength, now)
+    way.flush()
+  }
+  return { carry, carried: () => carried }
 }
 
 /** A TCP packet of four segments, as a TUN device with offloads gives it. */

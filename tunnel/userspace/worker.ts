@@ -20,7 +20,6 @@ import { loadSodium } from '../wireguard/sodium.ts'
 import type { DriverStatus } from '../wireguard/uapi.ts'
 import { ComposedAead } from './chacha20-poly1305.ts'
 import { type Memory, plainSum } from './checksum.ts'
-import { Coalescer } from './coalesce.ts'
 import { Commands } from './commands.ts'
 import { EvpAead } from './evp.ts'
 import { factsOf } from './facts.ts'
@@ -28,10 +27,10 @@ import { encodeFrame } from './handover.ts'
 import { Inbound } from './inbound.ts'
 import { PacketLoop } from './loop.ts'
 import type { Bequest, EngineOptions, Order, Report, Switch } from './orders.ts'
-import { Outbound } from './outbound.ts'
+import { Outbound, type OutboundDeps } from './outbound.ts'
 import { UdpPorts } from './ports.ts'
 import { PROOF_ROOM, proven } from './proven.ts'
-import { REHEARSAL_ROOM, rehearse } from './rehearsal.ts'
+import { type FarEnd, REHEARSAL_ROOM, rehearse } from './rehearsal.ts'
 import { SEGMENTER_ROOM, Segmenter } from './segment.ts'
 import { summedMemory } from './simd-sum.ts'
 import { UNREACHABLE_ROOM, Unreachable } from './unreachable.ts'
@@ -54,34 +53,59 @@ export interface WorkerInput {
 
 const bytes = (length: number): Uint8Array => randomFillSync(new Uint8Array(length))
 
-function open(options: EngineOptions, libc: Libc, inherited: Bequest['descriptors'] | undefined) {
-  const on = (name: Switch): boolean => !options.without.includes(name)
+const isOn = ({ without }: EngineOptions, name: Switch): boolean => !without.includes(name)
+
+function openTun(options: EngineOptions, libc: Libc, inherited: number | undefined): TunDevice {
   const { interface: name, persistent, mtu } = options
-  const fd = inherited?.tun ?? options.fd
-  const made = mtu === undefined ? {} : { mtu }
-  const tun = new TunDevice(libc, {
+  return new TunDevice(libc, {
     name,
-    fd,
+    fd: inherited ?? options.fd,
     persistent,
-    ...made,
-    tso: on('tso'),
-    uso: on('uso'),
+    ...(mtu === undefined ? {} : { mtu }),
+    tso: isOn(options, 'tso'),
+    uso: isOn(options, 'uso'),
     slots: tunSlots,
     batchBytes,
   })
+}
+
+/** The sockets, not open yet. */
+function portsOf(options: EngineOptions, libc: Libc): UdpPorts {
   const common = {
-    gso: on('gso'),
-    gro: on('gro'),
-    gsoTail: on('gso-tail'),
+    gso: isOn(options, 'gso'),
+    gro: isOn(options, 'gro'),
+    gsoTail: isOn(options, 'gso-tail'),
     buffer: socketBuffer,
     slots: udpSlots,
   }
-  const v4 = new UdpSocket(libc, { ...common, family: 4 })
-  const v6 = new UdpSocket(libc, { ...common, family: 6 })
-  const udp = new UdpPorts(v4, v6, batchLimit)
-  if (inherited === undefined) udp.open(0)
-  else udp.adopt(inherited.udp4, inherited.udp6)
-  return { tun, udp, coalesces: on('coalesce') && tun.offloads.vnetHeader }
+  const [v4, v6] = [
+    new UdpSocket(libc, { ...common, family: 4 }),
+    new UdpSocket(libc, { ...common, family: 6 }),
+  ]
+  return new UdpPorts(v4, v6, batchLimit)
+}
+
+/** Both ways that packets take, in memory of their own. */
+function waysOf(options: EngineOptions, arena: Arena, memory: Memory) {
+  const area = () => ({ at: arena.take(areaSize), length: areaSize })
+  const areas = { out: area(), in: area() }
+  const segmenter = new Segmenter(memory, { scratch: arena.take(SEGMENTER_ROOM) })
+  const unreachable = new Unreachable(memory, { room: arena.take(UNREACHABLE_ROOM) })
+  return {
+    outbound: (device: Device, udp: OutboundDeps['udp'], tun: FarEnd): Outbound =>
+      new Outbound(
+        { memory, device, segmenter, udp, tun, unreachable },
+        { area: areas.out, vnetHeader: tun.offloads.vnetHeader },
+      ),
+    inbound: (tun: FarEnd): Inbound => {
+      const { vnetHeader, uso } = tun.offloads
+      const pieces = isOn(options, 'coalesce') && vnetHeader ? maxPieces : 1
+      return new Inbound(
+        { memory, tun },
+        { limit: batchLimit, pieces, udp: uso, completes: vnetHeader, area: areas.in },
+      )
+    },
+  }
 }
 
 /** OpenSSL's primitives, OpenSSL's EVP, or libsodium. */
@@ -138,39 +162,26 @@ async function prepare({ options, wake }: WorkerInput, port: MessagePort) {
   const scratch = { memory: arena.bytes, offset: arena.take(scratchSize), length: scratchSize }
   const makeDevice = (): Device =>
     new Device({ crypto, aead, random: { bytes }, wall: () => instant(Date.now()) }, { scratch })
-  if (options.waits) {
-    const segmenter = new Segmenter(memory, { scratch: arena.take(SEGMENTER_ROOM) })
-    const coalescer = new Coalescer(memory, { limit: 16, pieces: maxPieces, udp: true, completes: true })
-    rehearse(
-      { memory, makeDevice, crypto, random: { bytes }, segmenter, coalescer },
-      arena.take(REHEARSAL_ROOM),
-    )
-  }
-  const device = makeDevice()
+  const ways = waysOf(options, arena, memory)
+  const udp = portsOf(options, libc)
+  if (options.waits)
+    rehearse({ memory, makeDevice, crypto, random: { bytes }, ...ways }, arena.take(REHEARSAL_ROOM))
   const reactor = new Reactor(libc)
-  return { libc, memory, aeadName, device, reactor, orders: correspond(port, libc, reactor, wake) }
+  const orders = correspond(port, libc, reactor, wake)
+  return { libc, memory, aeadName, device: makeDevice(), reactor, ways, udp, orders }
 }
 
 async function compose(input: WorkerInput, port: MessagePort) {
-  const { libc, memory, aeadName, device, reactor, orders } = await prepare(input, port)
-  const { arena } = libc
+  const { libc, memory, aeadName, device, reactor, ways, udp, orders } = await prepare(input, port)
   const bequest = input.options.waits ? bequestOf(orders) : undefined
   const driver = bequest?.state && restore(device, bequest.state)
-  const { tun, udp, coalesces } = open(input.options, libc, bequest?.descriptors)
+  const tun = openTun(input.options, libc, bequest?.descriptors.tun)
+  if (bequest === undefined) udp.open(0)
+  else udp.adopt(bequest.descriptors.udp4, bequest.descriptors.udp6)
   if (driver !== undefined && udp.port !== driver.listenPort)
     throw new DroverError('TUNNEL_UNAVAILABLE', 'the port has changed meanwhile')
-  const area = () => ({ at: arena.take(areaSize), length: areaSize })
-  const { vnetHeader, uso } = tun.offloads
-  const inbound = new Inbound(
-    { memory, tun },
-    { limit: batchLimit, pieces: coalesces ? maxPieces : 1, udp: uso, completes: vnetHeader, area: area() },
-  )
-  const segmenter = new Segmenter(memory, { scratch: arena.take(SEGMENTER_ROOM) })
-  const unreachable = new Unreachable(memory, { room: arena.take(UNREACHABLE_ROOM) })
-  const outbound = new Outbound(
-    { memory, device, segmenter, udp, tun, unreachable },
-    { area: area(), vnetHeader },
-  )
+  const inbound = ways.inbound(tun)
+  const outbound = ways.outbound(device, udp, tun)
   const { without } = input.options
   const facts = () => factsOf({ aead: aeadName, without, tun: tun.offloads, sockets: udp.sockets })
   const malformed = () => outbound.malformed + inbound.malformed
