@@ -52,7 +52,8 @@ export class Coalescer {
   readonly #at: Uint32Array
   readonly #length: Uint32Array
   readonly #next: Int32Array
-  readonly #runs: Run[]
+  /** As many as were ever needed at once. */
+  readonly #runs: Run[] = []
   /** The first `#openCount` of them are open runs; an array that shrinks would be allocated anew. */
   readonly #open: Run[]
   readonly #gathered: Gathered
@@ -68,7 +69,6 @@ export class Coalescer {
     this.#at = column()
     this.#length = column()
     this.#next = new Int32Array(limit)
-    this.#runs = Array.from({ length: limit }, blankRun)
     this.#open = Array.from({ length: openLimit }, blankRun)
     this.#gathered = { count: 0, end: column(), at: column(), length: column() }
   }
@@ -140,6 +140,7 @@ export class Coalescer {
   }
 
   #start(index: number, transport: Transport | undefined, headers: number, marked: boolean): Run {
+    if (this.#runCount === this.#runs.length) this.#runs.push(blankRun())
     const run = this.#runs[this.#runCount++] ?? blankRun()
     const at = this.#at[index] ?? 0
     run.at = at
