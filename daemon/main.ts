@@ -3,6 +3,7 @@
  * below the line `effects` can the machine change.
  */
 
+import { flushCompileCache } from 'node:module'
 import { DroverError } from '../model/errors.ts'
 import { keysOf } from '../model/keys.ts'
 import type { Log } from '../model/ports.ts'
@@ -293,7 +294,11 @@ async function runUntilEnd({ lifecycle, log, starting, handover }: Running): Pro
   const stopped = new Promise<undefined>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve(undefined))
   })
-  const started = starting.then(() => manager.ready('serving'))
+  const started = starting.then(() => {
+    manager.ready('serving')
+    // Node writes what it compiled when it ends; a daemon that is killed would load slowly each time.
+    flushCompileCache()
+  })
   const ending = Promise.race([stopped, handover.begun])
   let successor: Successor | undefined
   try {

@@ -2,6 +2,7 @@
  * The DNS thread: builds resolver and sockets, takes zones and networks from the daemon, reports to it. It answers
  * whatever the daemon's own thread is busy with.
  */
+import { flushCompileCache } from 'node:module'
 import { parentPort, workerData } from 'node:worker_threads'
 import { Libc, makeArena } from '../linux/ffi.ts'
 import { bindListener } from '../linux/listener.ts'
@@ -94,6 +95,7 @@ class DnsThread {
       const { port, sockets } = this.#server
       this.#say({ is: 'ready', port, sockets })
       this.#forwarders.host.probeLoops()
+      flushCompileCache()
     } catch (error) {
       this.#say({ is: 'failed', why: reasonOf(error) })
     }

@@ -2,6 +2,7 @@
  * The metadata thread: composition root of HTTP and rendering, so that pollers delay neither DNS nor control.
  * It is told changes of the environment and answers from the newest state; it keeps nothing that a restart loses.
  */
+import { flushCompileCache } from 'node:module'
 import { networkInterfaces, setPriority } from 'node:os'
 import { getSystemErrorName } from 'node:util'
 import { parentPort, workerData } from 'node:worker_threads'
@@ -90,6 +91,7 @@ async function main(options: WorkerOptions): Promise<void> {
   try {
     const fd = inherited ?? bound(address, port)
     tell({ is: 'listening', port: await server.listen(fd), fd })
+    flushCompileCache()
   } catch (error) {
     tell({ is: 'refused', why: reasonOf(error) })
     parent.close()

@@ -5,6 +5,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { rmSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
 import { connect } from 'node:net'
 import { release } from 'node:os'
 import { Libc, makeArena } from '../../linux/ffi.ts'
@@ -78,6 +79,7 @@ async function serve(given: TunnelArguments, env: Variables): Promise<number> {
   })
   const giver = giverOf(begun, { environment: env, hold: () => server.hold(), notify, log })
   await server.open()
+  flushCompileCache()
   const stopWatching = watchForEnd(given, engine)
   const ending = await engine.ended
   stopWatching()

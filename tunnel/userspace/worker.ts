@@ -3,6 +3,7 @@
  * reports `ready` and blocks in the loop. The only thread that touches packets.
  */
 import { randomFillSync } from 'node:crypto'
+import { flushCompileCache } from 'node:module'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import type { Arena } from '../../linux/arena.ts'
 import { Libc, makeArena } from '../../linux/ffi.ts'
@@ -168,6 +169,8 @@ async function prepare({ options, wake }: WorkerInput, port: MessagePort) {
     rehearse({ memory, makeDevice, crypto, random: { bytes }, ...ways }, arena.take(REHEARSAL_ROOM))
   const reactor = new Reactor(libc)
   const orders = correspond(port, libc, reactor, wake)
+  // The thread blocks from here on, and is killed one day.
+  flushCompileCache()
   return { libc, memory, aeadName, device: makeDevice(), reactor, ways, udp, orders }
 }
 

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'tap'
 import { offloads } from '../../../tunnel/engine-facts.ts'
@@ -69,6 +69,16 @@ test('after kill -9 it comes back with key and peers and calls them', needsRoot,
     one.device,
   ])
   await t.rejects(again, 'a second process for one interface is refused')
+})
+
+test('what Node compiled of the packet thread is kept before it ends', needsRoot, async (t) => {
+  const folder = join(world.folder, 'compiled')
+  process.env.NODE_COMPILE_CACHE = folder
+  t.teardown(() => delete process.env.NODE_COMPILE_CACHE)
+  await world.pair(t, 'm', ['drover', 'drover'])
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((one) => one.isFile())
+  const texts = files.map(({ parentPath, name }) => readFileSync(join(parentPath, name), 'latin1'))
+  t.ok(texts.some((text) => text.includes('class PacketLoop')))
 })
 
 test('it ends when its interface is removed', needsRoot, async (t) => {
