@@ -3,13 +3,21 @@
  * both in a network namespace that ends with the question, so that nothing of this machine is changed.
  */
 import type { Runner } from '../../linux/run.ts'
+import { reasonOf } from '../../model/errors.ts'
+import { minutes } from '../../model/time.ts'
 
 /** Empty where it has; else what the kernel said. */
 export async function espMissing(runner: Pick<Runner, 'attempt'>): Promise<string> {
-  const output = await runner.attempt(['unshare', '--net', 'ip', '-batch', '-'], { input: lines.join('\n') })
+  const question = ['unshare', '--net', 'ip', '-batch', '-']
+  const output = await runner
+    .attempt(question, { input: lines.join('\n'), timeout: patience })
+    .catch((error: unknown) => ({ status: -1, stderr: reasonOf(error) }))
   if (output.status === 0) return ''
   return output.stderr.split('\n').find((line) => line.trim() !== '') ?? `status ${output.status}`
 }
+
+/** The first question has the kernel load and test a dozen modules, on a slow machine for longer than programs get. */
+const patience = minutes(1)
 
 /** 256 bits of key and the salt of RFC 4106; the namespace has no traffic for it. */
 const key = `0x${'00'.repeat(36)}`

@@ -2,7 +2,9 @@
  * What is in the way of charon, from what a machine and a charon say.
  */
 import { test } from 'tap'
+import { DroverError } from '../../../model/errors.ts'
 import { pluginsFor } from '../../../tunnel/ipsec/charon-conf.ts'
+import { espMissing } from '../../../tunnel/ipsec/esp-probe.ts'
 import { charonFault, type Machine, machineFault, ownerOf } from '../../../tunnel/ipsec/needs.ts'
 
 const sockets = `UNCONN 0      0            0.0.0.0:500       0.0.0.0:*    users:(("charon-systemd",pid=71,fd=10))
@@ -66,4 +68,9 @@ test('a charon that is too old or lacks a plugin', (t) => {
   const older = plugins.filter((name) => name !== 'kdf')
   t.equal(charonFault({ version: '5.9.5' }, { plugins: older }, 'kernel'), undefined, 'kdf came with 5.9.6')
   t.end()
+})
+
+test('a kernel that does not say in time whether it has ESP has none', async (t) => {
+  const late = new DroverError('COMMAND_FAILED', 'unshare: ended by SIGKILL, it may have taken too long')
+  t.match(await espMissing({ attempt: () => Promise.reject(late) }), 'it may have taken too long')
 })
