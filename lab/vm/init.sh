@@ -27,8 +27,9 @@ echo 0123456789abcdef0123456789abcdef >/root/etc/machine-id
 
 mount -t tmpfs -o mode=0755 run /root/run
 rm -rf /root/var/run && ln -s /run /root/var/run
-mkdir -p /root/run/vm "/root/usr/lib/modules/$(uname -r)"
+mkdir -p /root/run/vm /root/run/compiled "/root/usr/lib/modules/$(uname -r)"
 mount -t 9p -o $nine,cache=none share /root/run/vm || fail 'no share'
+mount -t 9p -o $nine,cache=loose compiled /root/run/compiled || fail 'no compiled code'
 mount --bind "/root$(word drover.modules)" "/root/usr/lib/modules/$(uname -r)" || fail 'no modules'
 
 init=$(word drover.init)

@@ -4,7 +4,15 @@
  * process dies, and at its deadline; nothing of what it wrote stays.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { DroverError } from '../../model/errors.ts'
@@ -27,6 +35,9 @@ export interface VmOptions {
 }
 
 const gracePeriod = 5000
+
+/** What Node compiled in earlier machines: from source it takes an emulated processor a minute to load the daemon. */
+const compiled = { here: join(vmFolder, 'compiled'), inside: '/run/compiled' }
 
 /** What Node and OpenSSL use of a processor; without AVX, which costs more than it gives when it is emulated. */
 const processor = 'qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16,+aes,+pclmulqdq,+rdrand'
@@ -70,7 +81,8 @@ export class Vm {
     for (const name of ['agent.sh', 'agent.service', 'plain-init.sh'])
       copyFileSync(join(import.meta.dirname, name), join(folder, name))
     writeFileSync(join(folder, 'initramfs'), archive)
-    const child = spawn('timeout', commandLine(found, folder, options), {
+    mkdirSync(compiled.here, { recursive: true })
+    const child = spawn('setpriv', commandLine(found, folder, options), {
       stdio: options.terminal
         ? ['inherit', 'inherit', 'inherit', 'pipe']
         : ['ignore', 'ignore', 'pipe', 'pipe'],
@@ -93,9 +105,8 @@ export class Vm {
   async run(script: string): Promise<CommandResult> {
     this.#jobs += 1
     const job = `job${this.#jobs}`
-    const bin = join(root, 'node_modules', '.bin')
     const file = (kind: string): string => join(this.folder, `${job}.${kind}`)
-    writeFileSync(file('sh'), `cd '${root}'\nexport PATH="${bin}:$PATH"\n${script}\n`)
+    writeFileSync(file('sh'), `${preamble}${script}\n`)
     const answer = this.#answerOf(job)
     this.#port.write(`${job}\n`)
     const code = await answer
@@ -133,6 +144,12 @@ export class Vm {
   }
 }
 
+/** Before every script. */
+const preamble = [
+  `cd '${root}'`,
+  `export PATH="${join(root, 'node_modules', '.bin')}:$PATH" NODE_COMPILE_CACHE=${compiled.inside}\n`,
+].join('\n')
+
 /** Folders of machines whose owner died. */
 function sweepRuns(): void {
   for (const name of readdirSync(vmFolder)) {
@@ -142,7 +159,7 @@ function sweepRuns(): void {
   }
 }
 
-/** Arguments of timeout(1), which ends the machine also when nobody is left to do it. */
+/** Arguments of setpriv(1), which ends the machine when this process dies, also while it boots; and of timeout(1). */
 function commandLine(kernel: Kernel, folder: string, options: VmOptions): readonly string[] {
   const { memory = 2048, processors = 1, seconds = 300 } = options
   const init = options.systemd ? '/lib/systemd/systemd' : '/run/vm/plain-init.sh'
@@ -151,6 +168,7 @@ function commandLine(kernel: Kernel, folder: string, options: VmOptions): readon
     'loglevel=4',
     'panic=-1',
     'mitigations=off',
+    `systemd.setenv=NODE_COMPILE_CACHE=${compiled.inside}`,
     `drover.init=${init}`,
     `drover.modules=${kernel.modules}`,
   ]
@@ -160,7 +178,7 @@ function commandLine(kernel: Kernel, folder: string, options: VmOptions): readon
   ]
   const terminal = ['-chardev', 'stdio,id=terminal,signal=off', '-device', 'virtconsole,chardev=terminal']
   return [
-    ...(options.terminal ? ['--foreground'] : []),
+    ...['--pdeathsig', 'TERM', 'timeout', ...(options.terminal ? ['--foreground'] : [])],
     ...['--kill-after=5', String(seconds), 'qemu-system-x86_64', '-nodefaults', '-no-user-config'],
     ...['-accel', 'tcg,thread=multi', '-machine', 'q35', '-cpu', processor, '-m', String(memory)],
     ...['-smp', String(processors), '-display', 'none', '-nic', 'none', '-no-reboot'],
@@ -168,6 +186,7 @@ function commandLine(kernel: Kernel, folder: string, options: VmOptions): readon
     ...['-serial', `file:${join(folder, 'console.log')}`, '-device', 'virtio-rng-pci'],
     ...share('machine', '/', ',readonly=on'),
     ...share('share', folder, ''),
+    ...share('compiled', compiled.here, ''),
     ...['-device', 'virtio-serial-pci', '-chardev', 'socket,id=agent,fd=3'],
     ...['-device', 'virtserialport,chardev=agent,name=agent'],
     ...(options.terminal ? terminal : []),
