@@ -39,13 +39,19 @@ export const testPackages = new Map([
   ...strongSwan,
 ])
 
-/** What single tests need, which skip without it: Compose, programs of docs/examples/, a witness of systemd's notifications. */
+/**
+ * What single tests need, which skip without it: Compose, programs of docs/examples/, a witness of systemd's
+ * notifications, the C library of Alpine.
+ */
 export const extraPackages = new Map([
   ['docker-compose', 'docker-compose'],
   ['haproxy', 'haproxy'],
   ['nginx-light', 'nginx'],
   ['prometheus', 'prometheus'],
   ['python3-minimal', 'python3'],
+  ['musl-tools', 'musl-gcc'],
+  ['gcc', 'gcc'],
+  ['libc6-dev', '/usr/include/netdb.h'],
 ])
 
 /** The same for the virtual machine of the lab; tests that boot it skip without them. */
