@@ -7,13 +7,15 @@ import { DroverError, reasonOf } from '../model/errors.ts'
 import type { Clock, Log, Meter } from '../model/ports.ts'
 import type { Settings } from '../model/records.ts'
 import type { HostIdentity } from '../pki/identity.ts'
-import { CharonKeeper, holdCharon } from '../tunnel/ipsec/charon-keeper.ts'
+import { CharonKeeper } from '../tunnel/ipsec/charon-keeper.ts'
 import {
   type CharonFolder,
   charonEnvironment,
   charonProgram,
   prepareCharon,
 } from '../tunnel/ipsec/charon-place.ts'
+import { CharonDevice, charonsOf, endCharons } from '../tunnel/ipsec/charon-process.ts'
+import { answerWithin, watchCharon } from '../tunnel/ipsec/charon-watch.ts'
 import type { Esp } from '../tunnel/ipsec/connections.ts'
 import { IpsecBackend } from '../tunnel/ipsec/ipsec-backend.ts'
 import { ViciClient } from '../tunnel/ipsec/vici-client.ts'
@@ -46,6 +48,8 @@ export interface IpsecGiven {
 export interface Ipsec {
   readonly keeper: Keeper
   readonly backend: IpsecBackend
+  /** The device that charon encrypts for; undefined where it has none. */
+  readonly device: () => string | undefined
 }
 
 /** Where charon of this daemon has its configuration. */
@@ -82,8 +86,17 @@ export function composeIpsec(deps: IpsecDeps, config: Config, given: IpsecGiven)
     },
     { host: identity.id, environment: settings.name, subnet: settings.subnet, esp, port: place.port },
   )
+  const tun = new CharonDevice(place.folder)
+  const device = () => (esp === 'userspace' ? tun.name() : undefined)
+  const client = watchCharon({
+    connect: () => ViciClient.open(place.socket, { deadline: answerWithin }),
+    device,
+    end: () => endCharons(charonsOf(place.folder), { folder: place.folder, clock, signal: 'SIGKILL' }),
+    clock,
+    log,
+  })
   const charon = new TunnelProcess(
-    { clock, log, meter, client: holdCharon(connect), prepare: () => prepared(deps, place) },
+    { clock, log, meter, client, prepare: () => prepared(deps, place) },
     {
       name: 'charon',
       command: external ? [] : [...within, charonProgram() ?? 'charon-systemd'],
@@ -91,7 +104,8 @@ export function composeIpsec(deps: IpsecDeps, config: Config, given: IpsecGiven)
       logFile: `${config.state}/ipsec.log`,
     },
   )
-  return { keeper: new CharonKeeper({ charon, tend: () => backend.tend(), clock, log }), backend }
+  const keeper = new CharonKeeper({ charon, tend: () => backend.tend(), clock, log })
+  return { keeper, backend, device }
 }
 
 async function kernelSas(runner: Runner) {
@@ -99,9 +113,9 @@ async function kernelSas(runner: Runner) {
   return kernelSasIn(states, await runner.run(['ip', 'xfrm', 'policy']))
 }
 
-async function prepared({ runner, onTrouble }: IpsecDeps, place: CharonFolder): Promise<void> {
+async function prepared({ onTrouble, ...deps }: IpsecDeps, place: CharonFolder): Promise<void> {
   try {
-    await prepareCharon(place, runner)
+    await prepareCharon(place, deps)
     onTrouble(undefined)
   } catch (error) {
     const known = error instanceof DroverError ? error : new DroverError('STATE_UNUSABLE', reasonOf(error))

@@ -22,6 +22,8 @@ import { Latest } from './latest.ts'
 export interface IpsecTunnelDeps {
   readonly keeper: Keeper
   readonly backend: Backend
+  /** The device that charon encrypts for; undefined where it has none. */
+  readonly device: () => string | undefined
   readonly clock: Clock
   readonly log: Log
 }
@@ -40,8 +42,7 @@ export interface IpsecEvents {
   readonly changed: () => void
 }
 
-/** The device of `kernel-libipsec`, and the largest packet that it reads. */
-const userspaceDevice = 'ipsec0'
+/** The largest packet that `kernel-libipsec` reads. */
 export const userspaceMtu = 1400
 
 const reportEvery = seconds(1)
@@ -57,6 +58,8 @@ export class IpsecTunnel {
   #faults: readonly DroverError[] = []
   #trouble: DroverError | undefined
   #hasRun = false
+  /** Stays while charon is away: what leads into it is left by those who choose. */
+  #device: string | undefined
   #awaySince: Millis
 
   constructor(deps: IpsecTunnelDeps, place: IpsecPlace) {
@@ -76,6 +79,9 @@ export class IpsecTunnel {
     await keeper.run(() => {
       log.info('charon is up', { backend: 'ipsec', engine: this.#place.esp })
       this.#hasRun = true
+      const before = this.#device
+      this.#device = this.#deps.device()
+      if (this.#device !== before) changed()
       this.#peers.again()
       up()
     })
@@ -105,7 +111,11 @@ export class IpsecTunnel {
   links(environment: Environment): Pick<IpsecLinks, 'links' | 'device'> {
     const { esp, self } = this.#place
     if (this.state.is === 'none') return { links: new Map(), device: undefined }
-    if (esp === 'userspace') return { links: new Map(), device: userspaceDevice }
+    if (esp === 'userspace') {
+      // An earlier daemon's charon has one already, and carries.
+      this.#device ??= this.#deps.device()
+      return { links: new Map(), device: this.#device }
+    }
     const peers = peersFor(environment, self).filter(hasIpsec)
     const numbers = ifIdsOf(
       environment.settings.name,

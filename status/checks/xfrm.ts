@@ -38,7 +38,7 @@ export const xfrmCounters: Readonly<Record<string, Meaning>> = {
   XfrmInStateExpired: { means: 'a packet of an association that has run out', remedy: reload },
   XfrmInStateMismatch: {
     means: 'a packet whose UDP encapsulation is not what was agreed',
-    remedy: 'a middlebox rewrites UDP ports of IPsec (500, 4500): switch its IPsec helper off',
+    remedy: 'a middlebox rewrites UDP ports of IPsec (4500): switch its IPsec helper off',
   },
   XfrmInStateInvalid: { means: 'a packet of an association that is being set up or removed', remedy: reload },
   XfrmInTmplMismatch: {
@@ -55,7 +55,7 @@ export const xfrmCounters: Readonly<Record<string, Meaning>> = {
   },
   XfrmAcquireError: {
     means: 'a packet waited in vain for its association: the other side does not answer IKE',
-    remedy: 'let UDP 500 and 4500 pass between the hosts; WireGuard carries meanwhile',
+    remedy: 'let UDP 4500 (tunnel.ipsecPort) pass between the hosts; WireGuard carries meanwhile',
   },
   XfrmFwdHdrError: { means: 'a packet could not be forwarded because of its header', remedy: altered },
   XfrmOutError: {
@@ -69,7 +69,7 @@ export const xfrmCounters: Readonly<Record<string, Meaning>> = {
   XfrmOutBundleCheckError: { means: 'the way of a packet ended while it was used', remedy: reload },
   XfrmOutNoStates: {
     means: 'there is no association for a packet that should go out encrypted, so it was dropped',
-    remedy: 'it is being agreed; if it goes on, let UDP 500 and 4500 pass between the hosts',
+    remedy: 'it is being agreed; if it goes on, let UDP 4500 (tunnel.ipsecPort) pass between the hosts',
   },
   XfrmOutStateProtoError: { means: 'a packet could not be encrypted', remedy: memory },
   XfrmOutStateModeError: {

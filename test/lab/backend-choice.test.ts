@@ -2,34 +2,24 @@
  * IPsec on two real hosts whose kernels need not have it: charon encrypts itself. It carries what containers say, WireGuard
  * takes over when its ports are blocked, and it is gone back to without losing a packet; nothing of it is ever in clear.
  */
-import { type Test, test } from 'tap'
+import { test } from 'tap'
 import { until } from '../../lab/command.ts'
 import { block, heal, ipsecPorts } from '../../lab/faults.ts'
-import type { LabHost } from '../../lab/host.ts'
-import type { PeerView, StatusView } from '../../status/status.ts'
-import { addressOf, Capture, labFor, labNeeds, Pinger, pidOf, reaches } from '../support/lab.ts'
+import type { StatusView } from '../../status/status.ts'
+import {
+  addressOf,
+  Capture,
+  labFor,
+  labNeeds,
+  Pinger,
+  pidOf,
+  reachedBy,
+  reaches,
+  said,
+} from '../support/lab.ts'
 
-const patience = 90_000
 /** A ping of 1,000 bytes, whatever it is wrapped in; probes of the path have other sizes. */
 const asLong = 'greater 1070 and less 1130'
-
-/** Waits until the host reaches its only peer by this backend; how the host puts it. */
-async function reachedBy(host: LabHost, backend: string): Promise<PeerView> {
-  let last: unknown
-  return until(
-    `${host.place.name} to use ${backend}`,
-    async () => {
-      const { peers } = (await host.drover('status')) as StatusView
-      last = peers
-      return peers.find((peer) => peer.backend === backend && peer.reachability === 'answers')
-    },
-    { patience, every: 200, blame: () => JSON.stringify(last) },
-  )
-}
-
-/** Since when; for people. */
-const said = (t: Test, what: string, since: number): void =>
-  t.comment(`${what} after ${((performance.now() - since) / 1000).toFixed(1)} s`)
 
 test('IPsec, WireGuard while it is blocked, and back', { ...labNeeds(), timeout: 400_000 }, async (t) => {
   const lab = await labFor(t, { what: 'ipsec', hosts: 2, store: 'etcd', backend: 'ipsec' })

@@ -7,15 +7,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { resolveConfig } from '../../daemon/config/resolve.ts'
 import { configSchema, nothingSet } from '../../daemon/config/schema.ts'
-import { composeIpsec, type Ipsec } from '../../daemon/ipsec-engine.ts'
+import { composeIpsec, type Ipsec, type IpsecDeps } from '../../daemon/ipsec-engine.ts'
 import type { DroverError } from '../../model/errors.ts'
 import { type Cidr, parseCidr } from '../../model/ip.ts'
 import type { Log } from '../../model/ports.ts'
 import { type Instant, instant } from '../../model/time.ts'
 import { type Uuid, uuidOf } from '../../model/uuid.ts'
 import { type Authority, loadOrCreateAuthority } from '../../pki/authority.ts'
+import type { Certificate } from '../../pki/certificate.ts'
 import { type HostIdentity, loadOrCreateIdentity } from '../../pki/identity.ts'
-import type { Trust } from '../../pki/trust.ts'
 import type { Peer } from '../../tunnel/backend.ts'
 import { charonProgram, endCharon } from '../../tunnel/ipsec/charon-place.ts'
 import type { Esp } from '../../tunnel/ipsec/connections.ts'
@@ -44,6 +44,8 @@ export interface HostWish {
   readonly by?: Authority
   /** What the daemon gives as its key, where that is not the host's. */
   readonly key?: string
+  /** Of IKE; 4500 unless said. */
+  readonly port?: number
 }
 
 export class IpsecHost {
@@ -55,8 +57,11 @@ export class IpsecHost {
   readonly log: MemoryLog = new MemoryLog()
   readonly meter = new MemoryMeter()
   certificate: string
+  readonly authority: Authority
+  readonly port: number
+  /** Whom it believes. */
+  authorities: readonly Certificate[]
   fault: DroverError | undefined
-  readonly #authority: Authority
   readonly #key: string | undefined
   #daemon: { readonly ipsec: Ipsec; readonly running: Promise<void> } | undefined
   ups = 0
@@ -66,7 +71,9 @@ export class IpsecHost {
     this.esp = wish.esp
     this.space = space
     this.folder = folder
-    this.#authority = authority
+    this.authority = authority
+    this.port = wish.port ?? 4500
+    this.authorities = [authority.certificate]
     this.identity = loadOrCreateIdentity(join(folder, 'state'))
     this.#key = wish.key
     this.certificate = (wish.by ?? authority).issueHost(
@@ -93,8 +100,17 @@ export class IpsecHost {
   }
 
   get backend() {
+    return this.#ipsec.backend
+  }
+
+  /** The device that its charon has now. */
+  get device(): string | undefined {
+    return this.#ipsec.device()
+  }
+
+  get #ipsec(): Ipsec {
     if (this.#daemon === undefined) throw new Error('no daemon runs')
-    return this.#daemon.ipsec.backend
+    return this.#daemon.ipsec
   }
 
   /** As the daemon would: finds charon or starts it. */
@@ -110,6 +126,7 @@ export class IpsecHost {
       ...nothingSet(),
       state: join(this.folder, 'state'),
       run: join(this.folder, 'run'),
+      tunnel: { ...nothingSet().tunnel, ipsecPort: this.port },
     })
     const config = resolveConfig(input, { hostname: `h${this.number}`, address: this.outer })
     const ipsec = composeIpsec(
@@ -179,14 +196,15 @@ export class IpsecHost {
     if (this.pids().length > 0) await this.kill()
   }
 
-  #trust() {
-    const authorities = [this.#authority.certificate]
-    const trust: Trust = { environment: environmentUuid, authorities, revoked: new Set() }
-    const certificate = () => this.certificate
+  /** As it is whenever the daemon asks. */
+  #trust(): IpsecDeps['trust'] {
+    const host = this
     return {
-      trust,
+      get trust() {
+        return { environment: environmentUuid, authorities: host.authorities, revoked: new Set<string>() }
+      },
       get certificate() {
-        return certificate()
+        return host.certificate
       },
     }
   }
@@ -236,13 +254,16 @@ export class IpsecWorld {
     const underlay = await this.#net()
     await underlay.sh(`ip link add p${number} type veth peer name eth0 netns ${space.name}`)
     await underlay.sh(`ip link set dev p${number} master br0 up`)
-    for (const line of [
-      `ip addr add 192.168.77.${number}/24 dev eth0`,
-      'ip link set dev eth0 up',
-      `ip addr add 10.42.${number}.1/32 dev lo`,
-      'ip route add unreachable 10.42.0.0/16 metric 4278198272',
-    ])
-      await space.sh(line)
+    await space.sh('ip link set dev eth0 up')
+    await space.sh('ip route add unreachable 10.42.0.0/16 metric 4278198272')
+    return this.beside({ space }, wish)
+  }
+
+  /** Another Drover on the machine of a host, with addresses of its own; its `port` must be another. */
+  async beside({ space }: Pick<IpsecHost, 'space'>, wish: HostWish): Promise<IpsecHost> {
+    const { number } = wish
+    await space.sh(`ip addr add 192.168.77.${number}/24 dev eth0`)
+    await space.sh(`ip addr add 10.42.${number}.1/32 dev lo`)
     const host = new IpsecHost(space, join(this.folder, `h${number}`), this.authority, wish)
     this.#hosts.push(host)
     return host
@@ -278,7 +299,7 @@ export const peerOf = (host: IpsecHost, over: Partial<Peer> = {}): Peer => ({
   endpoint: { address: host.outer, port: 51_820 },
   allowed: [host.block],
   marks: false,
-  ipsec: { port: 4500, esp: host.esp },
+  ipsec: { port: host.port, esp: host.esp },
   ...over,
 })
 

@@ -11,6 +11,7 @@ import { Lab, type LabOptions, testLabName } from '../../lab/lab.ts'
 import { placeOf } from '../../lab/layout.ts'
 import { abandonedLabs, sweep } from '../../lab/sweep.ts'
 import { missingPackages } from '../../setup/packages.mjs'
+import type { PeerView, StatusView } from '../../status/status.ts'
 
 /** Why no lab can be made here, as tap's option; empty where it can. */
 export function labNeeds(): { skip?: string } {
@@ -18,6 +19,12 @@ export function labNeeds(): { skip?: string } {
   const missing = missingPackages()
   return missing.length === 0 ? {} : { skip: `needs ${missing.join(', ')}` }
 }
+
+/** The same for what takes too long to be run with everything else: only when it is named, or all is wanted. */
+export const labNeedsNightly = (): ReturnType<typeof labNeeds> =>
+  process.env.DROVER_NIGHTLY === '1'
+    ? labNeeds()
+    : { skip: 'takes minutes: DROVER_NIGHTLY=1, or name the file' }
 
 /** A lab that ends with the test, whatever happens. What a killed test left goes first. */
 export async function labFor(t: Test, options: Omit<LabOptions, 'name'> & { what: string }): Promise<Lab> {
@@ -66,7 +73,7 @@ export interface PingCount {
   readonly received: number
 }
 
-/** A ping twenty times a second, or as often as is said, from inside a container, until `stop`. */
+/** A ping twenty times a second, or as often as is said, until `stop`. */
 export class Pinger {
   readonly #process: ChildProcess
   #said = ''
@@ -78,9 +85,10 @@ export class Pinger {
     })
   }
 
-  /** Returns after the first reply. */
-  static async start(pid: number, address: string, every = 0.05): Promise<Pinger> {
-    const argv = [`--net=/proc/${pid}/ns/net`, 'ping', '-n', '-i', String(every), '-W', '1', address]
+  /** From a network namespace, by its path or by a process in it. Returns after the first reply. */
+  static async start(from: number | string, address: string, every = 0.05): Promise<Pinger> {
+    const space = typeof from === 'string' ? from : `/proc/${from}/ns/net`
+    const argv = [`--net=${space}`, 'ping', '-n', '-i', String(every), '-W', '1', address]
     const pinger = new Pinger(spawn('nsenter', argv, { stdio: ['ignore', 'pipe', 'ignore'] }))
     await until(`a reply of ${address}`, () => (pinger.#said.includes('bytes from') ? true : undefined))
     return pinger
@@ -157,6 +165,24 @@ export const reaches = (host: LabHost, container: string, address: string): Prom
     const { code } = await host.inside(container, 'ping', '-c', '1', '-W', '1', address)
     return code === 0 ? true : undefined
   })
+
+/** Waits until the host reaches its only peer by this backend; how the host puts it. */
+export async function reachedBy(host: LabHost, backend: string): Promise<PeerView> {
+  let last: unknown
+  return until(
+    `${host.place.name} to use ${backend}`,
+    async () => {
+      const { peers } = (await host.drover('status')) as StatusView
+      last = peers
+      return peers.find((peer) => peer.backend === backend && peer.reachability === 'answers')
+    },
+    { patience: 90_000, every: 200, blame: () => JSON.stringify(last) },
+  )
+}
+
+/** Since when; for people. */
+export const said = (t: Test, what: string, since: number): void =>
+  t.comment(`${what} after ${((performance.now() - since) / 1000).toFixed(1)} s`)
 
 /** A page of busybox's httpd: the container's name. */
 export const webServer = (name: string): readonly string[] => [

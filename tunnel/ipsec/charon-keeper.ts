@@ -6,7 +6,6 @@ import { reasonOf } from '../../model/errors.ts'
 import { type Clock, type Log, sleep } from '../../model/ports.ts'
 import { seconds } from '../../model/time.ts'
 import type { Keeper } from '../keeper.ts'
-import type { Vici } from './vici-client.ts'
 
 export interface CharonKeeperDeps {
   /** Finds charon or starts it (tunnel-process.ts). */
@@ -50,18 +49,5 @@ export class CharonKeeper implements Keeper {
       if (why !== '' && why !== said) log.warn('charon cannot be tended', { why })
       said = why
     }
-  }
-}
-
-/** The way tunnel-process.ts looks at an engine: a connection that ends when charon ends. */
-export function holdCharon(connect: () => Promise<Vici>) {
-  return {
-    async hold(signal: AbortSignal): Promise<{ readonly ended: Promise<void> }> {
-      const vici = await connect()
-      const give = (): void => vici.close()
-      signal.addEventListener('abort', give, { once: true })
-      if (signal.aborted) give()
-      return { ended: vici.ended.then(() => signal.removeEventListener('abort', give)) }
-    },
   }
 }

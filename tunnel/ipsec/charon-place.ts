@@ -2,13 +2,14 @@
  * Edge: the folder of our own charon, and what the machine says about running one there. The configuration is written
  * before charon starts and replaced atomically; nothing outside of the folder is changed.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import type { Runner } from '../../linux/run.ts'
 import type { DroverError } from '../../model/errors.ts'
-import { type Clock, sleep } from '../../model/ports.ts'
-import { millis } from '../../model/time.ts'
+import type { Clock, Log } from '../../model/ports.ts'
+import { seconds } from '../../model/time.ts'
 import { type CharonPlace, charonConf } from './charon-conf.ts'
+import { ageOf, charonsOf, configurationIn, endCharons, isCharonOf } from './charon-process.ts'
 import { type Machine, machineFault } from './needs.ts'
 
 export interface CharonFolder extends CharonPlace {
@@ -27,7 +28,7 @@ export const charonProgram = (): string | undefined => programs.find((path) => e
 
 /** The variables with which charon and swanctl read this folder and nothing else. */
 export const charonEnvironment = (folder: string): Readonly<Record<string, string>> => ({
-  STRONGSWAN_CONF: join(folder, 'strongswan.conf'),
+  STRONGSWAN_CONF: configurationIn(folder),
   SWANCTL_DIR: folder,
 })
 
@@ -36,15 +37,31 @@ export async function obstacleTo(
   { folder, socket, port }: Pick<CharonFolder, 'folder' | 'socket' | 'port'>,
   runner: Pick<Runner, 'attempt'>,
 ): Promise<DroverError | undefined> {
-  const { STRONGSWAN_CONF: path = '' } = charonEnvironment(folder)
   const folders = [folder, dirname(socket)]
-  return machineFault(await machineOf(runner), { port, folders, isOurs: (pid) => reads(pid, path) })
+  return machineFault(await machineOf(runner), { port, folders, isOurs: (pid) => isCharonOf(pid, folder) })
 }
 
-/** Readies the folder; rejects with what is in the way of starting charon there. */
-export async function prepareCharon(place: CharonFolder, runner: Pick<Runner, 'attempt'>): Promise<void> {
+export interface PrepareDeps {
+  readonly runner: Pick<Runner, 'attempt'>
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** Who has just started may not answer yet, on an emulated processor for seconds; who has not for longer never will. */
+const upWithin = seconds(10)
+
+/**
+ * Readies the folder, once no charon there answers, and ends one that has hung; rejects with what is in the way of
+ * starting charon there.
+ */
+export async function prepareCharon(place: CharonFolder, { runner, clock, log }: PrepareDeps): Promise<void> {
   const { folder, socket } = place
-  const { STRONGSWAN_CONF: path = '' } = charonEnvironment(folder)
+  const path = configurationIn(folder)
+  const hung = charonsOf(folder).filter((pid) => ageOf(pid) > upWithin)
+  if (hung.length > 0) {
+    log.warn('charon does not answer any more; starting it again')
+    await endCharons(hung, { folder, clock, signal: 'SIGKILL' })
+  }
   const fault = await obstacleTo(place, runner)
   if (fault !== undefined) throw fault
   mkdirSync(folder, { recursive: true, mode: 0o700 })
@@ -71,29 +88,10 @@ async function machineOf(runner: Pick<Runner, 'attempt'>): Promise<Machine> {
  */
 export async function endCharon(folder: string, clock: Clock): Promise<void> {
   if (!existsSync(folder)) return
-  const { STRONGSWAN_CONF: path = '' } = charonEnvironment(folder)
-  const pids = readdirSync('/proc')
-    .map(Number)
-    .filter((pid) => Number.isInteger(pid) && reads(pid, path))
+  const pids = charonsOf(folder)
   rmSync(folder, { recursive: true, force: true })
-  for (const pid of pids) end(pid, 'SIGTERM')
-  for (let looks = 0; looks < endLooks && pids.some((pid) => reads(pid, path)); looks++)
-    await sleep(clock, endLookEvery)
-  for (const pid of pids) if (reads(pid, path)) end(pid, 'SIGKILL')
+  await endCharons(pids, { folder, clock, signal: 'SIGTERM' })
 }
-
-const endLookEvery = millis(50)
-const endLooks = 100
-
-function end(pid: number, signal: 'SIGTERM' | 'SIGKILL'): void {
-  try {
-    process.kill(pid, signal)
-  } catch {} // it has just ended by itself
-}
-
-/** Whether a process was started with this configuration. */
-const reads = (pid: number, path: string): boolean =>
-  readIfThere(`/proc/${pid}/environ`).split('\0').includes(`STRONGSWAN_CONF=${path}`)
 
 function readIfThere(path: string): string {
   try {
