@@ -14,6 +14,7 @@ import { benchRestart, restartUsage } from './restart.ts'
 import { benchSoak, soakUsage } from './soak.ts'
 import { benchTunnel, tunnelUsage } from './tunnel.ts'
 import { allocationsUsage, benchAllocations } from './tunnel-allocations.ts'
+import { benchPath, pathUsage } from './tunnel-path.ts'
 
 const measurements: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   control: benchControl,
@@ -23,6 +24,7 @@ const measurements: Readonly<Record<string, (args: readonly string[]) => Promise
   'dns-scale': benchDnsScale,
   tunnel: benchTunnel,
   'tunnel-allocations': benchAllocations,
+  'tunnel-path': benchPath,
   soak: benchSoak,
   restart: benchRestart,
 }
@@ -34,6 +36,7 @@ const usage = [
   dnsScaleUsage,
   tunnelUsage,
   allocationsUsage,
+  pathUsage,
   soakUsage,
   restartUsage,
 ].join(', or ')

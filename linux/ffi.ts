@@ -130,8 +130,9 @@ export class Libc {
     return checked(c.writev(fd, this.arena.address(at, count * iovecSize), count))
   }
 
+  /** `length`: what the request reads or writes at `at`, which the kernel is not told; never nothing. */
   ioctl(fd: number, request: number, at: number, length: number): number {
-    return checked(c.ioctl(fd, request, this.arena.address(at, length)))
+    return checked(c.ioctl(fd, request, this.arena.address(at, Math.max(1, length))))
   }
 
   /** For the few requests whose argument is the value itself. */

@@ -36,6 +36,10 @@ const units: Readonly<Record<string, number>> = { writev: 16, readv: 16, poll: 8
 /** The memory of functions whose prototypes do not tell it. */
 const ranges: Readonly<Record<string, (given: Given) => readonly Range[]>> = {
   clock_gettime: (given) => [[given[1], 16]],
+  getsockname: ([, name, length = 0]) => [
+    [name, arena.view.getUint32(length - base, true)],
+    [length, 4],
+  ],
   EVP_CIPHER_CTX_ctrl: (given) => [[given[3], 16]],
   EVP_CipherInit_ex: ([, , , key, nonce]) => [
     [key, 32],
