@@ -68,10 +68,11 @@ function factsText({ facts }: StatusView['tunnel']): readonly string[] {
   return [`engine       ${parts.join('; ')}`]
 }
 
-const ipsecText = ({ esp, running, reason }: StatusView['ipsec']): string => {
+const ipsecText = ({ esp, running, reason, perCpu }: StatusView['ipsec']): string => {
   if (esp === null) return `none: ${reason}`
   const who = esp === 'kernel' ? 'by the kernel' : 'by charon itself'
-  return `${who}, charon ${running ? 'running' : 'NOT RUNNING'}`
+  const sas = perCpu ? 'SAs per processor' : 'one SA per peer (none per processor)'
+  return `${who}, charon ${running ? 'running' : 'NOT RUNNING'}, ${sas}`
 }
 
 export function statusText(status: StatusView): string {

@@ -78,7 +78,7 @@ const withoutIpsec = (why: string, end: () => Promise<void>): IpsecPart => ({
   links: () => noIpsec,
   record: () => undefined,
   peers: () => nobody,
-  vitals: () => ({ esp: null, running: false, reason: why }),
+  vitals: () => ({ esp: null, running: false, reason: why, perCpu: false }),
   problems: () => [],
   close: () => Promise.resolve(),
 })

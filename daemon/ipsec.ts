@@ -42,6 +42,9 @@ export interface IpsecEvents {
   readonly changed: () => void
 }
 
+/** They take strongSwan 6.0.2 and Linux 6.13, and a backend that keeps several SAs per peer: ours keeps one. */
+const perCpu = false
+
 /** The largest packet that `kernel-libipsec` reads. */
 export const userspaceMtu = 1400
 
@@ -141,7 +144,7 @@ export class IpsecTunnel {
   vitals(): IpsecVitals {
     const { is } = this.state
     const why = this.state.is === 'none' ? this.state.why : ''
-    return { esp: is === 'none' ? null : is, running: this.#deps.keeper.running, reason: why }
+    return { esp: is === 'none' ? null : is, running: this.#deps.keeper.running, reason: why, perCpu }
   }
 
   /** What keeps it from working. Where nobody asked for it, a charon that is not there is not missed. */

@@ -52,6 +52,8 @@ export interface IpsecVitals {
   readonly running: boolean
   /** Why there is none; empty where there is. */
   readonly reason: string
+  /** Whether each processor has SAs of its own (RFC 9611). */
+  readonly perCpu: boolean
 }
 
 /** Everything that is not in the snapshot. */

@@ -27,7 +27,7 @@ const vitals: Vitals = {
     problem: '',
     facts: null,
   },
-  ipsec: { esp: null, running: false, reason: 'as configured' },
+  ipsec: { esp: null, running: false, reason: 'as configured', perCpu: false },
   chosen: new Map(),
   servers: { dns: '169.254.169.250:53', metadata: '169.254.169.250:80' },
   peers: [],

@@ -37,7 +37,7 @@ const vitals: Vitals = {
       capabilities: ['checksum-marks'],
     },
   },
-  ipsec: { esp: null, running: false, reason: 'the kernel has no ESP' },
+  ipsec: { esp: null, running: false, reason: 'the kernel has no ESP', perCpu: false },
   chosen: new Map([[hostId('h2'), { backend: 'wireguard', reason: 'h2 has no IPsec' }]]),
   servers: { dns: '169.254.169.250:53', metadata: '169.254.169.250:80' },
   peers: [byWireguard],
@@ -110,7 +110,7 @@ test('a peer that two backends lead to', (t) => {
     ...vitals,
     chosen,
     peers: [byWireguard, ipsec],
-    ipsec: { esp: 'kernel', running: true, reason: '' },
+    ipsec: { esp: 'kernel', running: true, reason: '', perCpu: false },
   }
   const status = statusOf(snapshot, both)
   t.same(status.peers.length, 1)
@@ -124,7 +124,7 @@ test('a peer that two backends lead to', (t) => {
       sent: 22,
     },
   ])
-  t.match(statusText(status), /ipsec +by the kernel, charon running/)
+  t.match(statusText(status), /ipsec +by the kernel, charon running, one SA per peer \(none per processor\)/)
   t.match(hostsView(snapshot, both), [{ backend: '' }, { backend: 'ipsec' }])
   const broken = statusOf(snapshot, { ...both, peers: [byWireguard] })
   t.match(broken.peers, [{ backend: 'ipsec', endpoint: '', engine: '', lastHandshake: null, sent: 2 }])

@@ -44,6 +44,8 @@ export interface HostWish {
   readonly by?: Authority
   /** What the daemon gives as its key, where that is not the host's. */
   readonly key?: string
+  /** Its charon sees another file in place of one of the system's. */
+  readonly instead?: { readonly of: string; readonly file: string }
   /** Of IKE; 4500 unless said. */
   readonly port?: number
 }
@@ -63,6 +65,7 @@ export class IpsecHost {
   authorities: readonly Certificate[]
   fault: DroverError | undefined
   readonly #key: string | undefined
+  readonly #within: readonly string[]
   #daemon: { readonly ipsec: Ipsec; readonly running: Promise<void> } | undefined
   ups = 0
 
@@ -76,6 +79,7 @@ export class IpsecHost {
     this.authorities = [authority.certificate]
     this.identity = loadOrCreateIdentity(join(folder, 'state'))
     this.#key = wish.key
+    this.#within = wish.instead === undefined ? [] : inPlace(wish.instead)
     this.certificate = (wish.by ?? authority).issueHost(
       this.identity.id,
       this.identity.signingKey,
@@ -146,7 +150,7 @@ export class IpsecHost {
         settings: { name: environmentName, subnet },
         esp: this.esp,
         external: false,
-        within: ['nsenter', `--net=${this.space.path}`],
+        within: ['nsenter', `--net=${this.space.path}`, ...this.#within],
       },
     )
     const running = ipsec.keeper.run(() => {
@@ -209,6 +213,18 @@ export class IpsecHost {
     }
   }
 }
+
+/** Words that run a program in a mount namespace of its own, where a file lies over another. */
+const inPlace = ({ of, file }: { readonly of: string; readonly file: string }): readonly string[] => [
+  'unshare',
+  '--mount',
+  'sh',
+  '-ec',
+  'mount --bind "$1" "$2"; shift 2; exec "$@"',
+  'sh',
+  file,
+  of,
+]
 
 const folderName = 'drover-ipsec-'
 

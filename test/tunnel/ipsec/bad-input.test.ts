@@ -1,7 +1,7 @@
 /**
  * What an operator sees when something is wrong, with real charons: one error, which says what and whose.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import tap, { type Test, test } from 'tap'
@@ -150,7 +150,35 @@ test('a key that charon cannot read', needsIpsec, async (t) => {
   t.match((await one.backend.status()).problems, [{ code: 'IPSEC_KEY' }])
 })
 
-test('a charon that lacks a plugin', needsIpsec, async (t) => {
+const plugins = '/usr/lib/ipsec/plugins'
+
+test('a plugin that is not installed', needsIpsec, async (t) => {
+  const made = await world(t)
+  const instead = { of: `${plugins}/libstrongswan-kernel-libipsec.so`, file: '/dev/null' }
+  const one = await made.host({ number: 1, esp: 'userspace', instead })
+  await one.start()
+  const [fault, ...others] = (await one.backend.status()).problems ?? []
+  t.match(fault?.line, /^charon lacks a plugin: kernel-libipsec; apt-get install .* libcharon-extra-plugins/)
+  t.same(others, [])
+})
+
+test('a charon of an old version', needsIpsec, async (t) => {
+  const made = await world(t)
+  const of = `${plugins}/libstrongswan-vici.so`
+  const file = join(made.folder, 'vici.so')
+  // Debian's own, but for what it says of itself.
+  const text = readFileSync(of, 'latin1').replaceAll(
+    /\0([56]\.\d+\.\d+)\0/g,
+    (_, version: string) => `\0${'5.7.2'.padEnd(version.length, '\0')}\0`,
+  )
+  writeFileSync(file, text, 'latin1')
+  const one = await made.host({ number: 1, esp: 'userspace', instead: { of, file } })
+  await one.start()
+  const [fault] = (await one.backend.status()).problems ?? []
+  t.match(fault?.line, /^charon is too old: charon says it is 5\.7\.2; install strongSwan 5\.8 or newer/)
+})
+
+test('a charon that was told to do without a plugin', needsIpsec, async (t) => {
   const made = await world(t)
   const kernel = await made.host({ number: 1, esp: 'kernel' })
   await kernel.start()
