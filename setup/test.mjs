@@ -103,7 +103,10 @@ const unit = await run(
   files.filter((file) => !usesLab(file)),
   { jobs: 2, seconds: 240 },
 )
-const lab = await run(files.filter(usesLab), { jobs: 1, seconds: 900 })
+const lab = await run(files.filter(usesLab), {
+  jobs: 1,
+  seconds: process.env.DROVER_NIGHTLY === '1' ? 1800 : 900,
+})
 const passed = unit.passed + lab.passed
 const failed = unit.failed + lab.failed
 const skipped = unit.skipped + lab.skipped

@@ -17,7 +17,7 @@ mkdir -p /opt/drover /etc/drover && mount --bind '${root}' /opt/drover && cd /op
 cp systemd/*.service systemd/*.path /etc/systemd/system/
 for unit in drover drover@; do
   mkdir -p /etc/systemd/system/$unit.service.d
-  printf '[Service]\\nTimeoutStartSec=300\\n' >/etc/systemd/system/$unit.service.d/test.conf
+  printf '[Service]\\nTimeoutStartSec=900\\n' >/etc/systemd/system/$unit.service.d/test.conf
 done
 systemctl daemon-reload
 printf 'tunnel: { engine: userspace, backend: wireguard }\\n' >/etc/drover/drover.yaml

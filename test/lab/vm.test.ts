@@ -8,16 +8,17 @@ import { root } from '../../lab/layout.ts'
 import { cpio, folder, program } from '../../lab/vm/cpio.ts'
 import { loadOrder } from '../../lab/vm/initramfs.ts'
 import type { Vm } from '../../lab/vm/machine.ts'
+import type { StatusView } from '../../status/status.ts'
 import { vmFor, vmNeedsNightly } from '../support/vm.ts'
 
 const needs = await vmNeedsNightly()
-const patience = 180_000
+const patience = 600_000
 
 const install = `
 mkdir -p /opt/drover && mount --bind '${root}' /opt/drover && cd /opt/drover
-cp systemd/*.service /etc/systemd/system/
+cp systemd/*.service systemd/*.path /etc/systemd/system/
 mkdir /etc/systemd/system/drover.service.d
-printf '[Service]\\nWatchdogSec=8\\nTimeoutStartSec=300\\nEnvironment=DROVER_TUNNEL_ENGINE=userspace\\n' >/etc/systemd/system/drover.service.d/test.conf
+printf '[Service]\\nWatchdogSec=20\\nTimeoutStartSec=900\\nEnvironment=DROVER_TUNNEL_ENGINE=userspace\\n' >/etc/systemd/system/drover.service.d/test.conf
 systemctl daemon-reload
 node_modules/.bin/node cli/main.ts init`
 
@@ -74,8 +75,22 @@ async function engineOf(vm: Vm, engine: string, kind: string): Promise<void> {
   )
 }
 
+/** As `drover status --json` asks, whose program takes an emulated processor long to load. */
+const askStatus = 'curl -sf --unix-socket /run/drover/drover.sock http://drover/v1/status'
+
+/** What the daemon says of its part in IPsec, once that is so. */
+const ipsecRuns = (vm: Vm): Promise<StatusView['ipsec']> =>
+  until(
+    'IPsec to run',
+    async () => {
+      const { stdout } = await vm.run(askStatus)
+      const ipsec = stdout === '' ? undefined : (JSON.parse(stdout) as StatusView).ipsec
+      return ipsec?.running ? ipsec : undefined
+    },
+    { patience, every: 300 },
+  )
+
 const device = (vm: Vm): Promise<string> => vm.must('cat /sys/class/net/drover0/ifindex')
-const daemonCommand = (words: string): string => `/opt/drover/node_modules/.bin/node cli/main.ts ${words}`
 
 test('the archive that the kernel starts from', (t) => {
   const made = Buffer.from(cpio([folder('bin'), program('init', Buffer.from('#!x'))]))
@@ -87,21 +102,21 @@ test('the archive that the kernel starts from', (t) => {
   t.end()
 })
 
-test('the units on a real systemd', { ...needs, timeout: 900_000 }, async (t) => {
-  const vm = await vmFor(t, { systemd: true, seconds: 890 })
+test('the units on a real systemd', { ...needs, timeout: 1_800_000 }, async (t) => {
+  const vm = await vmFor(t, { systemd: true, seconds: 1790 })
   t.match(await vm.must(install), /created the environment default/)
 
   await t.test('they are well-formed and hardened', async (t) => {
     const { code, stdout, stderr } = await vm.run(
-      'systemd-analyze verify drover.service drover-tunnel.service',
+      'systemd-analyze verify drover.service drover-tunnel.service drover-ipsec.service drover-ipsec.path',
     )
     t.strictSame([code, stdout, stderr], [0, '', ''])
     const scores = await vm.must(
-      'for one in drover drover-tunnel; do systemd-analyze security --no-pager $one | tail -1; done',
+      'for one in drover drover-tunnel drover-ipsec; do systemd-analyze security --no-pager $one | tail -1; done',
     )
     t.comment(scores)
     const levels = [...scores.matchAll(/service: ([\d.]+)/g)].map((match) => Number(match[1]))
-    t.equal(levels.length, 2)
+    t.equal(levels.length, 3)
     t.ok(
       levels.every((level) => level < 4),
       scores,
@@ -113,17 +128,28 @@ test('the units on a real systemd', { ...needs, timeout: 900_000 }, async (t) =>
     await vm.must('systemctl enable --now drover-tunnel drover')
     t.comment(`active after ${((performance.now() - since) / 1000).toFixed(1)} s`)
     t.equal(await show(vm, 'drover', 'StatusText'), 'serving')
-    const { stdout } = await vm.run(`cd /opt/drover; ${daemonCommand('status --json')}`)
-    t.match(JSON.parse(stdout), { environment: 'default', store: { kind: 'embedded', connected: true } })
+    const status = JSON.parse(await vm.must(askStatus)) as StatusView
+    t.match(status, { environment: 'default', store: { kind: 'embedded', connected: true } })
     await tunnelKey(vm)
     t.match(await vm.must('ip -o addr show dev lo'), /169\.254\.169\.250\/32[\s\S]*10\.42\.\d+\.\d+\/32/)
     const pid = await show(vm, 'drover', 'MainPID')
     t.match(await vm.must(`grep CapBnd /proc/${pid}/status`), /\s0*283402$/, 'the capabilities of the unit')
   })
 
-  await t.test('kill -9 of the daemon: it is back, the tunnel untouched', async (t) => {
-    const [daemon, tunnel, index] = await Promise.all([
+  await t.test('the IKE daemon is started once it is configured, and again when it is killed', async (t) => {
+    t.match(await ipsecRuns(vm), { esp: 'kernel', running: true })
+    const charon = await show(vm, 'drover-ipsec', 'MainPID')
+    t.match(await vm.must(`cat /proc/${charon}/comm`), /^charon-systemd/)
+    t.match(await vm.must(`grep CapBnd /proc/${charon}/status`), /\s0*3400$/, 'the capabilities of the unit')
+    await vm.must(`kill -9 ${charon}`)
+    await another(vm, 'drover-ipsec', charon)
+    t.match(await ipsecRuns(vm), { esp: 'kernel', running: true })
+  })
+
+  await t.test('kill -9 of the daemon: it is back, tunnel and IKE daemon untouched', async (t) => {
+    const [daemon, charon, tunnel, index] = await Promise.all([
       show(vm, 'drover', 'MainPID'),
+      show(vm, 'drover-ipsec', 'MainPID'),
       show(vm, 'drover-tunnel', 'MainPID'),
       device(vm),
     ])
@@ -131,6 +157,7 @@ test('the units on a real systemd', { ...needs, timeout: 900_000 }, async (t) =>
     const back = await another(vm, 'drover', daemon)
     t.not(back, daemon)
     t.equal(await show(vm, 'drover-tunnel', 'MainPID'), tunnel, 'the same tunnel process')
+    t.equal(await show(vm, 'drover-ipsec', 'MainPID'), charon, 'the same IKE daemon')
     t.equal(await device(vm), index, 'the same device')
   })
 
