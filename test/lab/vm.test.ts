@@ -45,10 +45,12 @@ const another = (vm: Vm, unit: string, before: string): Promise<string> =>
   until(
     `${unit} to be back`,
     async () => {
-      const [pid, state] = await Promise.all([show(vm, unit, 'MainPID'), show(vm, unit, 'ActiveState')])
-      return pid !== '0' && pid !== before && state === 'active' ? pid : undefined
+      const shown = await vm.must(`systemctl show -p MainPID,ActiveState ${unit}`)
+      const [, pid = '0'] = /MainPID=(\d+)/.exec(shown) ?? []
+      return pid !== '0' && pid !== before && shown.includes('ActiveState=active') ? pid : undefined
     },
-    { patience, every: 300 },
+    // Each look takes the processor from what is waited for.
+    { patience, every: 3000 },
   )
 
 /** Once the tunnel's process answers, as its status is asked by `wg`. */
@@ -59,7 +61,7 @@ const tunnelKey = (vm: Vm): Promise<string> =>
       const { stdout } = await vm.run('wg show drover0 public-key')
       return /^[\w+/]{43}=$/.test(stdout.trim()) ? stdout.trim() : undefined
     },
-    { patience, every: 300 },
+    { patience, every: 3000 },
   )
 
 /** Restarts the daemon with another engine, and waits until the device is of that kind. */
@@ -71,7 +73,7 @@ async function engineOf(vm: Vm, engine: string, kind: string): Promise<void> {
   await until(
     `drover0 to be of kind ${kind}`,
     async () => (await vm.run('ip -d link show dev drover0')).stdout.includes(` ${kind} `) || undefined,
-    { patience, every: 300 },
+    { patience, every: 3000 },
   )
 }
 
@@ -87,7 +89,7 @@ const ipsecRuns = (vm: Vm): Promise<StatusView['ipsec']> =>
       const ipsec = stdout === '' ? undefined : (JSON.parse(stdout) as StatusView).ipsec
       return ipsec?.running ? ipsec : undefined
     },
-    { patience, every: 300 },
+    { patience, every: 3000 },
   )
 
 const device = (vm: Vm): Promise<string> => vm.must('cat /sys/class/net/drover0/ifindex')
@@ -186,7 +188,7 @@ test('the units on a real systemd', { ...needs, timeout: 1_800_000 }, async (t) 
     const journal = () => vm.must('journalctl --no-pager -o cat -u drover-tunnel')
     await until('the unit to stand by', async () => (await journal()).includes('stands by') || undefined, {
       patience,
-      every: 300,
+      every: 3000,
     })
     t.equal(await tunnelKey(vm), key, 'the same key')
     await engineOf(vm, 'userspace', 'tun')
@@ -198,7 +200,7 @@ test('the units on a real systemd', { ...needs, timeout: 1_800_000 }, async (t) 
     await until(
       'the tunnel in userspace',
       async () => ((await vm.run('test -S /run/wireguard/drover0.sock')).code === 0 ? true : undefined),
-      { patience, every: 300 },
+      { patience, every: 3000 },
     )
     const [index, key, restarts, daemon] = await Promise.all([
       device(vm),
