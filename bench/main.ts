@@ -4,11 +4,9 @@
 import { DroverError, reasonOf } from '../model/errors.ts'
 import { benchControl, controlUsage } from './control.ts'
 import { benchDns, dnsUsage } from './dns.ts'
-
+import { benchDnsFuzz, dnsFuzzUsage } from './dns-fuzz.ts'
 import { benchDnsScale, dnsScaleUsage } from './dns-scale.ts'
-
 import { benchIpsecLoad, ipsecLoadUsage } from './ipsec-load.ts'
-
 import { benchMetadata, metadataUsage } from './metadata.ts'
 import { benchRestart, restartUsage } from './restart.ts'
 import { benchSoak, soakUsage } from './soak.ts'
@@ -21,6 +19,7 @@ const measurements: Readonly<Record<string, (args: readonly string[]) => Promise
   dns: benchDns,
   'ipsec-load': benchIpsecLoad,
   metadata: benchMetadata,
+  'dns-fuzz': benchDnsFuzz,
   'dns-scale': benchDnsScale,
   tunnel: benchTunnel,
   'tunnel-allocations': benchAllocations,
@@ -33,6 +32,7 @@ const usage = [
   dnsUsage,
   ipsecLoadUsage,
   metadataUsage,
+  dnsFuzzUsage,
   dnsScaleUsage,
   tunnelUsage,
   allocationsUsage,
