@@ -11,6 +11,7 @@ import { type EtcdClient, type IWatchResponse, isCompacted, type WatchStream } f
 import { changeOf, rangeOf } from './etcd-format.ts'
 import { listing } from './etcd-list.ts'
 import type { EtcdPool } from './etcd-pool.ts'
+import { EtcdWitness } from './etcd-witness.ts'
 import type { Update } from './store.ts'
 
 interface Deps {
@@ -33,8 +34,7 @@ export class EtcdWatch {
   readonly #prefix: string
   /** Everything up to this revision was delivered. */
   #position: number | undefined
-  /** Which etcd it was: one that was restored has another id, where it was told to (docs/operations.md). */
-  #cluster: string | undefined
+  readonly #witness = new EtcdWitness()
   #stale = false
   #failure: DroverError | undefined
   #staleTimer: Timer
@@ -66,6 +66,7 @@ export class EtcdWatch {
   async #follow(client: EtcdClient, signal: AbortSignal): Promise<Ending> {
     try {
       if (this.#position === undefined) await this.#snapshot(client)
+      else if (!(await this.#witness.stands(client, answerLimit))) return 'history lost'
       return signal.aborted ? 'stopped' : await this.#stream(client, signal)
     } catch (thrown) {
       if (isCompacted(thrown)) return 'history lost'
@@ -149,10 +150,7 @@ export class EtcdWatch {
       if (response.compact_revision !== '0') return 'history lost'
       return new DroverError('STORE_UNAVAILABLE', `${client.endpoint}: ${response.cancel_reason}`)
     }
-    const cluster = response.header.cluster_id
-    const isAnother = this.#cluster !== undefined && this.#cluster !== cluster
-    this.#cluster = cluster
-    if (isAnother || (response.created && revision < this.#known)) return this.#wentBack(client)
+    if (response.created && revision < this.#known) return this.#wentBack(client)
     if (response.events.length === 0) return undefined
     this.#position = revision
     this.#deliver({ is: 'events', revision, changes: response.events.map(changeOf) })
@@ -173,6 +171,7 @@ export class EtcdWatch {
     if (this.#stale) this.#deps.log.info('the store answers again')
     this.#stale = false
     this.#reached()
+    this.#witness.seen(update)
     this.#deps.channel.push(update)
   }
 

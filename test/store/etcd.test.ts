@@ -157,6 +157,51 @@ test('etcd that lost its history gives a snapshot', skip, async (t) => {
   await reader.stop()
 })
 
+test(
+  'etcd that was emptied, and has grown beyond what a watch had seen before it returns',
+  skip,
+  async (t) => {
+    const etcd = await etcdFor(t)
+    const [member] = etcd.members
+    const proxy = await TestProxy.start(member?.ports.client ?? 0)
+    t.teardown(() => proxy.remove())
+    const [store, other] = [storeOn(t, proxy.endpoint), storeOn(t, ...etcd.endpoints)]
+    for (let at = 0; at < 20; at++) await other.transact([], [put(`/${at}`, 'old')])
+    const reader = new WatchReader(store, '/')
+    await until({ pass }, 'the snapshot', () => reader.state.size === 20)
+    proxy.cut('reset')
+    await until({ pass }, 'it is stale', () => reader.stale)
+    await member?.kill()
+    member?.wipe()
+    member?.start()
+    await etcd.ready()
+    await until({ pass }, 'it answers', answers(other))
+    // The same key at the same revision as before, with another value, and more after it.
+    for (let at = 0; at < 30; at++) await other.transact([], [put(`/${at < 18 ? 'x' : at}`, 'new')])
+    proxy.mend()
+    await until({ pass }, 'the new state', () => reader.state.has('/29') && !reader.state.has('/0'))
+    t.equal(reader.state.size, 13)
+    await reader.stop()
+  },
+)
+
+test('a watch that was cut goes on where it stood, without a list of everything', skip, async (t) => {
+  const etcd = await etcdFor(t)
+  const proxy = await TestProxy.start(etcd.members[0]?.ports.client ?? 0)
+  t.teardown(() => proxy.remove())
+  const [store, other] = [storeOn(t, proxy.endpoint), storeOn(t, ...etcd.endpoints)]
+  await other.transact([], [put('/a', '1')])
+  const reader = new WatchReader(store, '/')
+  await until({ pass }, 'the snapshot', () => reader.state.size === 1)
+  proxy.cut('reset')
+  await until({ pass }, 'it is stale', () => reader.stale)
+  await other.transact([], [put('/b', '2')])
+  proxy.mend()
+  await until({ pass }, 'it goes on', () => reader.state.has('/b'))
+  t.equal(reader.updates.filter(({ is }) => is === 'snapshot').length, 1)
+  await reader.stop()
+})
+
 test('TLS with client certificates', skip, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'dt-tls-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
