@@ -21,6 +21,7 @@ import { Renewal } from './renewal.ts'
 import { SettingsKeeper } from './settings-keeper.ts'
 import { accessFor } from './store-access.ts'
 import { Succession } from './succession.ts'
+import { Tampering } from './tampering.ts'
 import { Tokens } from './tokens.ts'
 import { TrustDuties } from './trust-duties.ts'
 
@@ -31,10 +32,15 @@ export interface Bound {
   readonly sealer: Sealer
 }
 
+/** Whether this host wants something of its own to stand under a key. */
+interface Wanting {
+  readonly wants: (key: string) => boolean
+}
+
 export function composeTrust(
   parts: ControlParts,
   membership: Membership,
-  bound: Bound & { readonly declarations: Declarations },
+  bound: Bound & Wanting & { readonly declarations: Declarations },
   control: () => Control,
 ): TrustDuties {
   const duties: TrustDuties = new TrustDuties({
@@ -44,6 +50,7 @@ export function composeTrust(
     succession: succession(parts, membership, bound, () => ({ control: control(), duties })),
     promotion: promotion(parts, bound, control),
     settings: settingsKeeper(parts, membership, bound),
+    tampering: tampering(parts, membership, bound, control),
   })
   return duties
 }
@@ -148,6 +155,19 @@ function settingsKeeper(
 ): SettingsKeeper {
   const holds = (): boolean => trust.holder.authority !== undefined
   return new SettingsKeeper({ store, sealer, holds, log }, keys, settings)
+}
+
+function tampering(
+  { system, identity, trust }: ControlParts,
+  { settings }: Membership,
+  { keys, wants }: Bound & Wanting,
+  control: () => Control,
+): Tampering {
+  const environment = () => control().environment
+  return new Tampering(
+    { keeper: trust.keeper, now: () => system.clock.now(), environment, wants },
+    { keys, self: identity.id, settings },
+  )
 }
 
 /** Asks each etcd, in the way of a host that knows the newest CA only. */

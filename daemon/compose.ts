@@ -132,7 +132,8 @@ export function composeControl(parts: ControlParts, membership: Membership, stor
     { ...bound, live, self, clock, observer, publisher },
     () => control,
   )
-  const trust = composeTrust(parts, membership, { ...bound, declarations }, () => control)
+  const wants = (key: string): boolean => publisher.wants(key) || allocator.keeps(key)
+  const trust = composeTrust(parts, membership, { ...bound, wants, declarations }, () => control)
   const adoption = composeAdoption(parts, allocator)
   const control: Control = new Control(
     {

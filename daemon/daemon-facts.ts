@@ -37,7 +37,10 @@ export async function daemonFactsOf(sources: FactSources): Promise<DaemonFacts> 
     environment,
     vitals,
     now: vitals.now,
-    writes: attempts.map((one) => ({ ...one, who: writerText(one.who, sources) })),
+    writes: [...attempts, ...control.trust.attempts].map((one) => ({
+      ...one,
+      who: writerText(one.who, sources),
+    })),
     joins: control.trust.door.attempts,
     ahead: aheadOf(headTimes, self),
     authorities: trust.keeper.trust.authorities.map(({ fingerprint, notAfter }) => ({

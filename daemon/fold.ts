@@ -22,6 +22,7 @@ import type { Change, Entry, Update } from '../store/store.ts'
 import { Attempts } from './attempts.ts'
 import { Decodings } from './decodings.ts'
 import { Members, type MembersDeps, type Stranger, strangerText } from './members.ts'
+import { type Opened, Waiting } from './waiting.ts'
 
 export interface FoldDeps extends MembersDeps {
   readonly log: Log
@@ -61,12 +62,6 @@ interface Signed {
   readonly signer: HostId
 }
 
-interface Opened {
-  readonly entry: Entry
-  readonly meaning: KeyMeaning
-  readonly envelope: Envelope
-}
-
 /** Hosts first, then their heads, then what the heads list; blocks before the pins inside of them. */
 const order: readonly KeyMeaning['is'][] = ['host', 'head', 'alive', 'block', 'pin', 'container', 'service']
 /** In no head, or written before or after the head that lists it. */
@@ -90,7 +85,7 @@ export class Fold {
   #revision = 0
   #accepted = new Map<string, Signed>()
   /** Entries that wait for their signer or its head. */
-  #waiting = new Map<string, Opened>()
+  readonly #waiting: Waiting
   #refused = new Map<string, string>()
   /** Signers that said something new since the last look at what waits. */
   #met = new Set<HostId>()
@@ -110,6 +105,12 @@ export class Fold {
     this.#options = options
     this.#members = new Members(deps, options.self)
     this.#now = new Decodings(options.settings)
+    this.#waiting = new Waiting({
+      isKnown: (id) =>
+        this.#members.signingKeyOf(id) !== undefined && this.#members.stranger(id) === undefined,
+      headOf: (id) => this.#floors.get(`head/${id}`) ?? 0,
+      note: ({ meaning, envelope }, why) => this.#note(envelope.key, meaning, why),
+    })
   }
 
   /** By `head/<host>`: to be remembered, and given to the next fold before anything else. */
@@ -123,7 +124,7 @@ export class Fold {
 
   /** Who tried what; `who` is a host's id where something was signed. */
   get attempts(): ReturnType<Attempts['list']> {
-    return this.#attempts.list()
+    return [...this.#attempts.list(), ...this.#waiting.attempts(this.#deps.now())]
   }
 
   /** Whether the newest listing is older than what this host had written: the store was restored, or emptied. */
@@ -240,7 +241,7 @@ export class Fold {
     this.#wentBack = wentBack
     this.#now = new Decodings(this.#options.settings)
     this.#accepted = new Map()
-    this.#waiting = new Map()
+    this.#waiting.clear()
     this.#refused = new Map()
     this.#bridged.clear()
     this.#take(entries)
@@ -284,28 +285,28 @@ export class Fold {
     while (this.#met.size > 0) {
       const met = this.#met
       this.#met = new Set()
-      const due = [...this.#waiting.values()].filter(({ envelope }) => met.has(envelope.key))
+      const due = this.#waiting.of(met)
       for (const kind of order) for (const one of due) if (one.meaning.is === kind) this.#put(one)
     }
   }
 
   #open(entry: Entry): Opened | undefined {
     const meaning = meaningOf(this.#options.keys.prefix, entry.key)
-    this.#waiting.delete(entry.key)
+    this.#waiting.replace(entry.key)
     this.#refused.delete(entry.key)
     this.#bridged.delete(entry.key)
     if (silent.has(meaning.is)) return undefined
     if (meaning.is === 'unknown') return this.#refuse(entry.key, meaning, 'unknown key')
     const opened = openEnvelope(entry.value)
     if (opened.is === 'bad') return this.#refuse(entry.key, meaning, opened.why)
-    return { entry, meaning, envelope: opened.value }
+    return { entry, meaning, envelope: opened.value, seen: this.#deps.now() }
   }
 
   #put(one: Opened): void {
     const { entry, meaning, envelope } = one
-    this.#waiting.delete(entry.key)
+    this.#waiting.settle(entry.key)
     const verdict = this.#judge(one)
-    if (verdict === 'waits') this.#waiting.set(entry.key, one)
+    if (verdict === 'waits') this.#waiting.add(one)
     else if (verdict !== undefined) this.#refuse(entry.key, meaning, verdict, envelope.key)
     else this.#accepted.set(entry.key, { counter: envelope.counter, signer: envelope.key })
   }
@@ -378,15 +379,19 @@ export class Fold {
 
   #refuse(key: string, meaning: KeyMeaning, why: string, signer = ''): undefined {
     this.#refused.set(key, why)
-    // What a restored store holds is old, and nobody's attempt.
-    if (!this.#wentBack) this.#attempts.note(signer, `${meaning.is}: ${why}`, this.#deps.now())
+    this.#note(signer, meaning, why)
     this.#deps.meter.count('drover_records_rejected_total', 1, { why: meaning.is })
     this.#deps.log.warn('record in the store ignored', { key: key.slice(0, 200), why })
   }
 
+  /** What a restored store holds is old, and nobody's attempt. */
+  #note(signer: string, { is }: KeyMeaning, why: string): void {
+    if (!this.#wentBack) this.#attempts.note(signer, `${is}: ${why}`, this.#deps.now())
+  }
+
   #forget(key: string): void {
     const meaning = meaningOf(this.#options.keys.prefix, key)
-    this.#waiting.delete(key)
+    this.#waiting.replace(key)
     this.#refused.delete(key)
     this.#accepted.delete(key)
     this.#bridged.delete(key)

@@ -91,7 +91,7 @@ export class Publisher {
     } else {
       for (const change of update.changes) {
         if (change.is === 'put') this.#stands(change.entry.key, change.entry.value)
-        else this.#standing.delete(change.key)
+        else this.#gone(change.key)
       }
     }
     if (this.#wanted !== undefined) this.#kick()
@@ -101,6 +101,11 @@ export class Publisher {
   publish(wanted: ReadonlyMap<string, object>): void {
     this.#wanted = wanted
     this.#kick()
+  }
+
+  /** Whether something of this host is to stand there. */
+  wants(key: string): boolean {
+    return this.#wanted?.has(key) === true
   }
 
   /** The head no longer says what lives. */
@@ -147,6 +152,11 @@ export class Publisher {
     if (key === keys.head(self)) this.#headDue ||= counter !== this.#head
     else if (this.#owns(key, signer)) this.#standing.set(key, { body, counter })
     else this.#standing.delete(key)
+  }
+
+  #gone(key: string): void {
+    this.#standing.delete(key)
+    this.#headDue ||= key === this.#options.keys.head(this.#options.self)
   }
 
   /** After a restart: what this host's own head lists need not be written again. */

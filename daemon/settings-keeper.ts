@@ -1,11 +1,12 @@
 /**
- * Puts the settings of the environment back into a store that has lost them, where this host holds the CA: whoever
+ * Puts the settings of the environment back into a store that has lost them or holds others, where this host holds the CA: whoever
  * runs `drover init` there must see that the environment exists.
  */
 import { reasonOf } from '../model/errors.ts'
 import type { Keys } from '../model/keys.ts'
 import type { Log, Sealer } from '../model/ports.ts'
-import type { Settings } from '../model/records.ts'
+import { decodeRecord, encodeRecord, type Settings, settingsSchema } from '../model/records.ts'
+import { openEnvelope } from '../pki/envelope.ts'
 import type { Store, Update } from '../store/store.ts'
 import { valueAt } from './value-at.ts'
 
@@ -30,7 +31,8 @@ export class SettingsKeeper {
 
   observe(update: Update): void {
     if (update.is === 'stale' || !this.#deps.holds()) return
-    if (valueAt(this.#keys.settings, update) === undefined)
+    const value = valueAt(this.#keys.settings, update)
+    if (value !== 'unchanged' && !this.#isTheirs(value))
       this.#writing = this.#writing.then(() => this.#write())
   }
 
@@ -39,13 +41,20 @@ export class SettingsKeeper {
     return this.#writing
   }
 
+  /** Whether it is what all hosts have agreed on, whoever of them wrote it. */
+  #isTheirs(value: Uint8Array | undefined): boolean {
+    const opened = value === undefined ? undefined : openEnvelope(value)
+    const decoded = opened?.is === 'ok' ? decodeRecord(settingsSchema, opened.value.body) : undefined
+    return decoded?.is === 'ok' && encodeRecord(decoded.value) === encodeRecord(this.#settings)
+  }
+
   async #write(): Promise<void> {
     const { store, sealer, log } = this.#deps
     const key = this.#keys.settings
     try {
       const value = sealer.seal(key, this.#settings)
-      await store.transact([{ key, is: 'absent' }], [{ is: 'put', key, value }])
-      log.warn('the store had lost the settings of the environment; they are written again')
+      await store.transact([], [{ is: 'put', key, value }])
+      log.warn('the store did not hold the settings of the environment; they are written again')
     } catch (error) {
       log.debug('the settings of the environment wait', { why: reasonOf(error) })
     }

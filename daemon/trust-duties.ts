@@ -9,6 +9,7 @@ import type { Removal } from './removal.ts'
 import type { Renewal } from './renewal.ts'
 import type { SettingsKeeper } from './settings-keeper.ts'
 import type { Succession } from './succession.ts'
+import type { Tampering } from './tampering.ts'
 import type { Tasks } from './tasks.ts'
 
 export interface TrustDutiesParts {
@@ -18,6 +19,7 @@ export interface TrustDutiesParts {
   readonly succession: Succession
   readonly promotion: Promotion
   readonly settings: SettingsKeeper
+  readonly tampering: Tampering
 }
 
 export class TrustDuties {
@@ -27,14 +29,21 @@ export class TrustDuties {
   readonly succession: Succession
   readonly promotion: Promotion
   readonly #settings: SettingsKeeper
+  readonly #tampering: Tampering
 
-  constructor({ door, renewal, removal, succession, promotion, settings }: TrustDutiesParts) {
+  constructor({ door, renewal, removal, succession, promotion, settings, tampering }: TrustDutiesParts) {
     this.door = door
     this.renewal = renewal
     this.removal = removal
     this.succession = succession
     this.promotion = promotion
     this.#settings = settings
+    this.#tampering = tampering
+  }
+
+  /** Who tried what in the store, besides its records. */
+  get attempts(): Tampering['attempts'] {
+    return this.#tampering.attempts
   }
 
   run(tasks: Tasks): void {
@@ -54,11 +63,13 @@ export class TrustDuties {
     this.removal.observe(update)
     this.promotion.observe(update)
     this.#settings.observe(update)
+    this.#tampering.observe(update)
   }
 
   /** A minute has passed. */
   again(): void {
     this.removal.again()
+    this.#tampering.again()
   }
 
   async close(): Promise<void> {

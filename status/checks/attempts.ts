@@ -24,7 +24,7 @@ export const tampering = ({ writes }: Attempts): readonly Finding[] =>
   writes.map((one) =>
     warningIn(
       'trust',
-      `the store held what does not count, ${one.who}: ${one.what}${often(one)}`,
+      `somebody wrote into the store without right, ${one.who}: ${one.what}${often(one)}`,
       'nothing changed by it; find out who can write to the store',
     ),
   )

@@ -84,7 +84,7 @@ test('doctor', labNeeds(), async (t) => {
     t.ok(
       await says(
         h2,
-        /^trust: the store held what does not count, by nobody who signs: block: .*, 2 times from/m,
+        /^trust: somebody wrote into the store without right, by nobody who signs: block: .*, 2 times from/m,
       ),
     )
   })

@@ -1,6 +1,6 @@
 /**
  * Somebody who can write to etcd, but has no certificate, on two real hosts: no host is put in, no name or address
- * led elsewhere, no old bytes brought back; and each attempt shows in `drover status`.
+ * led elsewhere, no old bytes brought back; and each attempt shows in `drover doctor`.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -18,6 +18,8 @@ import { loadOrCreateAuthority } from '../../pki/authority.ts'
 import { sealRecord } from '../../pki/envelope.ts'
 import { headRecordOf } from '../../pki/head.ts'
 import { loadOrCreateIdentity } from '../../pki/identity.ts'
+import { sealRemoved } from '../../pki/removed.ts'
+import { listOf, sealAuthorities } from '../../pki/succession.ts'
 import type { DoctorView } from '../../status/doctor.ts'
 import type { StatusView } from '../../status/status.ts'
 import { UapiClient } from '../../tunnel/uapi-client.ts'
@@ -48,7 +50,11 @@ class Etcd {
   }
 
   async put(key: string, value: string): Promise<void> {
-    await this.#run('put', key, value)
+    await this.#run('put', '--', key, value)
+  }
+
+  async remove(key: string): Promise<void> {
+    await this.#run('del', key)
   }
 
   #run(...argv: readonly string[]): Promise<string> {
@@ -75,6 +81,8 @@ function strangerOf(t: Test) {
   }
   return {
     id,
+    ca,
+    signingKey,
     says,
     host: () =>
       hostRecord('evil', {
@@ -96,6 +104,19 @@ const seen = (lab: Lab, key: string): Promise<unknown> =>
     lab.hosts.map((host) =>
       until(`${host.entry.name} to say that ${key} does not count`, async () =>
         (await problemsOf(host)).includes(key) ? true : undefined,
+      ),
+    ),
+  )
+
+/** What the hosts' `drover doctor` says of the store. */
+const toldBy = (hosts: readonly LabHost[], ...lines: readonly RegExp[]): Promise<unknown> =>
+  Promise.all(
+    hosts.flatMap((host) =>
+      lines.map((line) =>
+        until(`the doctor of ${host.entry.name} to say ${line}`, async () => {
+          const { findings } = (await host.drover('doctor')) as DoctorView
+          return findings.some(({ where, what }) => where === 'trust' && line.test(what)) ? true : undefined
+        }),
       ),
     ),
   )
@@ -155,9 +176,8 @@ test('a stranger who can write to etcd', labNeeds(), async (t) => {
     await etcd.put(keys.head(evil.id), evil.head())
     await seen(lab, keys.host(evil.id))
     await allIsWell(t)
-    const { findings } = (await h2.drover('doctor')) as DoctorView
-    const whats = findings.map(({ what }) => what).join('\n')
-    t.match(whats, `by evil (${evil.id}), who is no member: host: `, 'doctor says who it was')
+    const who = `by evil \\(${evil.id}\\), who is no member`
+    await toldBy(lab.hosts, new RegExp(`${who}: host: `), new RegExp(`${who}: block: not signed by a member`))
   })
 
   await t.test('writes over a container, a block and a list of a host', async (t) => {
@@ -175,6 +195,12 @@ test('a stranger who can write to etcd', labNeeds(), async (t) => {
       const now = await Promise.all([...lies].map(async ([key, lie]) => (await etcd.get(key)) !== lie))
       return now.every(Boolean) || undefined
     })
+    await toldBy(
+      lab.hosts,
+      new RegExp(`by ${evil.id}, who is no member: block: not signed by a member`),
+      new RegExp(`by ${evil.id}, who is no member: container: signed by another host`),
+      new RegExp(`by ${evil.id}, who is no member: head: signed by another host`),
+    )
     await allIsWell(t)
   })
 
@@ -200,6 +226,11 @@ test('a stranger who can write to etcd', labNeeds(), async (t) => {
         (await problemsOf(h2)).includes(key) ? true : undefined,
       )
       await allIsWell(t)
+      await toldBy(
+        [h2],
+        new RegExp(`by ${evil.id}, who is no member: host: signed by another host`),
+        /in the name of host h1: host: signature does not verify/,
+      )
       await h1.start('daemon')
       await until('h1 to say again what is true', async () =>
         (await etcd.get(key)).includes('192.168.77.66') ? undefined : true,
@@ -228,12 +259,63 @@ test('a stranger who can write to etcd', labNeeds(), async (t) => {
       (await problemsOf(h2)).includes(keys.head(h1Id)) ? true : undefined,
     )
     t.match(await problemsOf(h2), web2Key)
+    await toldBy(
+      [h2],
+      /in the name of host h1: container: older than the newest list of its host/,
+      /in the name of host h1: head: older than what was seen before/,
+    )
     t.same(await resolve(h2, 'client', web), [web1])
     await h2.restart('daemon')
     await resolvesTo(h2, 'client', web, [web1])
     await h1.start('daemon')
     await until('h1 to take them out', async () =>
       (await etcd.get(web2Key)) === '' && (await etcd.get(keys.head(h1Id))) !== oldHead ? true : undefined,
+    )
+    await allIsWell(t)
+  })
+
+  await t.test('takes out what hosts have written', async (t) => {
+    const block = (await etcd.keys(`${keys.prefix}blocks/`)).find((key) => key.includes('10.42.0.0')) ?? ''
+    const gone = [webKey, keys.host(h1Id), keys.head(h1Id), block, keys.settings]
+    for (const key of gone) await etcd.remove(key)
+    await until('h1 to write it again', async () => {
+      const now = await Promise.all(gone.map((key) => etcd.get(key)))
+      return now.every((value) => value !== '') || undefined
+    })
+    const taken = ['container', 'host', 'head', 'block', 'settings'].map(
+      (what) => new RegExp(`: ${what}: it was taken out`),
+    )
+    await toldBy([h1], ...taken)
+    await toldBy([h2], /: settings: it was taken out/)
+    await allIsWell(t)
+  })
+
+  await t.test('forges lists, settings, a token and a certificate', async (t) => {
+    const evil = strangerOf(t)
+    const now = instant(Date.now())
+    const { settings } = keys
+    const { body } = JSON.parse(await etcd.get(settings)) as { readonly body: string }
+    const { uuid, ...rest } = JSON.parse(body) as { readonly uuid: Uuid }
+    const lists = listOf(evil.ca, 9)
+    const token = keys.token('0123456789abcdef')
+    const lies: readonly [string, string][] = [
+      [keys.removed, utf8Text(sealRemoved({ environment: uuid, number: 9, hosts: [h1Id] }, evil.ca)) ?? ''],
+      [keys.authorities, utf8Text(sealAuthorities({ ...lists, environment: uuid }, evil.ca)) ?? ''],
+      [settings, evil.says(settings, { ...rest, uuid, subnet: '10.99.0.0/16' })],
+      [token, evil.says(token, { id: '0123456789abcdef' })],
+      [keys.certificate(h1Id), evil.ca.issueHost(h1Id, evil.signingKey, now).pem],
+    ]
+    for (const [key, lie] of lies) await etcd.put(key, lie)
+    await toldBy(
+      lab.hosts,
+      /: removed: the CA has not signed it/,
+      /: authorities: no authority of this environment has signed it/,
+      new RegExp(`by ${evil.id}, who is no member: settings: not what this environment was made with`),
+      new RegExp(`by ${evil.id}, who is no member: token: not signed by a member`),
+      /: certificate: its issuer is/,
+    )
+    await until('h1 to put the settings back', async () =>
+      (await etcd.get(settings)).includes('10.99.0.0') ? undefined : true,
     )
     await allIsWell(t)
   })
