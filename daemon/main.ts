@@ -6,7 +6,8 @@
 import { flushCompileCache } from 'node:module'
 import { DroverError } from '../model/errors.ts'
 import { keysOf } from '../model/keys.ts'
-import type { Log } from '../model/ports.ts'
+import type { Clock, Log } from '../model/ports.ts'
+import { seconds } from '../model/time.ts'
 import { loadIdentity, loadOrCreateIdentity } from '../pki/identity.ts'
 import { parseToken } from '../pki/token.ts'
 import { isServed } from '../status/server.ts'
@@ -22,6 +23,7 @@ import { leave } from './leave.ts'
 import { Lifecycle } from './lifecycle.ts'
 import { createLog } from './log.ts'
 import { LogTail } from './log-tail.ts'
+import { loopHolders } from './loop-holders.ts'
 import { machineFacts } from './machine.ts'
 import { type Membership, readMembership, writeMembership } from './membership.ts'
 import { PrometheusMeter } from './meter.ts'
@@ -168,7 +170,7 @@ export async function runDaemon(sources: ConfigSources, flags: DaemonFlags): Pro
     subnet: settings.subnet,
   })
   const starting = lifecycle.start(inherited).then(() => predecessor?.serving())
-  return runUntilEnd({ lifecycle, log, starting, handover })
+  return runUntilEnd({ lifecycle, clock: system.clock, log, starting, handover })
 }
 
 /** What `drover ca show` shows; more of it where the daemon runs. */
@@ -283,13 +285,17 @@ async function leaving(
 
 interface Running {
   readonly lifecycle: Lifecycle
+  readonly clock: Clock
   readonly log: Log
   readonly starting: Promise<void>
   readonly handover: Handover
 }
 
+/** Half of what systemd waits for before it kills, and several times what a stop takes. */
+const longestStop = seconds(10)
+
 /** Until a signal comes, or a successor has taken over. */
-async function runUntilEnd({ lifecycle, log, starting, handover }: Running): Promise<number> {
+async function runUntilEnd({ lifecycle, clock, log, starting, handover }: Running): Promise<number> {
   const manager = serviceManager(process.env)
   const stopped = new Promise<undefined>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve(undefined))
@@ -315,6 +321,11 @@ async function runUntilEnd({ lifecycle, log, starting, handover }: Running): Pro
     throw error
   } finally {
     successor?.letGo()
+    // A timer of this clock fires only while something else keeps the process, which ends when nothing does.
+    clock.after(longestStop, () => {
+      log.error('the daemon does not end by itself and is ended', { holders: loopHolders() })
+      process.exit(70)
+    })
     // Also after a start that failed: what it had opened would keep the process.
     await lifecycle.stop()
   }
