@@ -6,14 +6,13 @@ import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { commandLine, must, run, start, tailOf, until } from './command.ts'
 import { dockerHost } from './engine.ts'
-import { type HostPlace, node, root } from './layout.ts'
+import { type HostPlace, root } from './layout.ts'
 import type { BackendChoice } from './record.ts'
 
-const program = join(root, 'cli', 'main.ts')
+const program = join(root, 'bin', 'drover')
 const log = (host: HostPlace): string => join(host.folder, 'daemon.log')
 
 export const drover = (host: HostPlace, ...args: readonly string[]): readonly string[] => [
-  node,
   program,
   ...args,
   '--config',
@@ -60,7 +59,7 @@ export function writeConfig(host: HostPlace, backend: BackendChoice, further?: F
   const lines = Object.entries(settings).map(([key, value]) => `${key}: ${JSON.stringify(value)}`)
   writeFileSync(host.config, `${lines.join('\n')}\n`)
   const command = join(binFolder(host), 'drover')
-  const script = `#!/bin/sh\nexec '${node}' '${program}' "$@" --config '${host.config}'\n`
+  const script = `#!/bin/sh\nexec '${program}' "$@" --config '${host.config}'\n`
   writeFileSync(command, script)
   chmodSync(command, 0o755)
 }

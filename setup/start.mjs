@@ -26,11 +26,11 @@ function check() {
 
 /** The daemon takes this process' place, so that Ctrl-C and signals reach it directly. */
 function become() {
-  const node = join(root, 'node_modules', '.bin', 'node')
+  const drover = join(root, 'bin', 'drover')
   const first = args.includes('--leave') ? [] : ['--init']
-  const argv = [join(root, 'cli', 'main.ts'), 'daemon', ...first, ...args]
-  if (typeof process.execve === 'function') process.execve(node, [node, ...argv], process.env)
-  const child = spawn(node, argv, { stdio: 'inherit' })
+  const argv = ['daemon', ...first, ...args]
+  if (typeof process.execve === 'function') process.execve(drover, [drover, ...argv], process.env)
+  const child = spawn(drover, argv, { stdio: 'inherit' })
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
   child.on('exit', (code, signal) => process.exit(code ?? (signal === null ? 1 : 128)))
 }

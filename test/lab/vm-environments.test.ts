@@ -27,16 +27,14 @@ dns: { port: 11053 }
 metadata: { port: 11080 }
 join: { port: 52819 }
 END
-node_modules/.bin/node cli/main.ts init
-node_modules/.bin/node cli/main.ts init --environment shop --subnet 10.43.0.0/16`
+bin/drover init
+bin/drover init --environment shop --subnet 10.43.0.0/16`
 
 const show = (vm: Vm, unit: string, property: string): Promise<string> =>
   vm.must(`systemctl show -p ${property} --value ${unit}`)
 
 async function drover<T>(vm: Vm, words: string): Promise<T> {
-  const { stdout, stderr } = await vm.run(
-    `cd /opt/drover; node_modules/.bin/node cli/main.ts ${words} --json`,
-  )
+  const { stdout, stderr } = await vm.run(`cd /opt/drover; bin/drover ${words} --json`)
   if (stdout === '') throw new TypeError(stderr)
   return JSON.parse(stdout) as T
 }

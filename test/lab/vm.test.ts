@@ -20,7 +20,7 @@ cp systemd/*.service systemd/*.path /etc/systemd/system/
 mkdir /etc/systemd/system/drover.service.d
 printf '[Service]\\nWatchdogSec=20\\nTimeoutStartSec=900\\nEnvironment=DROVER_TUNNEL_ENGINE=userspace\\n' >/etc/systemd/system/drover.service.d/test.conf
 systemctl daemon-reload
-node_modules/.bin/node cli/main.ts init`
+bin/drover init`
 
 const show = (vm: Vm, unit: string, property: string): Promise<string> =>
   vm.must(`systemctl show -p ${property} --value ${unit}`)

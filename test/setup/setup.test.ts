@@ -32,7 +32,7 @@ const lock = (version: string): string =>
 /** A clone whose npm writes its arguments to `npm.log` and installs what the lock says. */
 function clone(t: Test): string {
   const folder = t.testdir({ 'package.json': '{}', 'package-lock.json': lock('1.0.0') })
-  cpSync(join(root, 'setup'), join(folder, 'setup'), { recursive: true })
+  for (const part of ['bin', 'setup']) cpSync(join(root, part), join(folder, part), { recursive: true })
   const npm = `
     const fs = require('node:fs')
     fs.appendFileSync('npm.log', process.argv.slice(2).join(' ') + '\\n')
@@ -142,6 +142,7 @@ function start(folder: string, programs: readonly string[], ...args: readonly st
   mkdirSync(join(folder, 'cli'), { recursive: true })
   writeFileSync(join(folder, 'cli', 'main.ts'), 'console.log("daemon:", process.argv.slice(2).join(" "))')
   for (const program of programs) symlinkSync('/bin/true', join(path, program))
+  for (const program of ['dirname', 'readlink']) symlinkSync(`/usr/bin/${program}`, join(path, program))
   const system = readFileSync(join(root, 'setup/system.mjs'), 'utf8')
   const only = system.replace("'/usr/sbin', '/sbin', '/usr/bin', '/bin'", '')
   writeFileSync(join(folder, 'setup/system.mjs'), only)

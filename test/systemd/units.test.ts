@@ -1,6 +1,6 @@
 /**
- * The units as they lie on disk: whatever they run or read of the installation is a file of the clone. Needs no
- * systemd; how they fare under one is test/lab/vm.test.ts.
+ * The units as they lie on disk: whatever they run of the installation is there in a clone, and where npm puts the
+ * executables of a package. Needs no systemd; how they fare under one is test/lab/vm.test.ts.
  */
 import { accessSync, constants, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,7 +8,11 @@ import { type Test, test } from 'tap'
 import { root } from '../../lab/layout.ts'
 
 const folder = join(root, 'systemd')
-/** Where units expect the clone. */
+/** Of the package: with `npm install --global --prefix /opt/drover` they are in /opt/drover/bin. */
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+  readonly bin: Readonly<Record<string, string>>
+}
+/** Where units expect the clone or the package. */
 const installed = /^\/opt\/drover\/(.+)$/
 
 /** The words of every Exec line, without the prefixes of the program (systemd.service(5)). */
@@ -33,11 +37,13 @@ function checkCommand(t: Test, unit: string, command: readonly string[]): void {
     if (name === undefined) continue
     const path = join(root, name)
     t.ok(statSync(path, { throwIfNoEntry: false })?.isFile(), `${unit}: ${word} is a file`)
-    if (index === 0) t.ok(isExecutable(path), `${unit}: ${word} can be run`)
+    if (index > 0) continue
+    t.ok(isExecutable(path), `${unit}: ${word} can be run`)
+    t.ok(Object.values(manifest.bin).includes(name), `${unit}: ${word} is an executable of the package`)
   }
 }
 
-test('what units run lies in the clone', (t) => {
+test('what units run is there in a clone and in a package', (t) => {
   for (const unit of readdirSync(folder)) {
     const commands = commandsOf(unit)
     if (unit.endsWith('.service')) t.ok(commands.length > 0, `${unit} runs something`)
