@@ -10,9 +10,15 @@ import type { Config } from './config/resolve.ts'
 const runs = ({ argv }: Process, program: 'main' | 'wireguard'): boolean =>
   argv.some((word) => new RegExp(`cli/${program}\\.[jt]s$`).test(word))
 
+/** The interface of a tunnel process; options stand before it or behind it. */
+const interfaceOf = ({ argv }: Process): string | undefined =>
+  argv
+    .slice(argv.findIndex((word) => /cli\/wireguard\.[jt]s$/.test(word)) + 1)
+    .find((word) => !word.startsWith('-'))
+
 /** Whether it is the tunnel process of an interface. */
 export const isTunnel = (one: Process, name: string): boolean =>
-  runs(one, 'wireguard') && one.argv.at(-1) === name
+  runs(one, 'wireguard') && interfaceOf(one) === name
 
 /** `daemon`: ours answers, so that what a daemon listens on may be its own. */
 export function heldPorts(
@@ -47,7 +53,8 @@ export function heldPorts(
 
 function nameOf(holder: Process): string {
   const { argv, pid } = holder
-  if (runs(holder, 'wireguard')) return `the tunnel ${argv.at(-1)} of another environment (process ${pid})`
+  if (runs(holder, 'wireguard'))
+    return `the tunnel ${interfaceOf(holder)} of another environment (process ${pid})`
   if (runs(holder, 'main'))
     return `a Drover daemon of another environment, or one that hangs (process ${pid})`
   return `${argv[0]} (process ${pid})`

@@ -82,7 +82,13 @@ const ours =
 export function removeOurs(folder: string): void {
   if (!existsSync(folder)) return
   for (const name of readdirSync(folder)) if (ours.test(name)) rmSync(join(folder, name), { force: true })
-  if (readdirSync(folder).length === 0) rmdirSync(folder)
+  if (readdirSync(folder).length > 0) return
+  try {
+    rmdirSync(folder)
+  } catch (error) {
+    // A file system of its own is mounted there.
+    if ((error as { readonly code?: unknown }).code !== 'EBUSY') throw error
+  }
 }
 
 /**

@@ -7,6 +7,7 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, wri
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { t as root, type Test, test } from 'tap'
+import { isTunnel } from '../../daemon/held-ports.ts'
 import { parseCidr, parseIpv4 } from '../../model/ip.ts'
 import { seconds } from '../../model/time.ts'
 import { rulesetOf, tableText } from '../../network/ruleset.ts'
@@ -42,6 +43,19 @@ function machineOf(t: Test, space: TestNetns) {
   }
   return { folder, config, state: settings.state, drover, doctor }
 }
+
+test('the tunnel process is known by its interface, wherever its options stand', (t) => {
+  const running = (...words: readonly string[]) => ({
+    pid: 7,
+    memory: 0,
+    argv: ['node', '/opt/cli/wireguard.js', ...words],
+  })
+  for (const words of [['drover0'], ['-f', 'drover0'], ['drover0', '-f']]) {
+    t.ok(isTunnel(running(...words), 'drover0'), words.join(' '))
+    t.notOk(isTunnel(running(...words), 'drv1'), words.join(' '))
+  }
+  t.end()
+})
 
 test('without a daemon', needsRoot, async (t) => {
   const world = await NetnsWorld.open()

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Test, test } from 'tap'
 import { holdersOf } from '../../daemon/loop-holders.ts'
+import { seconds } from '../../model/time.ts'
 import { NetnsWorld, needsRoot, until } from '../support/netns.ts'
 
 const main = join(import.meta.dirname, '../../cli/main.ts')
@@ -49,7 +50,8 @@ tunnel: { interface: dts${process.pid}, engine: userspace, sockets: ${folder}/so
   )
   const preload = `data:text/javascript,${encodeURIComponent(first)}`
   const node = [process.execPath, '--import', preload, main, 'daemon']
-  t.teardown(() => space.runner.attempt([process.execPath, main, 'daemon', '--leave', '--config', config]))
+  const leave = [process.execPath, main, 'daemon', '--leave', '--config', config]
+  t.teardown(() => space.runner.attempt(leave, { timeout: seconds(60) }))
   const child = world.spawn(space, [...node, '--init', '--config', config])
   let said = ''
   for (const stream of [child.stdout, child.stderr]) {

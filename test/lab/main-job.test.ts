@@ -62,6 +62,25 @@ test('the main job', labNeeds(), async (t) => {
     t.equal(await read(h1, 'web1'), web1)
   })
 
+  await t.test(
+    'metadata knows who asks by the bridge of Docker, and on the network of the host',
+    async (t) => {
+      await h3.managed({ name: 'asker', stack: 'shop', service: 'asker' })
+      await addressOf(h3, 'asker')
+      await h3.docker('run', '-d', '--name', 'onhost', '--network', 'host', image, 'sleep', '86400')
+      const self = async (container: string, key: string): Promise<string> => {
+        const url = `http://169.254.169.250/latest/self/${key}`
+        return (await h3.inside(container, ...wget, url)).stdout.trim()
+      }
+      const route = ['ip', 'route', 'replace', '169.254.169.250', 'via', '172.17.0.1', 'dev', 'eth0']
+      await run(['nsenter', `--net=/proc/${await pidOf(h3, 'asker')}/ns/net`, ...route])
+      t.equal(await self('asker', 'container/name'), 'asker')
+      t.equal(await self('onhost', 'host/name'), 'h3')
+      t.equal(await self('onhost', 'container/name'), '', 'which is no container')
+      await h3.docker('rm', '-f', 'asker', 'onhost')
+    },
+  )
+
   await t.test('hosts reach containers, and containers hosts', async (t) => {
     const { managed } = h3.entry
     t.match(managed, /^10\.42\./)
