@@ -121,7 +121,7 @@ export class IpsecHost {
   async start(): Promise<void> {
     const before = this.ups
     this.begin()
-    await until(`charon of host ${this.number}`, () => this.ups > before)
+    await until(`charon of host ${this.number}`, () => this.ups > before, 120_000)
   }
 
   /** The same, without waiting for charon. */
