@@ -3,25 +3,19 @@
  * the member's newest head lists it. What does not count changes nothing: what counted under that key goes on.
  * Keeps what was decoded, so that one change costs one decoding. What is refused is counted, and said once.
  */
-import type { Environment, Host, Reachability } from '../model/environment.ts'
-import { hostIsPresent } from '../model/environment.ts'
+import type { Environment } from '../model/environment.ts'
 import { type KeyMeaning, type Keys, meaningOf } from '../model/keys.ts'
 import type { Log, Meter } from '../model/ports.ts'
-import {
-  type ContainerRecord,
-  decodeRecord,
-  type HostId,
-  type HostRecord,
-  hostSchema,
-  type Settings,
-} from '../model/records.ts'
+import { decodeRecord, type HostId, hostSchema, type Settings } from '../model/records.ts'
 import { type Instant, later, seconds } from '../model/time.ts'
 import { type Envelope, hostIdOf, openEnvelope, verifyEnvelope } from '../pki/envelope.ts'
-import { type Head, openHead } from '../pki/head.ts'
+import type { Head } from '../pki/head.ts'
 import type { Change, Entry, Update } from '../store/store.ts'
 import { Attempts } from './attempts.ts'
 import { Decodings } from './decodings.ts'
+import { Heads, type HeadTimes } from './heads.ts'
 import { Members, type MembersDeps, type Stranger, strangerText } from './members.ts'
+import { snapshotOf, type View } from './snapshot.ts'
 import { type Opened, Waiting } from './waiting.ts'
 
 export interface FoldDeps extends MembersDeps {
@@ -37,24 +31,10 @@ export interface FoldOptions {
   readonly settings: Settings
 }
 
-/** What only this host can tell of the others. */
-export interface View {
-  readonly fresh: boolean
-  readonly reachability: ReadonlyMap<HostId, Reachability>
-}
-
 /** An entry of the store that does not count. */
 export interface Refused {
   readonly key: string
   readonly why: string
-}
-
-/** When a host signed its newest head, by its clock, and when that was seen here, by ours. */
-export interface HeadTimes {
-  readonly signed: Instant
-  readonly seen: Instant
-  /** It came while we watched: then the two differ by little more than the clocks do. */
-  readonly watched: boolean
 }
 
 interface Signed {
@@ -89,16 +69,13 @@ export class Fold {
   #refused = new Map<string, string>()
   /** Signers that said something new since the last look at what waits. */
   #met = new Set<HostId>()
-  readonly #heads = new Map<HostId, Head>()
-  readonly #headTimes = new Map<HostId, HeadTimes>()
+  readonly #heads = new Heads()
   readonly #attempts = new Attempts()
   #watching = false
   /** What counted before the store went back, and has not been said anew. */
   readonly #bridged = new Set<string>()
   #bridgedUntil: Instant | undefined
   #wentBack = false
-  /** The newest counter of a head that was seen, and of an alive key: older ones are old bytes. */
-  readonly #floors = new Map<string, number>()
 
   constructor(deps: FoldDeps, options: FoldOptions) {
     this.#deps = deps
@@ -108,18 +85,18 @@ export class Fold {
     this.#waiting = new Waiting({
       isKnown: (id) =>
         this.#members.signingKeyOf(id) !== undefined && this.#members.stranger(id) === undefined,
-      headOf: (id) => this.#floors.get(`head/${id}`) ?? 0,
+      headOf: (id) => this.#heads.counterOf(id),
       note: ({ meaning, envelope }, why) => this.#note(envelope.key, meaning, why),
     })
   }
 
   /** By `head/<host>`: to be remembered, and given to the next fold before anything else. */
   get floors(): ReadonlyMap<string, number> {
-    return this.#floors
+    return this.#heads.floors
   }
 
   get headTimes(): ReadonlyMap<HostId, HeadTimes> {
-    return this.#headTimes
+    return this.#heads.times
   }
 
   /** Who tried what; `who` is a host's id where something was signed. */
@@ -138,7 +115,7 @@ export class Fold {
   }
 
   recall(floors: Iterable<readonly [string, number]>): void {
-    for (const [key, counter] of floors) this.#floors.set(key, counter)
+    this.#heads.recall(floors)
   }
 
   apply(update: Update): void {
@@ -185,59 +162,18 @@ export class Fold {
     return this.#members.strangers()
   }
 
-  /** The snapshot now. The maps are copies: later changes do not reach them. */
   environment(view: View): Environment {
     this.#endBridge()
-    const { hosts, blocks, pins, containers, services } = this.#now
-    const out = new Set([...hosts.keys()].filter((id) => this.#members.stranger(id) !== undefined))
-    const isIn = ({ host }: { readonly host: HostId }): boolean => !out.has(host)
-    return {
-      revision: this.#revision,
-      settings: this.#options.settings,
-      self: this.#options.self,
-      hosts: this.#hosts(view, out),
-      blocks: new Map([...blocks].filter(([, claim]) => isIn(claim))),
-      pins: new Map([...pins].filter(([, claim]) => isIn(claim))),
-      containers: new Map(
-        [...containers].filter(([, one]) => isIn(one)).map(([id, one]) => [id, this.#covered(one)]),
-      ),
-      services: new Map(services),
-    }
-  }
-
-  /** A host speaks for addresses that it holds, and for no other. */
-  #covered(record: ContainerRecord): ContainerRecord {
-    const { address, host } = record
-    return address === null || this.#now.holds(host, address) ? record : { ...record, address: null }
-  }
-
-  #hosts(view: View, out: ReadonlySet<HostId>): Map<HostId, Host> {
-    const { self } = this.#options
-    const reachabilityOf = (id: HostId): Reachability => view.reachability.get(id) ?? 'unknown'
-    const members = [...this.#now.hosts].filter(([id]) => !out.has(id))
-    const peers = members.map(([id]) => id).filter((id) => id !== self)
-    const cutOff = !view.fresh && peers.every((id) => reachabilityOf(id) !== 'answers')
-    return new Map(
-      members.map(([id, record]) => {
-        const alive = this.#now.alive.get(id)
-        const reachability = reachabilityOf(id)
-        const present =
-          id === self ||
-          hostIsPresent({ alive: alive !== undefined, reachability }, { fresh: view.fresh, cutOff })
-        return [id, { record: this.#ownAddress(record), alive, reachability, present }]
-      }),
-    )
-  }
-
-  #ownAddress(record: HostRecord): HostRecord {
-    const { id, managed } = record
-    return managed === null || this.#now.holds(id, managed) ? record : { ...record, managed: null }
+    const out = new Set([...this.#now.hosts.keys()].filter((id) => this.#members.stranger(id) !== undefined))
+    const { settings, self } = this.#options
+    return snapshotOf(this.#now, { revision: this.#revision, settings, self, view, out })
   }
 
   /** What counted before and lies under garbage now goes on; what is gone is gone. */
   #restart(entries: readonly Entry[], isEarlier: boolean): void {
     const [before, accepted] = [this.#now, this.#accepted]
-    const wentBack = isEarlier || this.#isOlder(entries)
+    const { keys, self } = this.#options
+    const wentBack = isEarlier || this.#heads.areNewerThan(entries, keys, self)
     this.#wentBack = wentBack
     this.#now = new Decodings(this.#options.settings)
     this.#accepted = new Map()
@@ -257,19 +193,6 @@ export class Fold {
       if (!standing.has(key)) this.#bridged.add(key)
     }
     this.#bridgedUntil = this.#bridged.size > 0 ? later(this.#deps.now(), bridge) : undefined
-  }
-
-  /** By the heads: no host takes one back, and this one has one wherever it has written. */
-  #isOlder(entries: readonly Entry[]): boolean {
-    const { keys, self } = this.#options
-    const own = keys.head(self)
-    if (this.#floors.has(`head/${self}`) && !entries.some(({ key }) => key === own)) return true
-    return entries.some(({ key, value }) => {
-      const meaning = meaningOf(keys.prefix, key)
-      const floor = meaning.is === 'head' ? this.#floors.get(`head/${meaning.host}`) : undefined
-      const opened = floor === undefined ? undefined : openEnvelope(value)
-      return opened?.is === 'ok' && floor !== undefined && opened.value.counter < floor
-    })
   }
 
   #endBridge(): void {
@@ -327,7 +250,7 @@ export class Fold {
       return 'signature does not verify'
     if (meaning.is === 'head') return this.#putHead(signer, envelope)
     if (meaning.is === 'alive') {
-      const why = this.#rise(`alive/${signer}`, counter)
+      const why = this.#heads.rise(`alive/${signer}`, counter)
       if (why !== undefined) return why
     } else if (!this.#isListed(entry.key, { counter, signer })) return 'waits'
     return this.#now.put(meaning, body, signer)
@@ -346,15 +269,11 @@ export class Fold {
     return stranger === undefined ? undefined : strangerText(stranger)
   }
 
-  #putHead(host: HostId, { body, counter }: Envelope): string | undefined {
-    const head = openHead(body, host)
-    if (head.is === 'bad') return head.why
-    const why = this.#rise(`head/${host}`, counter)
-    if (why !== undefined) return why
-    this.#heads.set(host, head.value)
+  #putHead(host: HostId, envelope: Envelope): string | undefined {
+    const put = this.#heads.put(host, envelope, { seen: this.#deps.now(), watched: this.#watching })
+    if ('why' in put) return put.why
     if (host === this.#options.self) this.#wentBack = false
-    for (const key of [...this.#bridged]) this.#settle(key, host, head.value)
-    this.#headTimes.set(host, { signed: head.value.time, seen: this.#deps.now(), watched: this.#watching })
+    for (const key of [...this.#bridged]) this.#settle(key, host, put.head)
     this.#met.add(host)
     return undefined
   }
@@ -366,15 +285,9 @@ export class Fold {
     if (was?.signer === host && !comesByItself.has(is) && !live.has(was.counter)) this.#forget(key)
   }
 
-  #rise(what: string, counter: number): string | undefined {
-    if (counter < (this.#floors.get(what) ?? 0)) return 'older than what was seen before'
-    this.#floors.set(what, counter)
-    return undefined
-  }
-
   #isListed(key: string, { signer, counter }: Signed): boolean {
     if (signer === this.#options.self && this.#deps.isLive(key, counter)) return true
-    return this.#heads.get(signer)?.live.has(counter) === true
+    return this.#heads.lists(signer, counter)
   }
 
   #refuse(key: string, meaning: KeyMeaning, why: string, signer = ''): undefined {

@@ -12,7 +12,8 @@ import type { HostId } from '../model/records.ts'
 import { type Instant, millis, seconds } from '../model/time.ts'
 import type { Attempt } from '../status/checks/attempts.ts'
 import type { Entry, Store, Update } from '../store/store.ts'
-import type { Fold, HeadTimes, Refused } from './fold.ts'
+import type { Fold, Refused } from './fold.ts'
+import type { HeadTimes } from './heads.ts'
 import type { Stranger } from './members.ts'
 
 export interface ObserverDeps {
