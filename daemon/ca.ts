@@ -99,7 +99,7 @@ export function takeAuthority(
   if (statSync(authorityFile(config.state), { throwIfNoEntry: false }) !== undefined) {
     const standing = heldBy(config)
     if (standing.is === 'locked' || standing.fingerprints[0] === newest)
-      throw new DroverError('USAGE', `${authorityFile(config.state)} is there already`)
+      throw new DroverError('NOT_NOW', `${authorityFile(config.state)} is there already`)
   }
   const { certificate } = importAuthority(config.state, text, {
     passphrase: config.ca.passphrase,

@@ -98,7 +98,7 @@ export class Door {
     if (!Number.isInteger(uses) || uses < 1 || uses > 1000)
       throw new DroverError('USAGE', '--uses is a number from 1 to 1000')
     if (store === undefined)
-      throw new DroverError('USAGE', 'the store is embedded: first `drover store move etcd://HOST:2379`')
+      throw new DroverError('NOT_NOW', 'the store is embedded: first `drover store move etcd://HOST:2379`')
     const { certificate } = authority()
     const { record, secret } = await tokens.create({ ttl, uses })
     await this.#turn(true)

@@ -2,62 +2,34 @@
  * Starts and stops what `compose.ts` made, in the order that loses nothing: the walls before the first route,
  * the servers once their address is there, containers last. Stopping leaves everything in the kernel.
  */
-
 import { belongingOf } from '../docker/labels.ts'
 import type { EngineState } from '../docker/watch.ts'
 import type { Environment } from '../model/environment.ts'
 import { DroverError } from '../model/errors.ts'
 import type { Ipv4 } from '../model/ip.ts'
-import type { Log } from '../model/ports.ts'
 import type { HostRecord } from '../model/records.ts'
 import { seconds } from '../model/time.ts'
-import type { HostIdentity } from '../pki/identity.ts'
-import type { DaemonFacts } from '../status/doctor.ts'
-import { type AdminServer, startAdmin } from '../status/server.ts'
-import { containersView, hostsView, statusOf, type Vitals } from '../status/status.ts'
+import { type AdminActions, type AdminServer, startAdmin } from '../status/server.ts'
+import { adminActions } from './admin-actions.ts'
 import { composeControl, type Ledgers, openLedgers, serversAddress, storeOf } from './compose.ts'
 import type { Config } from './config/resolve.ts'
 import type { Control } from './control.ts'
-import { daemonFactsOf, examined } from './daemon-facts.ts'
-import { dnsActions } from './dns-admin.ts'
+import type { DaemonParts } from './daemon-parts.ts'
 import type { ServerSockets } from './handover.ts'
 import { HostNetwork } from './host-network.ts'
 import { hostRecordOf } from './host-record.ts'
-import type { IpsecPart } from './ipsec-part.ts'
-import type { LogTail } from './log-tail.ts'
 import { machineFacts, machineSize } from './machine.ts'
 import type { Membership } from './membership.ts'
-import type { PrometheusMeter } from './meter.ts'
 import { PeerPaths } from './peer-paths.ts'
-import type { Handover } from './predecessor.ts'
 import { Servers } from './servers.ts'
-import { serviceCommands, servicesView } from './service-admin.ts'
 import { storeMove } from './store-move.ts'
-import type { System } from './system.ts'
-import type { Tasks } from './tasks.ts'
-import { trustCommands, trustViews } from './trust-admin.ts'
-import type { TrustParts } from './trust-parts.ts'
-import type { Tunnel } from './tunnel.ts'
-import { serverPlaces, vitalsOf } from './vitals.ts'
-
-export interface LifecycleDeps {
-  readonly system: System
-  readonly log: Log
-  readonly tail: LogTail
-  readonly meter: PrometheusMeter
-  readonly tasks: Tasks
-  readonly tunnel: Tunnel
-  readonly ipsec: IpsecPart
-  readonly identity: HostIdentity
-  readonly trust: TrustParts
-  readonly handover: Pick<Handover, 'pid' | 'begin'>
-}
+import { serverPlaces } from './vitals.ts'
 
 /** How long an engine that does not answer may keep names from being answered. */
 const enginePatience = seconds(1)
 
 export class Lifecycle {
-  readonly #deps: LifecycleDeps
+  readonly #deps: DaemonParts
   readonly #config: Config
   readonly #stop = new AbortController()
   readonly #stopped = new Promise<void>((resolve) => {
@@ -82,7 +54,7 @@ export class Lifecycle {
   #starting: Promise<void> | undefined
   #moving = false
 
-  constructor(deps: LifecycleDeps, config: Config, membership: Membership) {
+  constructor(deps: DaemonParts, config: Config, membership: Membership) {
     const { system, log, meter } = deps
     this.#deps = deps
     this.#config = config
@@ -301,85 +273,29 @@ export class Lifecycle {
     }
   }
 
-  #actions() {
-    const view =
-      <T>(render: (environment: Environment) => T) =>
-      (): T | undefined => {
-        const environment = this.#control?.environment
-        return environment === undefined ? undefined : render(environment)
-      }
-    return {
-      views: {
-        status: view((environment) => statusOf(environment, this.#vitals())),
-        ps: view(containersView),
-        hosts: view((environment) => hostsView(environment, this.#vitals())),
-        doctor: view((environment) => this.#daemonFacts(environment).then(examined)),
-        ...trustViews(() => this.#present, this.#deps.trust),
-        services: view((environment) => servicesView(() => this.#present, environment)),
-        log: () => this.#deps.tail.lines(),
-        process: () => ({ pid: this.#deps.handover.pid, serving: this.#serving }),
-      },
-      metrics: async () => {
-        await this.#servers.count()
-        return this.#deps.meter.text()
-      },
-      commands: {
-        'store/move': ({ url }: Readonly<Record<string, unknown>>) => this.#moveStore(String(url ?? '')),
-        replace: ({ program }: Readonly<Record<string, unknown>>) =>
-          this.#deps.handover.begin(Array.isArray(program) ? program.map(String) : []),
-        ...trustCommands(() => this.#present),
-        ...serviceCommands(() => this.#present),
-      },
-      ...dnsActions(() => this.#servers.dns),
-    }
-  }
-
-  get #present(): Control {
-    const control = this.#control
-    if (control === undefined) throw new DroverError('STORE_UNAVAILABLE', 'the daemon is still starting')
-    return control
-  }
-
-  #vitals(): Vitals {
-    const { system, tunnel, ipsec, trust } = this.#deps
-    return vitalsOf({
+  #actions(): AdminActions {
+    return adminActions({
+      parts: this.#deps,
       config: this.#config,
-      store: this.#membership.store,
-      engine: {
-        connected: this.#engine?.connected ?? false,
-        endpoint: system.engineName,
-        version: this.#engineVersion,
-      },
-      clock: system.clock,
-      control: this.#control,
-      lastSeen: this.#paths.lastSeen,
-      chosen: this.#paths.chosen,
-      peers: this.#paths.reports(),
-      ipsec,
-      pathMtus: this.#paths.mtus,
-      since: this.#started,
-      trust,
-      tunnel,
+      started: this.#started,
+      servers: this.#servers,
+      paths: this.#paths,
+      network: this.#network,
       ledgers: this.#ledgers,
-    })
-  }
-
-  #daemonFacts(environment: Environment): Promise<DaemonFacts> {
-    return daemonFactsOf({
-      environment,
-      vitals: this.#vitals(),
-      control: this.#present,
-      upstreams: this.#servers.dns?.stats().upstreams,
-      meter: this.#deps.meter,
-      mended: this.#network.mended,
-      trust: this.#deps.trust,
+      now: () => ({
+        control: this.#control,
+        store: this.#membership.store,
+        engine: { connected: this.#engine?.connected === true, version: this.#engineVersion },
+        serving: this.#serving,
+      }),
+      moveStore: (url) => this.#moveStore(url),
     })
   }
 
   /** Whatever fails leaves this host where it was. */
   async #moveStore(url: string): Promise<{ readonly keys: number }> {
     const { system, log } = this.#deps
-    if (this.#moving) throw new DroverError('USAGE', 'the store is being moved already')
+    if (this.#moving) throw new DroverError('NOT_NOW', 'the store is being moved already')
     const move = storeMove({ clock: system.clock, log }, this.#config, this.#membership, url)
     this.#moving = true
     try {

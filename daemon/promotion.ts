@@ -67,7 +67,7 @@ export class Promotion {
     const { give, random, clock, log } = this.#deps
     give()
     const { id, name } = this.#find(which)
-    if (this.#attempts.has(id)) throw new DroverError('USAGE', `${name} is being given the key already`)
+    if (this.#attempts.has(id)) throw new DroverError('NOT_NOW', `${name} is being given the key already`)
     const nonce = hex(random.bytes(16))
     const arrived = new Promise<string>((settle) => this.#attempts.set(id, { nonce, settle }))
     const timer = clock.after(patience, () => this.#attempts.get(id)?.settle('it does not answer'))
@@ -167,9 +167,9 @@ export class Promotion {
         'USAGE',
         `several hosts are called ${which}: ${found.map(({ record }) => record.id).join(', ')}`,
       )
-    if (id === this.#self) throw new DroverError('USAGE', 'this host holds the key already')
+    if (id === this.#self) throw new DroverError('NOT_NOW', 'this host holds the key already')
     if (host.alive === undefined)
-      throw new DroverError('USAGE', `${which} is away: its daemon must run to take the key`)
+      throw new DroverError('NOT_NOW', `${which} is away: its daemon must run to take the key`)
     return host.record
   }
 

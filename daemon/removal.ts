@@ -121,7 +121,7 @@ export class Removal {
     if (ids.size > 1)
       throw new DroverError('USAGE', `several hosts are called ${which}: ${[...ids].join(', ')}`)
     if (record.id === this.#options.self)
-      throw new DroverError('USAGE', 'this host holds the CA; it leaves with `drover daemon --leave`')
+      throw new DroverError('NOT_NOW', 'this host holds the CA; it leaves with `drover daemon --leave`')
     return record
   }
 

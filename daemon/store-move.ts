@@ -24,9 +24,9 @@ export function storeMove(
   url: string,
 ): StoreMove {
   if (membership.store !== 'embedded')
-    throw new DroverError('USAGE', `the store is ${membership.store}; only an embedded one can be moved`)
+    throw new DroverError('NOT_NOW', `the store is ${membership.store}; only an embedded one can be moved`)
   if (config.store.url !== undefined)
-    throw new DroverError('USAGE', 'store.url is set in the configuration and would win; remove it first')
+    throw new DroverError('NOT_NOW', 'store.url is set in the configuration and would win; remove it first')
   const target = storeOf(url, config, deps)
   return {
     run: async () => {

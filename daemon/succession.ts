@@ -130,7 +130,7 @@ export class Succession {
     return this.#inTurn(async () => {
       const authority = holder.holding()
       if (authority.former === undefined)
-        throw new DroverError('USAGE', 'this environment has one CA only; `drover ca roll` makes a new one')
+        throw new DroverError('NOT_NOW', 'this environment has one CA only; `drover ca roll` makes a new one')
       const needs = await this.#needsOf(authority)
       if (needs.length > 0 && !force) throw new DroverError('AUTHORITY_NEEDED', needs.join('; '))
       await this.#dropFormer(authority)

@@ -1,7 +1,8 @@
 /**
  * The error of ours, by a code of the closed table, and what is made of errors of others.
  */
-import { type Culprit, errorTable } from './error-table.ts'
+import type { Culprit } from './error-row.ts'
+import { errorTable } from './error-table.ts'
 
 export type ErrorCode = keyof typeof errorTable
 

@@ -172,5 +172,5 @@ test('without a way to the store, or without the CA, there is no token', async (
     log: new MemoryLog(),
     meter: new MemoryMeter(),
   }
-  await t.rejects(new Door(deps, options).create({}), { code: 'USAGE', message: /store move/ })
+  await t.rejects(new Door(deps, options).create({}), { code: 'NOT_NOW', message: /store move/ })
 })

@@ -105,9 +105,9 @@ test('only at the word of the holder, and to a member that is there', async (t) 
   const { hosts, away, identityOf } = worldOf(t)
   await t.rejects(hosts.h2.promote('h3'), { code: 'AUTHORITY_ELSEWHERE' })
   await t.rejects(hosts.h1.promote('h9'), { code: 'USAGE', message: /no host h9/ })
-  await t.rejects(hosts.h1.promote(identityOf('h1').id), { code: 'USAGE', message: /already/ })
+  await t.rejects(hosts.h1.promote(identityOf('h1').id), { code: 'NOT_NOW', message: /already/ })
   away.add('h3')
-  await t.rejects(hosts.h1.promote('h3'), { code: 'USAGE', message: /is away/ })
+  await t.rejects(hosts.h1.promote('h3'), { code: 'NOT_NOW', message: /is away/ })
 })
 
 test('what the other one says against it reaches the operator; silence too', async (t) => {

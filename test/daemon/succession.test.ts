@@ -178,7 +178,7 @@ test('three hosts follow by themselves, and the former CA goes', async (t) => {
 test('not before nothing needs it, unless forced', async (t) => {
   const { first, second, third, look, clock, storeNeeds, ca } = worldOf(t)
   await t.rejects(second.succession.roll(), { code: 'AUTHORITY_ELSEWHERE' })
-  await t.rejects(first.succession.drop(false), { code: 'USAGE', message: /ca roll/ })
+  await t.rejects(first.succession.drop(false), { code: 'NOT_NOW', message: /ca roll/ })
   await first.succession.roll()
   await t.rejects(first.succession.roll(), { code: 'AUTHORITY_ROLLING' })
   clock.advance(minutes(1))
