@@ -5,7 +5,7 @@
 import { Command, Option } from 'commander'
 import { AdminClient } from './client.ts'
 
-const daemon = () => import('../daemon/main.ts')
+const configuration = () => import('../daemon/config/machine-config.ts')
 export const schema = () => import('../daemon/config/schema.ts')
 
 type ConfigKeys = Awaited<ReturnType<typeof schema>>['configKeys']
@@ -42,6 +42,6 @@ export function sourcesOf(command: Command, { keys }: Context) {
 }
 
 export async function clientOf(command: Command, context: Context): Promise<AdminClient> {
-  const { configOf } = await daemon()
+  const { configOf } = await configuration()
   return new AdminClient(configOf(sourcesOf(command, context)).admin)
 }

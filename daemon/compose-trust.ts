@@ -184,7 +184,7 @@ async function storeNeeds(
   const { user, password } = config.store
   const needs = await Promise.all(
     place.endpoints.map(async (endpoint) => {
-      const one = openStore(
+      const one = await openStore(
         { url: `etcds://${endpoint}`, path: '', own: () => tls, user, password },
         { clock: system.clock, log },
       )

@@ -73,7 +73,7 @@ export function storeOf(
   url: string,
   config: Config,
   deps: Pick<System, 'clock'> & { readonly log: Log },
-): Store {
+): Promise<Store> {
   const { ca, cert, key, user, password } = config.store
   const own = readTrustFile(config.state) === undefined ? undefined : () => ownTls(config.state)
   return openStore(

@@ -43,7 +43,7 @@ export async function createEnvironment(machine: Machine, flags: EnterFlags): Pr
   refuseMember(config)
   const storeUrl = flags.store ?? config.store.url ?? 'embedded'
   const identity = loadOrCreateIdentity(config.state)
-  const store = storeOf(storeUrl, config, { clock: system.clock, log })
+  const store = await storeOf(storeUrl, config, { clock: system.clock, log })
   const { passphrase } = config.ca
   const load = () => loadAuthority(config.state, passphrase)
   const make = (environment: EnvironmentName) =>
@@ -124,7 +124,7 @@ function loadOwnAuthority(config: Config): string | undefined {
 /** Whether the store answers, for the operator. */
 export async function storeAnswers(machine: Machine, membership: Membership): Promise<string | undefined> {
   const { config, system, log } = machine
-  const store = storeOf(membership.store, withAccess(config, membership), { clock: system.clock, log })
+  const store = await storeOf(membership.store, withAccess(config, membership), { clock: system.clock, log })
   try {
     await store.get(keysOf(membership.environment).settings)
     return undefined

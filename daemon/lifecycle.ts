@@ -149,7 +149,7 @@ export class Lifecycle {
   async #newControl(): Promise<void> {
     const { system, log, meter, tasks, identity, trust } = this.#deps
     const found = await system.applier.attached()
-    const store = storeOf(this.#membership.store, this.#config, { clock: system.clock, log })
+    const store = await storeOf(this.#membership.store, this.#config, { clock: system.clock, log })
     this.#control = composeControl(
       {
         system,
@@ -296,7 +296,7 @@ export class Lifecycle {
   async #moveStore(url: string): Promise<{ readonly keys: number }> {
     const { system, log } = this.#deps
     if (this.#moving) throw new DroverError('NOT_NOW', 'the store is being moved already')
-    const move = storeMove({ clock: system.clock, log }, this.#config, this.#membership, url)
+    const move = await storeMove({ clock: system.clock, log }, this.#config, this.#membership, url)
     this.#moving = true
     try {
       await this.#control?.close()

@@ -15,8 +15,9 @@ import { copyStore } from '../store/move.ts'
 import { engineChoice } from '../tunnel/engine-choice.ts'
 import { type CaView, caView, exportCa, importCa, issueServer } from './ca.ts'
 import { storeOf } from './compose.ts'
-import { type ConfigSources, loadConfig } from './config/load.ts'
-import { type Config, resolveConfig } from './config/resolve.ts'
+import type { ConfigSources } from './config/load.ts'
+import { configOf } from './config/machine-config.ts'
+import type { Config } from './config/resolve.ts'
 import { createEnvironment, enterEnvironment, type Machine, storeAnswers } from './enter.ts'
 import { espChoice, ipsecPart, withMtuOf } from './ipsec-part.ts'
 import { leave } from './leave.ts'
@@ -24,7 +25,6 @@ import { Lifecycle } from './lifecycle.ts'
 import { createLog } from './log.ts'
 import { LogTail } from './log-tail.ts'
 import { loopHolders } from './loop-holders.ts'
-import { machineFacts } from './machine.ts'
 import { type Membership, readMembership, writeMembership } from './membership.ts'
 import { PrometheusMeter } from './meter.ts'
 import { refuseNeighbours } from './occupied.ts'
@@ -60,8 +60,6 @@ export interface AdminCaller {
   get<T>(path: string): Promise<T>
   post<T>(path: string, body: object): Promise<T>
 }
-
-export const configOf = (sources: ConfigSources): Config => resolveConfig(loadConfig(sources), machineFacts())
 
 /** A line for the operator. */
 export async function runInit(sources: ConfigSources, flags: InitFlags): Promise<string> {
@@ -218,14 +216,14 @@ export async function runStoreMove(
   if (membership === undefined) throw new DroverError('ENVIRONMENT_MISSING', config.state)
   const log = logOf(config)
   const { clock } = systemOf({ log, meter: new PrometheusMeter() }, config, process.env)
-  const [source, target] = [membership.store, url].map((place) => storeOf(place, config, { clock, log }))
-  if (source === undefined || target === undefined) throw new TypeError('two stores were opened')
+  const target = await storeOf(url, config, { clock, log })
   try {
-    const keys = await copyStore(source, target, keysOf(membership.environment).prefix)
+    const source = await storeOf(membership.store, config, { clock, log })
+    const { prefix } = keysOf(membership.environment)
+    const keys = await copyStore(source, target, prefix).finally(() => source.close())
     writeMembership(config.state, { ...membership, store: url })
     return done(keys)
   } finally {
-    await source.close()
     await target.close()
   }
 }
@@ -251,7 +249,7 @@ async function checked(
   if (identity !== undefined) trustParts(config, identity, deps)
   const url = (member === undefined ? config.store.url : withStore(member, config).store) ?? 'embedded'
   // An etcd is not asked before the first request: this reads its address and certificates.
-  if (url !== 'embedded') await storeOf(url, config, deps).close()
+  if (url !== 'embedded') await (await storeOf(url, config, deps)).close()
   const where =
     member === undefined
       ? 'no member of an environment yet'
@@ -274,7 +272,7 @@ async function leaving(
       : {
           membership,
           self: identity.id,
-          store: storeOf(withStore(membership, config).store, withAccess(config, membership), {
+          store: await storeOf(withStore(membership, config).store, withAccess(config, membership), {
             clock: system.clock,
             log,
           }),

@@ -16,21 +16,21 @@ export interface StoreMove {
   close(): Promise<void>
 }
 
-/** Throws USAGE where there is nothing to move. */
-export function storeMove(
+/** Rejects with NOT_NOW where there is nothing to move. */
+export async function storeMove(
   deps: { readonly clock: Clock; readonly log: Log },
   config: Config,
   membership: Membership,
   url: string,
-): StoreMove {
+): Promise<StoreMove> {
   if (membership.store !== 'embedded')
     throw new DroverError('NOT_NOW', `the store is ${membership.store}; only an embedded one can be moved`)
   if (config.store.url !== undefined)
     throw new DroverError('NOT_NOW', 'store.url is set in the configuration and would win; remove it first')
-  const target = storeOf(url, config, deps)
+  const target = await storeOf(url, config, deps)
   return {
     run: async () => {
-      const source = storeOf(membership.store, config, deps)
+      const source = await storeOf(membership.store, config, deps)
       const { prefix } = keysOf(membership.environment)
       const keys = await copyStore(source, target, prefix).finally(() => source.close())
       const moved = { ...membership, store: url }

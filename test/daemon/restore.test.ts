@@ -22,6 +22,7 @@ import { loadOrCreateIdentity } from '../../pki/identity.ts'
 import { EnvelopeSealer } from '../../pki/sealer.ts'
 import type { Trust } from '../../pki/trust.ts'
 import { openStore } from '../../store/open.ts'
+import type { Store } from '../../store/store.ts'
 import { etcdMissing, TestEtcd } from '../support/etcd.ts'
 import { authorityFor, folderOf, keys } from '../support/members.ts'
 import { MemoryLedger, MemoryLog, MemoryMeter } from '../support/ports.ts'
@@ -45,14 +46,13 @@ class Host {
   readonly #running: Promise<unknown>
   readonly #stop = new AbortController()
 
-  constructor(t: Test, name: string, url: string, ca: Authority, trust: Trust) {
+  constructor(t: Test, name: string, store: Store, ca: Authority, trust: Trust) {
     this.name = name
     const identity = loadOrCreateIdentity(folderOf(t))
     const { id: self, signingKey } = identity
     const certificate = ca.issueHost(self, signingKey, clock.now()).pem
     this.#record = hostRecord(name, { id: self, signingKey, certificate })
     const [log, meter, ledger] = [new MemoryLog(), new MemoryMeter(), new MemoryLedger()]
-    const store = openStore({ url, path: '' }, { clock, log })
     const sealer = new EnvelopeSealer({ identity, ledger })
     const keeps = (key: string): boolean => this.#allocator.keeps(key)
     const onChange = (): void => this.#publisher.headChanged()
@@ -186,8 +186,9 @@ test('restored from before a host came, then emptied', needsEtcd, async (t) => {
   const [member] = etcd.members
   if (member === undefined) throw new TypeError('one member')
   const { ca, trust } = authorityFor(t, clock.now())
-  const [one, two] = ['one', 'two'].map((name) => new Host(t, name, etcd.url, ca, trust))
-  if (one === undefined || two === undefined) throw new TypeError('two were made')
+  const open = () => openStore({ url: etcd.url, path: '' }, { clock, log: new MemoryLog() })
+  const one = new Host(t, 'one', await open(), ca, trust)
+  const two = new Host(t, 'two', await open(), ca, trust)
   const web = await one.run('web')
   await two.run('short')
   await until('both to see both', () => (one.view?.containers.size === 2 ? true : undefined))
@@ -195,7 +196,7 @@ test('restored from before a host came, then emptied', needsEtcd, async (t) => {
   const backup = join(etcd.folder, 'backup.db')
   await etcd.ctl('snapshot', 'save', backup)
   two.remove('short')
-  const late = new Host(t, 'late', etcd.url, ca, trust)
+  const late = new Host(t, 'late', await open(), ca, trust)
   const address = await late.run('later')
   const hosts = [one, two, late]
   await until('all to see it', () =>

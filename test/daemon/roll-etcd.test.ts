@@ -52,7 +52,7 @@ function memberOf(t: Test, { certifiedBy, authorities, cross = null }: Knows): s
 
 /** Whether etcd lets a member in: the code of the error, or `in`. */
 async function enters(url: string, folder: string): Promise<string> {
-  const store = openStore(
+  const store = await openStore(
     { url, path: '', own: () => ownTls(folder) },
     { clock: realClock, log: new MemoryLog() },
   )

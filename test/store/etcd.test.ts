@@ -207,35 +207,35 @@ test('TLS with client certificates', skip, async (t) => {
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   const tls = makeTestCertificates(folder)
   const etcd = await etcdFor(t, { tls })
-  const open = (options: object) => {
-    const store = openStore({ url: etcd.url, path: '', ...options }, deps())
+  const open = async (options: object) => {
+    const store = await openStore({ url: etcd.url, path: '', ...options }, deps())
     t.teardown(() => store.close())
     return store
   }
-  const store = open({ tls })
+  const store = await open({ tls })
   t.equal((await store.transact([], [put('/a', '1')])).is, 'done')
   const proxy = await TestProxy.start(etcd.members[0]?.ports.client ?? 0, '127.0.0.2')
   t.teardown(() => proxy.remove())
-  const elsewhere = open({ tls, url: `etcd://${proxy.endpoint}` })
+  const elsewhere = await open({ tls, url: `etcd://${proxy.endpoint}` })
   await t.rejects(elsewhere.get('/a'), { code: 'STORE_UNAVAILABLE', message: /127\.0\.0\.2 is not in/ })
-  const byName = open({ tls, url: etcd.url.replace('127.0.0.1', 'localhost') })
+  const byName = await open({ tls, url: etcd.url.replace('127.0.0.1', 'localhost') })
   t.ok(await byName.get('/a'), 'by name')
-  await t.rejects(open({ tls: { ca: tls.ca } }).get('/a'), { code: 'STORE_UNAVAILABLE' })
-  await t.rejects(open({}).get('/a'), { code: 'STORE_UNAVAILABLE' })
+  await t.rejects((await open({ tls: { ca: tls.ca } })).get('/a'), { code: 'STORE_UNAVAILABLE' })
+  await t.rejects((await open({})).get('/a'), { code: 'STORE_UNAVAILABLE' })
 })
 
 test('user and password', skip, async (t) => {
   const etcd = await etcdFor(t)
   await etcd.ctl('user', 'add', 'root:secret')
   await etcd.ctl('auth', 'enable')
-  const open = (options: object) => {
-    const store = openStore({ url: etcd.url, path: '', ...options }, deps())
+  const open = async (options: object) => {
+    const store = await openStore({ url: etcd.url, path: '', ...options }, deps())
     t.teardown(() => store.close())
     return store
   }
-  await t.rejects(open({}).get('/a'), { code: 'STORE_REFUSED' })
-  await t.rejects(open({ user: 'root', password: 'wrong' }).get('/a'), { code: 'STORE_REFUSED' })
-  const store = open({ user: 'root', password: 'secret' })
+  await t.rejects((await open({})).get('/a'), { code: 'STORE_REFUSED' })
+  await t.rejects((await open({ user: 'root', password: 'wrong' })).get('/a'), { code: 'STORE_REFUSED' })
+  const store = await open({ user: 'root', password: 'secret' })
   t.equal((await store.transact([], [put('/a', '1')])).is, 'done')
   const reader = new WatchReader(store, '/')
   await until({ pass }, 'the snapshot', () => reader.state.size === 1)

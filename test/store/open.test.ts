@@ -1,5 +1,6 @@
 /** The operator's words for a store: what is understood, and how the rest is refused. */
 import { mkdtempSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'tap'
@@ -22,19 +23,25 @@ test('addresses of stores', (t) => {
   t.end()
 })
 
+const { cache } = createRequire(import.meta.url)
+const isLoaded = (name: string): boolean =>
+  Object.keys(cache).some((path) => path.includes(`/node_modules/${name}/`))
+
 test('opening', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'dt-open-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   const path = join(folder, 'store.sqlite')
-  const embedded = openStore({ url: 'embedded', path }, deps)
+  const embedded = await openStore({ url: 'embedded', path }, deps)
+  t.notOk(isLoaded('etcd3'), 'who has no etcd does not pay for its client')
   t.equal((await embedded.transact([], [])).is, 'done')
-  t.throws(() => openStore({ url: 'embedded', path }, deps), { code: 'STORE_BUSY' })
+  await t.rejects(openStore({ url: 'embedded', path }, deps), { code: 'STORE_BUSY' })
   await embedded.close()
-  const etcd = (tls: object) => () => openStore({ url: 'etcd://h', path, tls }, deps)
-  t.throws(etcd({ ca: join(folder, 'none.pem') }), { code: 'CONFIG_INVALID', message: /none\.pem/ })
-  t.throws(etcd({ cert: 'c' }), { code: 'CONFIG_INVALID' })
-  t.throws(etcd({ cert: 'c', key: 'k' }), { code: 'CONFIG_INVALID' })
-  const lazy = openStore({ url: 'etcd://127.0.0.1:1', path }, deps)
+  const etcd = (tls: object) => openStore({ url: 'etcd://h', path, tls }, deps)
+  await t.rejects(etcd({ ca: join(folder, 'none.pem') }), { code: 'CONFIG_INVALID', message: /none\.pem/ })
+  await t.rejects(etcd({ cert: 'c' }), { code: 'CONFIG_INVALID' })
+  await t.rejects(etcd({ cert: 'c', key: 'k' }), { code: 'CONFIG_INVALID' })
+  const lazy = await openStore({ url: 'etcd://127.0.0.1:1', path }, deps)
+  t.ok(isLoaded('etcd3'))
   await t.rejects(lazy.get('/a'), { code: 'STORE_UNAVAILABLE', message: /127\.0\.0\.1:1/ })
   await lazy.close()
   await t.rejects(lazy.get('/a'), { code: 'STORE_UNAVAILABLE' })

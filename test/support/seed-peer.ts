@@ -35,7 +35,7 @@ const record = hostRecordOf(2, {
   wireguardEngine: 'userspace',
 })
 const claim = { host: peer.id, epoch: 1, container: null, confirmed: true }
-const store = openStore(
+const store = await openStore(
   { url: 'embedded', path: join(state, 'store.db') },
   { clock: realClock, log: new MemoryLog() },
 )
