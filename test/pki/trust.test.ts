@@ -260,6 +260,6 @@ test('a full disk while renewing leaves the old certificate', needsRoot, (t) => 
     ],
     { encoding: 'utf8' },
   )
-  t.equal(out, 'STATE_UNUSABLE\n3\n')
+  t.equal(out, 'DISK_FULL\n3\n')
   t.end()
 })
