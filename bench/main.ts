@@ -7,6 +7,7 @@ import { benchDns, dnsUsage } from './dns.ts'
 import { benchDnsFuzz, dnsFuzzUsage } from './dns-fuzz.ts'
 import { benchDnsScale, dnsScaleUsage } from './dns-scale.ts'
 import { benchIpsecLoad, ipsecLoadUsage } from './ipsec-load.ts'
+import { benchKernelTunnels, kernelTunnelsUsage } from './kernel-tunnels.ts'
 import { benchMetadata, metadataUsage } from './metadata.ts'
 import { benchRestart, restartUsage } from './restart.ts'
 import { benchSoak, soakUsage } from './soak.ts'
@@ -18,6 +19,7 @@ const measurements: Readonly<Record<string, (args: readonly string[]) => Promise
   control: benchControl,
   dns: benchDns,
   'ipsec-load': benchIpsecLoad,
+  'kernel-tunnels': benchKernelTunnels,
   metadata: benchMetadata,
   'dns-fuzz': benchDnsFuzz,
   'dns-scale': benchDnsScale,
@@ -31,6 +33,7 @@ const usage = [
   controlUsage,
   dnsUsage,
   ipsecLoadUsage,
+  kernelTunnelsUsage,
   metadataUsage,
   dnsFuzzUsage,
   dnsScaleUsage,

@@ -8,9 +8,9 @@ import { until } from '../../lab/command.ts'
 import type { Vm } from '../../lab/vm/machine.ts'
 import type { HostView, StatusView } from '../../status/status.ts'
 import { vmFor, vmNeedsNightly } from '../support/vm.ts'
+import { VmHost, vmWaiting as waiting } from '../support/vm-host.ts'
 
 const needs = await vmNeedsNightly()
-const waiting = { patience: 300_000, every: 300 }
 const peer = '10.42.255.1'
 
 const hosts = `
@@ -49,13 +49,6 @@ rm /var/run/wireguard/wg1.sock
 while ip -n b link show dev wg1 >/dev/null 2>&1; do sleep 0.1; done
 ip -n b link add wg1 type wireguard${joined}`
 
-const start = (engine: string): string => `
-nsenter --net=/run/netns/a node cli/main.ts daemon --config /run/a/drover.yaml \\
-  --tunnel-engine ${engine} >>/run/a/log 2>&1 & echo $! >/run/a/pid`
-const stop = `
-kill $(cat /run/a/pid)
-while kill -0 $(cat /run/a/pid) 2>/dev/null; do sleep 0.1; done`
-
 /** Switches checksum offload of a device off (SIOCETHTOOL, ETHTOOL_STXCSUM): this kernel then refuses GSO sends. */
 const withoutChecksums = (device: string): string => `nsenter --net=/run/netns/a node -e '
 import("./linux/ffi.ts").then(({ Libc, makeArena }) => {
@@ -68,37 +61,11 @@ import("./linux/ffi.ts").then(({ Libc, makeArena }) => {
 })'`
 
 /** Host a, seen from here. */
-class HostInVm {
-  readonly #vm: Vm
-
-  constructor(vm: Vm) {
-    this.#vm = vm
-  }
-
-  sh(line: string): Promise<string> {
-    return this.#vm.must(`nsenter --net=/run/netns/a ${line}`)
-  }
-
-  async view<T>(name: string): Promise<T | undefined> {
-    const { stdout } = await this.#vm.run(
-      `curl -sf -m 20 --unix-socket /run/a/drover.sock http://drover/v1/${name}`,
-    )
-    return stdout === '' ? undefined : (JSON.parse(stdout) as T)
-  }
-
-  status(what: string, holds: (status: StatusView) => boolean): Promise<StatusView> {
-    let last: StatusView | undefined
-    const blame = (): string => `; it is ${JSON.stringify(last)}`
-    const look = async (): Promise<StatusView | undefined> => {
-      last = (await this.view<StatusView>('status')) ?? last
-      return last !== undefined && holds(last) ? last : undefined
-    }
-    return until(what, look, { ...waiting, blame })
-  }
-
+class EngineHost extends VmHost {
   /** Starts the daemon with another `tunnel.engine`, and waits for the engine that this gives. */
   async restart(wanted: string, engine: string): Promise<StatusView> {
-    await this.#vm.must(`${stop}${start(wanted)}`)
+    await this.stop()
+    await this.start(`--tunnel-engine ${wanted}`)
     return this.runs(engine)
   }
 
@@ -138,7 +105,7 @@ class HostInVm {
 
   /** What the userspace engine answers. */
   uapi(): Promise<string> {
-    return this.#vm.must(`node -e '
+    return this.sh(`node -e '
       const socket = require("net").connect("/run/a/wireguard/drover0.sock", () => socket.write("get=1\\n\\n"))
       socket.on("data", (data) => process.stdout.write(data) && /errno=/.test(data) && socket.end())'`)
   }
@@ -175,8 +142,9 @@ cat /run/clear`
 test("the kernel's WireGuard as the engine", { ...needs, timeout: 900_000 }, async (t) => {
   const vm = await vmFor(t, { seconds: 890 })
   await vm.must(hosts)
-  await vm.must(`${peerInUserspace}${start('auto')}`)
-  const a = new HostInVm(vm)
+  await vm.must(peerInUserspace)
+  const a = new EngineHost(vm, 'a', '192.0.2.1')
+  await a.start('--tunnel-engine auto')
   const first = await a.runs('kernel')
   await vm.must(startPing(first.managed ?? ''))
 

@@ -19,6 +19,7 @@ import { type HostIdentity, loadOrCreateIdentity } from '../../pki/identity.ts'
 import type { Peer } from '../../tunnel/backend.ts'
 import { charonProgram, endCharon } from '../../tunnel/ipsec/charon-place.ts'
 import type { Esp } from '../../tunnel/ipsec/connections.ts'
+import { ifIdsOf, xfrmInterfaceOf } from '../../tunnel/ipsec/if-id.ts'
 import { ViciClient } from '../../tunnel/ipsec/vici-client.ts'
 import { isRoot, NetnsWorld, type TestNetns, until } from './netns.ts'
 import { MemoryLog, MemoryMeter } from './ports.ts'
@@ -226,6 +227,14 @@ const inPlace = ({ of, file }: { readonly of: string; readonly file: string }): 
   of,
 ]
 
+/** The CA of the environment, made where it is not there. */
+export const authorityIn = (folder: string): Authority =>
+  loadOrCreateAuthority(folder, {
+    environment: { name: environmentName, uuid: environmentUuid },
+    passphrase: undefined,
+    now: instant(Date.now()),
+  })
+
 const folderName = 'drover-ipsec-'
 
 /** Folders whose owner is dead: its charons outlive it. */
@@ -248,11 +257,7 @@ export class IpsecWorld {
 
   private constructor(netns: NetnsWorld) {
     this.netns = netns
-    this.authority = loadOrCreateAuthority(join(this.folder, 'ca'), {
-      environment: { name: environmentName, uuid: environmentUuid },
-      passphrase: undefined,
-      now: instant(Date.now()),
-    })
+    this.authority = authorityIn(join(this.folder, 'ca'))
   }
 
   static async open(): Promise<IpsecWorld> {
@@ -318,6 +323,23 @@ export const peerOf = (host: IpsecHost, over: Partial<Peer> = {}): Peer => ({
   ipsec: { port: host.port, esp: host.esp },
   ...over,
 })
+
+/** The interface of a peer and the route into it, as the daemon makes them. */
+export async function connect(host: IpsecHost, other: IpsecHost): Promise<void> {
+  if (host.esp === 'userspace') {
+    await host.space.sh(`ip route replace ${other.block} dev ipsec0 src ${host.managed}`)
+    return
+  }
+  const ifId = ifIdsOf(environmentName, [other.identity.id]).get(other.identity.id)
+  if (ifId === undefined) throw new Error('no if_id')
+  const name = xfrmInterfaceOf(ifId)
+  for (const line of [
+    `ip link add ${name} type xfrm if_id ${ifId}`,
+    `ip link set dev ${name} mtu 1400 up`,
+    `ip route replace ${other.block} dev ${name} src ${host.managed}`,
+  ])
+    await host.space.sh(line)
+}
 
 /** Whether a ping from one host's managed address to the other's is answered. */
 export async function pings(from: IpsecHost, to: IpsecHost): Promise<boolean> {

@@ -5,15 +5,7 @@
 import tap, { type Test, test } from 'tap'
 import { SystemRunner } from '../../../linux/run.ts'
 import { espMissing } from '../../../tunnel/ipsec/esp-probe.ts'
-import { ifIdsOf, xfrmInterfaceOf } from '../../../tunnel/ipsec/if-id.ts'
-import {
-  environmentName,
-  type IpsecHost,
-  IpsecWorld,
-  needsIpsec,
-  peerOf,
-  pings,
-} from '../../support/ipsec-hosts.ts'
+import { connect, IpsecWorld, needsIpsec, peerOf, pings } from '../../support/ipsec-hosts.ts'
 import { carried, isSingle, meet, standing } from '../../support/ipsec-sas.ts'
 import { until } from '../../support/netns.ts'
 
@@ -22,23 +14,6 @@ tap.setTimeout(900000)
 const missing = await espMissing(new SystemRunner({}, {}))
 const needs = missing === '' ? needsIpsec : { skip: `no kernel ESP: ${missing}` }
 const patience = 60_000
-
-/** The interface of a peer and the route into it, as the daemon makes them. */
-async function connect(host: IpsecHost, other: IpsecHost): Promise<void> {
-  if (host.esp === 'userspace') {
-    await host.space.sh(`ip route replace ${other.block} dev ipsec0 src ${host.managed}`)
-    return
-  }
-  const ifId = ifIdsOf(environmentName, [other.identity.id]).get(other.identity.id)
-  if (ifId === undefined) throw new Error('no if_id')
-  const name = xfrmInterfaceOf(ifId)
-  for (const line of [
-    `ip link add ${name} type xfrm if_id ${ifId}`,
-    `ip link set dev ${name} mtu 1400 up`,
-    `ip route replace ${other.block} dev ${name} src ${host.managed}`,
-  ])
-    await host.space.sh(line)
-}
 
 async function pair(t: Test, esp: 'kernel' | 'userspace' = 'kernel') {
   const world = await IpsecWorld.open()

@@ -1,0 +1,60 @@
+/**
+ * The part of `kernel-tunnels` that runs in the virtual machine: tunnels of its kernel, measured in turn. Prints one
+ * line of JSON, of type `Inside`.
+ */
+import { reasonOf } from '../model/errors.ts'
+import { iperf } from './iperf.ts'
+import { kernelWireguard, ourEsp, rawEsp } from './peers/kernel.ts'
+import type { Figures } from './report.ts'
+import { inScene, type Scene } from './scene.ts'
+import { machine } from './table.ts'
+import { type Contestant, type Pair, pairOf } from './tunnel-pair.ts'
+
+export interface Inside {
+  readonly machine: string
+  /** Rounds of each, by name. */
+  readonly measured: readonly (readonly [name: string, rounds: readonly Figures[]])[]
+}
+
+const plain: Contestant = {
+  name: 'plain veth',
+  start: async ({ ends }) => ({ target: ends[1].outer, pids: [] }),
+}
+
+const ways = [
+  ['TCP, 1 stream, Gb/s', ''],
+  ['TCP, 1 stream, back, Gb/s', ' -R'],
+  ['TCP, 8 streams, Gb/s', ' -P 8'],
+] as const
+
+const say = (line: string): void => void process.stderr.write(`${line}\n`)
+
+async function started(scene: Scene): Promise<readonly Pair[]> {
+  const pairs: Pair[] = []
+  for (const contestant of [plain, rawEsp, kernelWireguard, ourEsp]) {
+    try {
+      pairs.push(await pairOf(scene, contestant))
+    } catch (error) {
+      say(`left out: ${contestant.name}: ${reasonOf(error)}`)
+    }
+  }
+  return pairs
+}
+
+async function measure(scene: Scene, seconds: number, rounds: number): Promise<Inside> {
+  const pairs = await started(scene)
+  const measured = pairs.map(({ contestant }) => [contestant.name, [] as Figures[]] as const)
+  for (let round = 1; round <= rounds; round++) {
+    for (const [at, pair] of pairs.entries()) {
+      const figures: Record<string, number> = {}
+      for (const [name, how] of ways)
+        figures[name] = (await iperf(scene.world, pair, `-t ${seconds}${how}`)).gigabits
+      measured[at]?.[1].push(figures)
+      say(`round ${round}: ${pair.contestant.name}: ${JSON.stringify(figures)}`)
+    }
+  }
+  return { machine: machine(), measured }
+}
+
+const [seconds = 3, rounds = 3] = process.argv.slice(2).map(Number)
+process.stdout.write(`${JSON.stringify(await inScene((scene) => measure(scene, seconds, rounds)))}\n`)
