@@ -97,10 +97,12 @@ async function listingAfterChange(place: Place, program: Program): Promise<numbe
 }
 
 async function waitingIs(program: Program, wanted: number): Promise<void> {
+  let waiting = 0
   for (const end = Date.now() + 60_000; Date.now() < end; await pause(5)) {
-    if (Number((await program.ask('stats')).waiting) === wanted) return
+    waiting = Number((await program.ask('stats')).waiting)
+    if (waiting === wanted) return
   }
-  throw new RangeError(`${wanted} polls never waited`)
+  throw new RangeError(`${waiting} of ${wanted} polls wait`)
 }
 
 /** What the process holds with 5,000 containers after ten changes, every listing asked for each time. */
