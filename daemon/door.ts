@@ -4,7 +4,7 @@
  */
 import { type JoinAnswer, type JoinRequest, joinProof, type TokenRecord } from '../model/admission.ts'
 import { fromBase64, utf8 } from '../model/bytes.ts'
-import { DroverError, reasonOf } from '../model/errors.ts'
+import { DroverError, mayPass, reasonOf } from '../model/errors.ts'
 import { type Clock, type Log, type Meter, sleep } from '../model/ports.ts'
 import type { Settings } from '../model/records.ts'
 import { parseDuration, seconds } from '../model/time.ts'
@@ -190,7 +190,7 @@ export class Door {
   }
 
   #failed(error: unknown): void {
-    if (error instanceof DroverError && error.culprit === 'retry') return
+    if (mayPass(error)) return
     const why = error instanceof DroverError ? error.line : reasonOf(error)
     if (why !== this.#problem) this.#deps.log.warn('the join endpoint cannot be opened', { why })
     this.#problem = why

@@ -162,6 +162,7 @@ export class Fold {
     return this.#members.strangers()
   }
 
+  /** The snapshot now. */
   environment(view: View): Environment {
     this.#endBridge()
     const out = new Set([...this.#now.hosts.keys()].filter((id) => this.#members.stranger(id) !== undefined))

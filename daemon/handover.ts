@@ -21,7 +21,7 @@ export type FromSuccessor =
 /** Store, journal, engine and kernel are the successor's now. */
 export type FromPredecessor = { readonly is: 'yours' }
 
-/** Tells a process that it is a successor, and of what. */
+/** Tells a process that it is a successor; its value is the `ports` of the sockets that it inherits. */
 export const variable = 'DROVER_DAEMON_SUCCEEDS'
 
 /** Behind standard input, output and error, and the channel. */
@@ -33,9 +33,6 @@ export const descriptorsOf = ({ dns, metadata }: ServerSockets): readonly number
   dns.tcp,
   metadata,
 ]
-
-/** The value of the variable. */
-export const inheritance = ({ ports }: ServerSockets): string => ports
 
 /** The same sockets, by their numbers in the successor. */
 export const inheritedSockets = (ports: string): ServerSockets => ({

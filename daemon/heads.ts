@@ -69,7 +69,7 @@ export class Heads {
   /** Whether a listing is from before a head that was seen: no host takes one back, and `self` has one if it has written. */
   areNewerThan(entries: readonly Entry[], keys: Keys, self: HostId): boolean {
     const own = keys.head(self)
-    if (this.counterOf(self) > 0 && !entries.some(({ key }) => key === own)) return true
+    if (this.#floors.has(`head/${self}`) && !entries.some(({ key }) => key === own)) return true
     return entries.some(({ key, value }) => {
       const meaning = meaningOf(keys.prefix, key)
       const floor = meaning.is === 'head' ? this.counterOf(meaning.host) : 0

@@ -2,7 +2,7 @@
  * What of this host counts: the number of the newest envelope that it wants to stand under each key. Claims are
  * remembered on disk before they are sent, since only this host knows which of them it has given back.
  */
-import { DroverError } from '../model/errors.ts'
+import { mayPass } from '../model/errors.ts'
 import type { Keys } from '../model/keys.ts'
 import { meaningOf } from '../model/keys.ts'
 import type { ClaimSealer, Clock, Ledger, Sealer } from '../model/ports.ts'
@@ -127,7 +127,7 @@ export class Live implements ClaimSealer {
       this.#deps.ledger.write(this.#owed)
       this.#owed.clear()
     } catch (error) {
-      if (!(error instanceof DroverError && error.culprit === 'retry')) throw error
+      if (!mayPass(error)) throw error
     }
   }
 

@@ -5,13 +5,11 @@
 
 import { flushCompileCache } from 'node:module'
 import { DroverError } from '../model/errors.ts'
-import { keysOf } from '../model/keys.ts'
 import type { Clock, Log } from '../model/ports.ts'
 import { seconds } from '../model/time.ts'
 import { loadIdentity, loadOrCreateIdentity } from '../pki/identity.ts'
 import { parseToken } from '../pki/token.ts'
 import { isServed } from '../status/server.ts'
-import { copyStore } from '../store/move.ts'
 import { engineChoice } from '../tunnel/engine-choice.ts'
 import { type CaView, caView, exportCa, importCa, issueServer } from './ca.ts'
 import { storeOf } from './compose.ts'
@@ -25,13 +23,14 @@ import { Lifecycle } from './lifecycle.ts'
 import { createLog } from './log.ts'
 import { LogTail } from './log-tail.ts'
 import { loopHolders } from './loop-holders.ts'
-import { type Membership, readMembership, writeMembership } from './membership.ts'
+import { type Membership, readMembership } from './membership.ts'
 import { PrometheusMeter } from './meter.ts'
 import { refuseNeighbours } from './occupied.ts'
 import { Handover, type Successor } from './predecessor.ts'
 import { portsOf } from './servers.ts'
 import { serviceManager } from './service-manager.ts'
 import { withAccess } from './store-access.ts'
+import { copyInto } from './store-move.ts'
 import { predecessorOf } from './successor.ts'
 import { type System, systemOf } from './system.ts'
 import { Tasks } from './tasks.ts'
@@ -218,10 +217,7 @@ export async function runStoreMove(
   const { clock } = systemOf({ log, meter: new PrometheusMeter() }, config, process.env)
   const target = await storeOf(url, config, { clock, log })
   try {
-    const source = await storeOf(membership.store, config, { clock, log })
-    const { prefix } = keysOf(membership.environment)
-    const keys = await copyStore(source, target, prefix).finally(() => source.close())
-    writeMembership(config.state, { ...membership, store: url })
+    const { keys } = await copyInto(target, { deps: { clock, log }, config, membership, url })
     return done(keys)
   } finally {
     await target.close()

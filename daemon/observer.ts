@@ -5,7 +5,7 @@
 
 import { base64, fromBase64 } from '../model/bytes.ts'
 import type { Environment, Reachability } from '../model/environment.ts'
-import { DroverError } from '../model/errors.ts'
+import { mayPass } from '../model/errors.ts'
 import type { Keys } from '../model/keys.ts'
 import type { Clock, Ledger, Log, Meter, Timer } from '../model/ports.ts'
 import type { HostId } from '../model/records.ts'
@@ -227,7 +227,7 @@ export class Observer {
       if (changes.size > 0) this.#deps.snapshots?.write(changes)
       this.#unsaved.clear()
     } catch (error) {
-      if (!(error instanceof DroverError && error.culprit === 'retry')) throw error
+      if (!mayPass(error)) throw error
       this.#deps.log.debug('the last snapshot waits', { why: error.line })
       if (!this.#stop.signal.aborted) this.#saveTimer = this.#deps.clock.after(saveAgain, () => this.#save())
     }

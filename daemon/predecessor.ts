@@ -8,7 +8,6 @@ import {
   descriptorsOf,
   type FromPredecessor,
   type FromSuccessor,
-  inheritance,
   type ServerSockets,
   variable,
 } from './handover.ts'
@@ -76,7 +75,7 @@ export class Successor {
     const [program = '', ...words] = command
     this.#child = spawn(program, words, {
       detached: true,
-      env: { ...environment, [variable]: inheritance(sockets) },
+      env: { ...environment, [variable]: sockets.ports },
       stdio: ['ignore', 'inherit', 'inherit', 'ipc', ...descriptorsOf(sockets)],
     })
     // Whoever does not wait for these any more has ended it.

@@ -32,7 +32,7 @@ export class Servers {
     return this.#dns
   }
 
-  /** Answers of `shown` from the first question on, on the sockets of a predecessor where they fit. */
+  /** DNS answers of `shown` from the first question on, on the sockets of a predecessor where they fit. */
   async start(domain: string, shown: Shown, sockets: ServerSockets | undefined): Promise<void> {
     const address = formatIpv4(serversAddress)
     const { port, upstreams, resolvConf, search } = this.#config.dns
@@ -45,7 +45,6 @@ export class Servers {
     )
     const options = { address, ...this.#config.metadata, inherited: sockets?.metadata }
     this.#metadata = await startMetadata(this.#deps, options)
-    if (shown.environment !== undefined) this.#metadata.apply(shown.environment)
   }
 
   show(environment: Environment): void {

@@ -41,11 +41,9 @@ export class SettingsKeeper {
     return this.#writing
   }
 
-  /** Whether it is what all hosts have agreed on, whoever of them wrote it. */
   #isTheirs(value: Uint8Array | undefined): boolean {
     const opened = value === undefined ? undefined : openEnvelope(value)
-    const decoded = opened?.is === 'ok' ? decodeRecord(settingsSchema, opened.value.body) : undefined
-    return decoded?.is === 'ok' && encodeRecord(decoded.value) === encodeRecord(this.#settings)
+    return opened?.is === 'ok' && says(opened.value.body, this.#settings)
   }
 
   async #write(): Promise<void> {
@@ -59,4 +57,10 @@ export class SettingsKeeper {
       log.debug('the settings of the environment wait', { why: reasonOf(error) })
     }
   }
+}
+
+/** Whether the body of an envelope is what all hosts have agreed on, whoever of them wrote it. */
+export function says(body: string, settings: Settings): boolean {
+  const decoded = decodeRecord(settingsSchema, body)
+  return decoded.is === 'ok' && encodeRecord(decoded.value) === encodeRecord(settings)
 }

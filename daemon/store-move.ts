@@ -6,13 +6,20 @@ import { DroverError } from '../model/errors.ts'
 import { keysOf } from '../model/keys.ts'
 import type { Clock, Log } from '../model/ports.ts'
 import { copyStore } from '../store/move.ts'
+import type { Store } from '../store/store.ts'
 import { storeOf } from './compose.ts'
 import type { Config } from './config/resolve.ts'
 import { type Membership, writeMembership } from './membership.ts'
 
+interface Moved {
+  readonly membership: Membership
+  /** How many there are. */
+  readonly keys: number
+}
+
 export interface StoreMove {
   /** Nobody may write to the store meanwhile. */
-  run(): Promise<{ readonly membership: Membership; readonly keys: number }>
+  run(): Promise<Moved>
   close(): Promise<void>
 }
 
@@ -30,14 +37,28 @@ export async function storeMove(
   const target = await storeOf(url, config, deps)
   return {
     run: async () => {
-      const source = await storeOf(membership.store, config, deps)
-      const { prefix } = keysOf(membership.environment)
-      const keys = await copyStore(source, target, prefix).finally(() => source.close())
-      const moved = { ...membership, store: url }
-      writeMembership(config.state, moved)
-      deps.log.info('the store has moved', { to: url, keys })
-      return { membership: moved, keys }
+      const moved = await copyInto(target, { deps, config, membership, url })
+      deps.log.info('the store has moved', { to: url, keys: moved.keys })
+      return moved
     },
     close: () => target.close(),
   }
+}
+
+export interface CopyGiven {
+  readonly deps: { readonly clock: Clock; readonly log: Log }
+  readonly config: Config
+  readonly membership: Membership
+  /** Of the target. */
+  readonly url: string
+}
+
+/** Copies and verifies; then the membership on disk names the other store. */
+export async function copyInto(target: Store, { deps, config, membership, url }: CopyGiven): Promise<Moved> {
+  const source = await storeOf(membership.store, config, deps)
+  const { prefix } = keysOf(membership.environment)
+  const keys = await copyStore(source, target, prefix).finally(() => source.close())
+  const moved = { ...membership, store: url }
+  writeMembership(config.state, moved)
+  return { membership: moved, keys }
 }

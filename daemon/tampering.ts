@@ -5,7 +5,7 @@
  */
 import type { Environment } from '../model/environment.ts'
 import { type KeyMeaning, type Keys, meaningOf } from '../model/keys.ts'
-import { decodeRecord, encodeRecord, type HostId, type Settings, settingsSchema } from '../model/records.ts'
+import type { HostId, Settings } from '../model/records.ts'
 import type { Instant } from '../model/time.ts'
 import { openEnvelope, verifyEnvelope } from '../pki/envelope.ts'
 import { openRemoved } from '../pki/removed.ts'
@@ -13,6 +13,7 @@ import { openAuthorities } from '../pki/succession.ts'
 import { judge } from '../pki/trust.ts'
 import type { Entry, Update } from '../store/store.ts'
 import { Attempts } from './attempts.ts'
+import { says } from './settings-keeper.ts'
 import type { TrustKeeper } from './trust-keeper.ts'
 
 export interface TamperingDeps {
@@ -118,9 +119,9 @@ export class Tampering {
   #settingsFault({ value }: Entry): Fault | undefined {
     const opened = openEnvelope(value)
     if (opened.is === 'bad') return bySomebody(opened.why)
-    const decoded = decodeRecord(settingsSchema, opened.value.body)
-    const same = decoded.is === 'ok' && encodeRecord(decoded.value) === encodeRecord(this.#options.settings)
-    return same ? undefined : { who: opened.value.key, why: 'not what this environment was made with' }
+    const { body, key: who } = opened.value
+    const why = 'not what this environment was made with'
+    return says(body, this.#options.settings) ? undefined : { who, why }
   }
 
   #signerFault({ key, value }: Entry): Fault | undefined {

@@ -22,11 +22,12 @@ const isHealthy = ({ health }: ContainerRecord): boolean => health === 'none' ||
  * when there are none, all that run.
  */
 export function serviceTarget(environment: Environment, members: readonly Member[]): Target {
+  const isHere = ({ record }: Member): boolean => isPresent(environment, record)
   const addressed = members.filter(hasAddress).sort((one, other) => byIndex(one.record, other.record))
-  const reachable = addressed.filter(({ record }) => isPresent(environment, record))
+  const reachable = addressed.filter(isHere)
   const good = reachable.filter(({ record }) => isRunning(record) && isHealthy(record))
   const given = good.length > 0 ? good : addressed.filter(({ record }) => isRunning(record))
-  const ports = portsOf(good.length > 0 ? good : given.filter((member) => reachable.includes(member)))
+  const ports = portsOf(given.filter(isHere))
   return { is: 'addresses', four: each(given), six: none, parts: { ...numbered(reachable), ports } }
 }
 
@@ -46,7 +47,6 @@ const each = (given: readonly Reachable[]): readonly Ipv4[] => [
 ]
 
 function portsOf(given: readonly Reachable[]): readonly Port[] {
-  if (given.every(({ record }) => record.exposed.length === 0)) return noPorts
   const ports = new Map<string, number[]>()
   for (const { record } of given)
     for (const exposed of record.exposed) {
@@ -59,5 +59,3 @@ function portsOf(given: readonly Reachable[]): readonly Port[] {
     return match === null ? [] : [[Number(match[1]), match[2] ?? '', indexes]]
   })
 }
-
-const noPorts: readonly Port[] = []

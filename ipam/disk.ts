@@ -1,7 +1,7 @@
 /**
  * What the disk refuses waits: it was not done, and whoever wanted it finds it again with the next view or look.
  */
-import { DroverError, reasonOf } from '../model/errors.ts'
+import { mayPass, reasonOf } from '../model/errors.ts'
 import type { Log, Meter } from '../model/ports.ts'
 import type { Answer } from './requests.ts'
 
@@ -14,7 +14,7 @@ export function diskTakes(
     write()
     return true
   } catch (error) {
-    if (!(error instanceof DroverError && error.culprit === 'retry')) throw error
+    if (!mayPass(error)) throw error
     meter.count('drover_failures_total', 1, { what: 'journal' })
     log.debug('the journal of addresses waits', { why: error.line })
     return false
@@ -23,7 +23,7 @@ export function diskTakes(
 
 /** What a container hears whose address could not be had for an error. */
 export function failed(error: unknown, log: Log): Answer {
-  if (error instanceof DroverError && error.culprit === 'retry') return { is: 'waiting', why: error.line }
+  if (mayPass(error)) return { is: 'waiting', why: error.line }
   log.error('an address could not be journalled', { err: error })
   return { is: 'waiting', why: `the address could not be journalled: ${reasonOf(error)}` }
 }

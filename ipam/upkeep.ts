@@ -3,7 +3,7 @@
  * hosts answered, pins given up, the claims of dead hosts taken back. One round at a time; whatever a round
  * cannot do, because the store is away, the next one does.
  */
-import { DroverError, reasonOf } from '../model/errors.ts'
+import { mayPass, reasonOf } from '../model/errors.ts'
 import { type Cidr, formatIpv4, type Ipv4 } from '../model/ip.ts'
 import type { Keys } from '../model/keys.ts'
 import type { Clock, Log, Meter } from '../model/ports.ts'
@@ -93,7 +93,7 @@ export class Upkeep {
 
   #failed(error: unknown): void {
     this.#deps.meter.count('drover_address_upkeep_failures_total')
-    if (error instanceof DroverError && error.culprit === 'retry') return
+    if (mayPass(error)) return
     this.#deps.log.error('upkeep of addresses failed', { err: reasonOf(error) })
   }
 

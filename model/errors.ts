@@ -38,6 +38,10 @@ export class DroverError extends Error {
 export const reasonOf = (thrown: unknown): string =>
   thrown instanceof Error ? thrown.message : String(thrown)
 
+/** Whether it is one of ours that trying again may mend. */
+export const mayPass = (thrown: unknown): thrown is DroverError =>
+  thrown instanceof DroverError && thrown.culprit === 'retry'
+
 /** Marks a switch as exhaustive: a new member of a union that is not handled does not compile. */
 export function unreachable(value: never): never {
   throw new TypeError(`unreachable: ${JSON.stringify(value)}`)

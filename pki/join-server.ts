@@ -4,7 +4,7 @@
  */
 import fastify, { type FastifyInstance } from 'fastify'
 import { type JoinAnswer, type JoinRequest, joinRequestSchema } from '../model/admission.ts'
-import { DroverError, reasonOf } from '../model/errors.ts'
+import { DroverError, mayPass, reasonOf } from '../model/errors.ts'
 import type { Clock, Log, Meter } from '../model/ports.ts'
 import { encodeRecord } from '../model/records.ts'
 import { type Limits, RateLimit } from './rate-limit.ts'
@@ -63,7 +63,7 @@ export async function startJoinServer(deps: JoinServerDeps, place: JoinPlace): P
   })
   server.setErrorHandler((error, request, reply) => {
     refuse(request.ip, reasonOf(error))
-    const retry = error instanceof DroverError && error.culprit === 'retry'
+    const retry = mayPass(error)
     return reply.code(retry ? 503 : 403).send({ error: retry ? 'try again' : 'refused' })
   })
   await listening(server, place)

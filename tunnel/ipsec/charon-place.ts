@@ -2,14 +2,14 @@
  * Edge: the folder of our own charon, and what the machine says about running one there. The configuration is written
  * before charon starts and replaced atomically; nothing outside of the folder is changed.
  */
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Runner } from '../../linux/run.ts'
 import type { DroverError } from '../../model/errors.ts'
 import type { Clock, Log } from '../../model/ports.ts'
 import { seconds } from '../../model/time.ts'
 import { type CharonPlace, charonConf } from './charon-conf.ts'
-import { ageOf, charonsOf, configurationIn, endCharons, isCharonOf } from './charon-process.ts'
+import { ageOf, charonsOf, configurationIn, endCharons, isCharonOf, readIfThere } from './charon-process.ts'
 import { type Machine, machineFault } from './needs.ts'
 
 export interface CharonFolder extends CharonPlace {
@@ -91,12 +91,4 @@ export async function endCharon(folder: string, clock: Clock): Promise<void> {
   const pids = charonsOf(folder)
   rmSync(folder, { recursive: true, force: true })
   await endCharons(pids, { folder, clock, signal: 'SIGTERM' })
-}
-
-function readIfThere(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return ''
-  }
 }

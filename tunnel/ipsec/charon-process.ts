@@ -86,7 +86,8 @@ function entriesOf(path: string): readonly string[] {
   }
 }
 
-function readIfThere(path: string): string {
+/** Empty where there is nothing, or nothing that may be read. */
+export function readIfThere(path: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch {
