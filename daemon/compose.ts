@@ -20,6 +20,7 @@ import { SqliteLedger } from '../store/ledger.ts'
 import { openStore } from '../store/open.ts'
 import type { Store } from '../store/store.ts'
 import { Adoption } from './adoption.ts'
+import { AliveKey } from './alive-key.ts'
 import { NetworkAttacher } from './attacher.ts'
 import { type Bound, composeTrust } from './compose-trust.ts'
 import type { Config } from './config/resolve.ts'
@@ -114,17 +115,16 @@ export function composeControl(parts: ControlParts, membership: Membership, stor
     { environment: membership.environment, hostInode: attacher.inodeOf(process.pid) ?? 0 },
   )
   const publisher: Publisher = new Publisher(
+    { ...{ store, sealer, live, clock, log, meter }, raise: (counter) => sealer.raise(counter) },
+    { keys, self, signingKey: identity.signingKey },
+  )
+  const aliveKey = new AliveKey(
     {
-      store,
-      sealer,
-      live,
-      raise: (counter) => sealer.raise(counter),
-      clock,
-      log,
-      meter,
+      ...{ store, sealer, clock, log, meter },
       onRenewed: (sent, revision) => allocator.renewed(sent, revision),
+      onTakenOut: (key) => trust.takenOut(key),
     },
-    { keys, self, signingKey: identity.signingKey, started: parts.started },
+    { keys, self, started: parts.started },
   )
   const bound = { keys, store, sealer }
   const observer = composeObserver(parts, membership, { ...bound, live }, () => control)
@@ -140,6 +140,7 @@ export function composeControl(parts: ControlParts, membership: Membership, stor
       store,
       observer,
       publisher,
+      aliveKey,
       allocator,
       adoption,
       containers,

@@ -12,6 +12,7 @@ import type { HostId, HostRecord } from '../model/records.ts'
 import { minutes, seconds } from '../model/time.ts'
 import type { Store, Update } from '../store/store.ts'
 import type { Adoption } from './adoption.ts'
+import type { AliveKey } from './alive-key.ts'
 import type { Containers, Held } from './containers.ts'
 import type { Declarations } from './declarations.ts'
 import type { Refused } from './fold.ts'
@@ -25,6 +26,7 @@ export interface ControlDeps {
   readonly store: Store
   readonly observer: Observer
   readonly publisher: Publisher
+  readonly aliveKey: AliveKey
   readonly allocator: Allocator
   readonly adoption: Adoption
   readonly clock: Clock
@@ -100,9 +102,9 @@ export class Control {
   }
 
   start(): void {
-    const { tasks, observer, publisher, trust } = this.#deps
+    const { tasks, observer, publisher, aliveKey, trust } = this.#deps
     tasks.run('observer', observer.start())
-    tasks.run('alive key', publisher.keepAlive())
+    tasks.run('alive key', aliveKey.run())
     tasks.run('head', publisher.keepHead())
     tasks.run('certificates', this.#lookAgain())
     tasks.run('address upkeep', this.#upkeep())
@@ -117,6 +119,7 @@ export class Control {
   /** The same, afterwards. */
   updated(update: Update): void {
     this.#deps.publisher.observe(update)
+    this.#deps.aliveKey.observe(update)
     this.#deps.declarations.observe(update)
     this.#deps.trust.updated(update)
   }
@@ -171,8 +174,9 @@ export class Control {
 
   /** Stops everything but what is in the kernel. */
   async close(): Promise<void> {
-    const { observer, publisher, containers, allocator, store, trust } = this.#deps
+    const { observer, publisher, aliveKey, containers, allocator, store, trust } = this.#deps
     this.#stop.abort()
+    aliveKey.close()
     containers.close()
     observer.close()
     await trust.close()

@@ -8,7 +8,7 @@ import { meaningOf } from '../model/keys.ts'
 import type { ClaimSealer, Clock, Ledger, Sealer } from '../model/ports.ts'
 import type { HeadRecord, HostId } from '../model/records.ts'
 import { seconds } from '../model/time.ts'
-import { openEnvelope } from '../pki/envelope.ts'
+import { counterOf, openEnvelope } from '../pki/envelope.ts'
 import { headRecordOf } from '../pki/head.ts'
 import type { Update } from '../store/store.ts'
 
@@ -65,7 +65,7 @@ export class Live implements ClaimSealer {
   /** Signs a record that the publisher writes together with the head. */
   sealRecord(key: string, body: object): Uint8Array {
     const bytes = this.#deps.sealer.seal(key, body)
-    this.#counters.set(key, numberOf(bytes))
+    this.#counters.set(key, counterOf(bytes))
     return bytes
   }
 
@@ -142,10 +142,4 @@ export class Live implements ClaimSealer {
     const sealedAt = this.#sealedAt.get(key) ?? Number.NEGATIVE_INFINITY
     if (this.#deps.clock.boot() - sealedAt >= underWay) this.unseal(key)
   }
-}
-
-/** 0 for what is no envelope. */
-function numberOf(bytes: Uint8Array): number {
-  const opened = openEnvelope(bytes)
-  return opened.is === 'ok' ? opened.value.counter : 0
 }

@@ -7,10 +7,10 @@ import { reasonOf } from '../model/errors.ts'
 import type { Keys } from '../model/keys.ts'
 import { type Clock, type Log, type Meter, type Sealer, sleep } from '../model/ports.ts'
 import { encodeRecord, type HostId } from '../model/records.ts'
-import { type Instant, type Millis, millis, minutes, seconds } from '../model/time.ts'
-import { openEnvelope, openOwnRecord } from '../pki/envelope.ts'
+import { millis, minutes } from '../model/time.ts'
+import { counterOf, openEnvelope, openOwnRecord } from '../pki/envelope.ts'
 import { openHead } from '../pki/head.ts'
-import type { Entry, Lease, Store, Update, Write } from '../store/store.ts'
+import type { Entry, Store, Update, Write } from '../store/store.ts'
 import type { Live } from './live.ts'
 
 export interface PublisherDeps {
@@ -23,14 +23,6 @@ export interface PublisherDeps {
   readonly clock: Clock
   readonly log: Log
   readonly meter: Meter
-  /** The alive key, written at `revision`, was prolonged by a call that was sent at `sent`. */
-  readonly onRenewed: (sent: Sent, revision: number) => void
-}
-
-/** One moment by both clocks. */
-export interface Sent {
-  readonly boot: Millis
-  readonly wall: Instant
 }
 
 export interface PublisherOptions {
@@ -38,12 +30,8 @@ export interface PublisherOptions {
   readonly self: HostId
   /** Of this host: whose head may be taken up after a restart. */
   readonly signingKey: string
-  readonly started: Instant
 }
 
-/** design section 5: a host that does not renew is gone after 9 s. */
-const leaseSeconds = 9
-const renewEvery = seconds(3)
 const retryAfter = millis(500)
 /** etcd refuses more than 128 operations in a transaction. */
 const batch = 100
@@ -69,8 +57,6 @@ export class Publisher {
   #again = false
   /** Before what stands is known, whatever is written could take something back. */
   #known = false
-  #lease: Lease | undefined
-  #aliveRevision = 0
 
   constructor(deps: PublisherDeps, options: PublisherOptions) {
     this.#deps = deps
@@ -83,8 +69,6 @@ export class Publisher {
     this.#deps.live.observe(update)
     if (update.is === 'snapshot') {
       this.#known = true
-      // Its revisions count anew: whoever waits for that of the alive key would wait for long.
-      if (update.revision < this.#aliveRevision) this.#lease = undefined
       this.#standing = new Map()
       for (const { key, value } of update.entries) this.#stands(key, value)
       this.#adopt(update.entries)
@@ -122,24 +106,6 @@ export class Publisher {
     }
   }
 
-  /** Renews the alive key until `close`. */
-  async keepAlive(): Promise<void> {
-    const { clock, log, meter } = this.#deps
-    while (!this.#stop.signal.aborted) {
-      try {
-        const sent = { boot: clock.boot(), wall: clock.now() }
-        await this.#renew()
-        this.#deps.onRenewed(sent, this.#aliveRevision)
-      } catch (err) {
-        meter.count('drover_failures_total', 1, { what: 'lease' })
-        log.debug('the alive key could not be renewed', { err })
-        this.#lease = undefined
-      }
-      await sleep(clock, renewEvery, this.#stop.signal).catch(() => undefined)
-    }
-  }
-
-  /** Stops; the alive key runs out by itself, so that a restart within its time goes unnoticed. */
   async close(): Promise<void> {
     this.#stop.abort()
     await this.#running
@@ -163,11 +129,16 @@ export class Publisher {
   #adopt(entries: readonly Entry[]): void {
     const { keys, self, signingKey } = this.#options
     if (this.#head !== undefined) return
-    const entry = entries.find(({ key }) => key === keys.head(self))
-    const body = entry === undefined ? undefined : openOwnRecord(entry.value, entry.key, signingKey)
-    const head = body?.is === 'ok' ? openHead(body.value, self) : undefined
-    if (entry === undefined || head?.is !== 'ok') return
-    this.#deps.raise(counterOf(entry.value))
+    const own = (of: string): string => {
+      const entry = entries.find(({ key }) => key === of)
+      const body = entry === undefined ? undefined : openOwnRecord(entry.value, of, signingKey)
+      if (entry === undefined || body?.is !== 'ok') return ''
+      this.#deps.raise(counterOf(entry.value))
+      return body.value
+    }
+    own(keys.alive(self))
+    const head = openHead(own(keys.head(self)), self)
+    if (head.is !== 'ok') return
     for (const [key, { counter }] of this.#standing)
       if (head.value.live.has(counter)) this.#deps.live.adopt(key, counter)
   }
@@ -177,19 +148,6 @@ export class Publisher {
     const { keys, self } = this.#options
     if (key.startsWith(keys.services)) return signer === self
     return key === keys.host(self) || key.startsWith(keys.containersOf(self))
-  }
-
-  async #renew(): Promise<void> {
-    const { store, sealer } = this.#deps
-    const { keys, self, started } = this.#options
-    if (this.#lease !== undefined && (await this.#lease.keepAlive())) return
-    this.#lease = await store.grant(leaseSeconds)
-    const value = sealer.seal(keys.alive(self), { host: self, since: started })
-    const outcome = await store.transact(
-      [],
-      [{ is: 'put', key: keys.alive(self), value, lease: this.#lease }],
-    )
-    this.#aliveRevision = outcome.revision
   }
 
   /** The writing begins after the present step, so that all of an update is known by then. */
@@ -267,8 +225,3 @@ const nothingReadable = { body: '', counter: -1, key: undefined }
 type Change =
   | { readonly is: 'put'; readonly key: string; readonly record: object; readonly body: string }
   | { readonly is: 'delete'; readonly key: string }
-
-function counterOf(value: Uint8Array): number {
-  const opened = openEnvelope(value)
-  return opened.is === 'ok' ? opened.value.counter : -1
-}

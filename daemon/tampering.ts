@@ -77,14 +77,18 @@ export class Tampering {
     return changes.flatMap((change) => (change.is === 'put' ? [change.entry] : []))
   }
 
+  /** Something of this host is gone: who was removed has nothing to stand there. */
+  takenOut(key: string): void {
+    if (!this.#deps.keeper.trust.revoked.has(this.#options.self))
+      this.#note(key, bySomebody('it was taken out of the store'))
+  }
+
   #lookAtGone(key: string): void {
     const { keys, self } = this.#options
-    const { trust, listed, succession } = this.#deps.keeper
-    if (trust.revoked.has(self)) return
+    const { listed, succession } = this.#deps.keeper
     const isOurs = this.#deps.wants(key) || key === keys.head(self)
     const isList = (key === keys.removed && listed > 0) || (key === keys.authorities && succession > 0)
-    if (isOurs || isList || key === keys.settings)
-      this.#note(key, bySomebody('it was taken out of the store'))
+    if (isOurs || isList || key === keys.settings) this.takenOut(key)
   }
 
   #look(entry: Entry, watched: boolean): void {

@@ -66,6 +66,11 @@ export class TrustDuties {
     this.#tampering.observe(update)
   }
 
+  /** Of what this host has written, although nothing else can have ended it. */
+  takenOut(key: string): void {
+    this.#tampering.takenOut(key)
+  }
+
   /** A minute has passed. */
   again(): void {
     this.removal.again()

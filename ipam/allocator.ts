@@ -155,7 +155,7 @@ export class Allocator {
 
   /** The alive key, put at `aliveRevision`, was prolonged by a call sent at `sent`. */
   renewed(sent: Stamp, aliveRevision: number): void {
-    this.#fence.renewed(sent, aliveRevision)
+    this.#fence.renewed(sent, aliveRevision, this.stamp())
     const saved = this.#savedRenewal
     if (saved !== undefined && span(saved, sent) < this.#grace / 60 && sent.wall >= saved.wall) return
     if (diskTakes(this.#said, () => this.#ledger.write(renewalEntry(sent, this.#bootId))))
@@ -171,6 +171,7 @@ export class Allocator {
     if (view.revision < (this.#view?.revision ?? 0)) this.#touched.clear()
     this.#view = view
     this.#fresh = fresh
+    this.#fence.doubt()
     const claims = [...view.blocks.values(), ...view.pins.values()]
     const others = claims.map(({ host }) => host).filter((host) => host !== this.#self)
     this.#silences.look(view.hosts, others, fresh, this.#clock.boot())

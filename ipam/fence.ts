@@ -22,7 +22,9 @@ const drift = 1000 // the wall clock is slewed by less than this in half a grace
 export class Fence {
   readonly #limit: number
   #renewed: Stamp | undefined
-  #aliveRevision = Number.POSITIVE_INFINITY
+  #aliveRevision: number | undefined
+  /** Of the newest view, while it is one by which this host can tell what is its own. */
+  #shown: number | undefined
   #open = false
 
   constructor(grace: Millis) {
@@ -41,20 +43,36 @@ export class Fence {
   }
 
   /** The lease was prolonged by a call sent at `sent`; the alive key stands since `aliveRevision`. */
-  renewed(sent: Stamp, aliveRevision: number): void {
+  renewed(sent: Stamp, aliveRevision: number, now: Stamp): void {
+    // A key of before the former one is in another history, of which that view tells nothing.
+    if (aliveRevision < (this.#aliveRevision ?? 0)) this.#shown = undefined
     this.#renewed = sent
     this.#aliveRevision = aliveRevision
+    this.#look(now)
   }
 
   /** A fresh view at `revision` that holds our alive key: nobody can take what it shows as ours. */
   confirm(revision: number, now: Stamp): void {
-    if (revision >= this.#aliveRevision && !this.#isLate(now)) this.#open = true
+    this.#shown = revision
+    this.#look(now)
+  }
+
+  /** The newest view is no such one. */
+  doubt(): void {
+    this.#shown = undefined
   }
 
   /** Closes by itself, and stays closed until it is renewed and confirmed. */
   isOpen(now: Stamp): boolean {
     if (this.#open && this.#isLate(now)) this.#open = false
     return this.#open
+  }
+
+  /** The view may come before the answer to the renewal, and no other one for long: either of them opens. */
+  #look(now: Stamp): void {
+    const confirmed =
+      this.#shown !== undefined && this.#aliveRevision !== undefined && this.#shown >= this.#aliveRevision
+    if (confirmed && !this.#isLate(now)) this.#open = true
   }
 
   #isLate(now: Stamp): boolean {

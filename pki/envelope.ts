@@ -57,6 +57,12 @@ export function verifyEnvelope(envelope: Envelope, storeKey: string, signingKey:
   return verify(null, signedBytes(storeKey, envelope.counter, envelope.body), publicKeyOf(raw), signature)
 }
 
+/** The number of an envelope, whoever has signed it; -1 for what is none. */
+export function counterOf(bytes: Uint8Array): number {
+  const opened = openEnvelope(bytes)
+  return opened.is === 'ok' ? opened.value.counter : -1
+}
+
 /** The body of a record that a given key has signed. */
 export function openOwnRecord(bytes: Uint8Array, storeKey: string, signingKey: string): Decoded<string> {
   const opened = openEnvelope(bytes)

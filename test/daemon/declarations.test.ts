@@ -11,7 +11,7 @@ import { Publisher } from '../../daemon/publisher.ts'
 import { servicesIn } from '../../daemon/service-file.ts'
 import { utf8 } from '../../model/bytes.ts'
 import { type DeclaredService, encodeRecord } from '../../model/records.ts'
-import { instant, seconds } from '../../model/time.ts'
+import { seconds } from '../../model/time.ts'
 import { openEnvelope } from '../../pki/envelope.ts'
 import { EnvelopeSealer } from '../../pki/sealer.ts'
 import type { Trust } from '../../pki/trust.ts'
@@ -48,9 +48,8 @@ function daemonOn({ store, clock, trust }: Ground, member: Member, ledger = new 
       clock,
       log,
       meter,
-      onRenewed: () => undefined,
     },
-    { keys, self, signingKey: identity.signingKey, started: instant(1) },
+    { keys, self, signingKey: identity.signingKey },
   )
   const fold = new Fold(
     { log, meter, trust, now: () => clock.now(), isLive: (key, counter) => live.isLive(key, counter) },

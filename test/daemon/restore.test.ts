@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { t as root, type Test, test } from 'tap'
+import { AliveKey } from '../../daemon/alive-key.ts'
 import { Fold } from '../../daemon/fold.ts'
 import { Live } from '../../daemon/live.ts'
 import { Observer } from '../../daemon/observer.ts'
@@ -65,9 +66,16 @@ class Host {
       {
         ...{ store, sealer, live, clock, log, meter },
         raise: (counter) => sealer.raise(counter),
-        onRenewed: (sent, revision) => this.#allocator.renewed(sent, revision),
       },
-      { keys, self, signingKey, started: instant(1) },
+      { keys, self, signingKey },
+    )
+    const aliveKey = new AliveKey(
+      {
+        ...{ store, sealer, clock, log, meter },
+        onRenewed: (sent, revision) => this.#allocator.renewed(sent, revision),
+        onTakenOut: () => undefined,
+      },
+      { keys, self, started: instant(1) },
     )
     const now = () => clock.now()
     const isLive = (key: string, counter: number) => live.isLive(key, counter)
@@ -77,15 +85,19 @@ class Host {
         ...{ store, fold: this.#fold, clock, log, meter },
         snapshots: new MemoryLedger(),
         onArrival: () => undefined,
-        onUpdate: (update) => this.#publisher.observe(update),
+        onUpdate: (update) => {
+          this.#publisher.observe(update)
+          aliveKey.observe(update)
+        },
         onEnvironment: (environment) => this.#see(environment),
       },
       keys,
     )
-    this.#running = Promise.all([this.#observer.start(), this.#publisher.keepAlive(), this.#tick()])
+    this.#running = Promise.all([this.#observer.start(), aliveKey.run(), this.#tick()])
     t.teardown(async () => {
       this.#stop.abort()
       this.#observer.close()
+      aliveKey.close()
       await this.#publisher.close()
       await store.close()
       await this.#running

@@ -4,93 +4,18 @@
  */
 import { join } from 'node:path'
 import { test } from 'tap'
-import { Fold } from '../../daemon/fold.ts'
 import { Live } from '../../daemon/live.ts'
-import { Observer } from '../../daemon/observer.ts'
-import { Publisher } from '../../daemon/publisher.ts'
-import type { Environment } from '../../model/environment.ts'
 import type { Cidr } from '../../model/ip.ts'
-import { keysOf } from '../../model/keys.ts'
-import type { Ledger } from '../../model/ports.ts'
-import { instant, seconds } from '../../model/time.ts'
-import { openEnvelope, sealRecord } from '../../pki/envelope.ts'
+import { seconds } from '../../model/time.ts'
+import { sealRecord } from '../../pki/envelope.ts'
 import { loadOrCreateIdentity } from '../../pki/identity.ts'
 import { EnvelopeSealer } from '../../pki/sealer.ts'
-import type { Trust } from '../../pki/trust.ts'
 import { SqliteLedger } from '../../store/ledger.ts'
 import { MemoryStore } from '../../store/memory.ts'
-import type { Store } from '../../store/store.ts'
 import { folderOf } from '../support/members.ts'
-import { FakeClock, MemoryLedger, MemoryLog, MemoryMeter } from '../support/ports.ts'
-import { container, hostRecord, settings } from '../support/records.ts'
+import { FakeClock, MemoryLedger } from '../support/ports.ts'
 import { SmallDisk, smallDiskNeeds } from '../support/small-disk.ts'
-
-const keys = keysOf('default')
-
-function daemonOn(store: Store, clock: FakeClock, folder: string, snapshots: Ledger) {
-  const log = new MemoryLog()
-  const meter = new MemoryMeter()
-  const identity = loadOrCreateIdentity(folder)
-  const self = identity.id
-  const seen: Environment[] = []
-  const renewals: number[] = []
-  const ledger = new MemoryLedger()
-  const sealer = new EnvelopeSealer({ identity, ledger })
-  const live: Live = new Live(
-    { self, sealer, ledger, clock, onChange: () => publisher.headChanged(), keeps: () => false },
-    keys,
-  )
-  const { trust, signingKey } = { trust: noTrust, signingKey: identity.signingKey }
-  const publisher: Publisher = new Publisher(
-    {
-      store,
-      sealer,
-      live,
-      raise: (counter) => sealer.raise(counter),
-      clock,
-      log,
-      meter,
-      onRenewed: (_sent, revision) => void renewals.push(revision),
-    },
-    { keys, self, signingKey, started: instant(1) },
-  )
-  const observer = new Observer(
-    {
-      store,
-      fold: new Fold(
-        {
-          log,
-          meter,
-          trust: () => trust,
-          now: () => clock.now(),
-          isLive: (key, counter) => live.isLive(key, counter),
-        },
-        { keys, self, settings },
-      ),
-      snapshots,
-      clock,
-      log,
-      meter,
-      onArrival: () => undefined,
-      onUpdate: (update) => publisher.observe(update),
-      onEnvironment: (environment) => void seen.push(environment),
-    },
-    keys,
-  )
-  const host = hostRecord('h1', { id: self, signingKey: identity.signingKey })
-  const web = container('web', { host: self })
-  const wanted = new Map<string, object>([
-    [keys.host(self), host],
-    [keys.container(self, web.id), web],
-  ])
-  return { self, observer, publisher, seen, renewals, wanted, web, host }
-}
-
-const noTrust: Trust = { environment: settings.uuid, authorities: [], revoked: new Set() }
-
-const settle = async (): Promise<void> => {
-  for (let turn = 0; turn < 200; turn++) await Promise.resolve()
-}
+import { counterAt, daemonOn, keys, settle } from '../support/store-side.ts'
 
 test('what is wanted stands in the store, and is put back when somebody spoils it', async (t) => {
   const clock = new FakeClock()
@@ -118,26 +43,6 @@ test('what is wanted stands in the store, and is put back when somebody spoils i
   await publisher.close()
   await store.close()
   await following
-})
-
-test('the alive key lives as long as it is renewed', async (t) => {
-  const clock = new FakeClock()
-  const store = new MemoryStore({ clock })
-  const { publisher, renewals, self } = daemonOn(store, clock, t.testdir(), new MemoryLedger())
-  const renewing = publisher.keepAlive()
-  for (let second = 0; second < 60; second++) {
-    await settle()
-    t.ok(await store.get(keys.alive(self)), `alive after ${second} s`)
-    clock.advance(seconds(1))
-  }
-  t.ok(renewals.length >= 15)
-  await publisher.close()
-  await renewing
-  await settle()
-  clock.advance(seconds(5))
-  t.ok(await store.get(keys.alive(self)), 'a restart within its time goes unnoticed')
-  clock.advance(seconds(20))
-  t.notOk(await store.get(keys.alive(self)))
 })
 
 test('without the store the last snapshot stays, also for the next daemon', async (t) => {
@@ -169,11 +74,6 @@ test('without the store the last snapshot stays, also for the next daemon', asyn
   await store.close()
   await Promise.all([following, again])
 })
-
-const counterAt = async (store: MemoryStore, key: string): Promise<number> => {
-  const opened = openEnvelope((await store.get(key))?.value ?? new Uint8Array())
-  return opened.is === 'ok' ? opened.value.counter : -1
-}
 
 test('a restart takes up what its head lists, and its numbers go on although the ledger is lost', async (t) => {
   const clock = new FakeClock()

@@ -61,6 +61,30 @@ test('the host has the first usable address, containers keep theirs over stop an
   t.match(await ask(one, world), { is: 'address' }, 'and new ones from its own block')
 })
 
+test('the view that holds the alive key may come before the answer to the renewal', async (t) => {
+  const answerAfter = async (then: (host: ModelHost, world: World) => void) => {
+    const world = new World(new SeededRandom(7), 1)
+    const [host] = world.hosts
+    if (host === undefined) return raise('no hosts')
+    host.link = 'at once'
+    const sent = host.allocator.stamp()
+    const revision = world.shared.renew(host.id, world.now)
+    host.look()
+    t.match(await ask(host, world), { is: 'waiting' })
+    then(host, world)
+    host.allocator.renewed(sent, revision)
+    const { open } = host.allocator.status()
+    return { open, ...(await ask(host, world)) }
+  }
+  t.match(await answerAfter(() => undefined), { open: true, is: 'address' }, 'with no other view')
+  const goesStale = ({ allocator }: ModelHost, world: World) => void allocator.observe(world.view(), false)
+  t.match(
+    await answerAfter(goesStale),
+    { open: false, is: 'waiting' },
+    'but not with one that is no longer fresh',
+  )
+})
+
 test('requested addresses', async (t) => {
   const { world, one, other } = await worldOf(2)
   t.strictSame(await ask(one, world, ['10.42.0.9']), { is: 'address', address: ip('10.42.0.9') })

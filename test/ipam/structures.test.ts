@@ -98,19 +98,49 @@ const moment = (boot: number, wall = boot) => ({ boot: seconds(boot), wall: inst
 test('the fence closes after half the grace and opens only with a renewal that a view confirms', async (t) => {
   const fence = new Fence(seconds(60))
   t.notOk(fence.isOpen(moment(0)))
-  fence.confirm(9, moment(0))
+  fence.confirm(8, moment(0))
   t.notOk(fence.isOpen(moment(0)), 'a view alone says nothing')
-  fence.renewed(moment(0), 9)
-  fence.confirm(8, moment(1))
+  fence.renewed(moment(0), 9, moment(1))
   t.notOk(fence.isOpen(moment(1)), 'nor does one from before the alive key')
   fence.confirm(9, moment(1))
   t.ok(fence.isOpen(moment(29)))
   t.notOk(fence.isOpen(moment(30)))
-  fence.renewed(moment(31), 12)
+  fence.renewed(moment(31), 12, moment(31))
   t.notOk(fence.isOpen(moment(31)), 'once closed it stays closed')
   fence.confirm(12, moment(31))
   t.ok(fence.isOpen(moment(32)))
   t.notOk(fence.isOpen(moment(33, 90)), 'the wall clock counts when it is further')
+})
+
+test('the fence is opened by a view and a renewal in either order', async (t) => {
+  const shown = (then: (fence: Fence) => void): boolean => {
+    const fence = new Fence(seconds(60))
+    fence.renewed(moment(0), 9, moment(0))
+    fence.confirm(12, moment(1))
+    t.notOk(fence.isOpen(moment(40)))
+    then(fence)
+    return fence.isOpen(moment(41))
+  }
+  t.ok(
+    shown((fence) => fence.renewed(moment(40), 9, moment(40))),
+    'the key stood all the time, so that what the view showed still holds',
+  )
+  t.ok(shown((fence) => fence.renewed(moment(40), 12, moment(40))))
+  t.notOk(
+    shown((fence) => fence.renewed(moment(40), 13, moment(40))),
+    'the view is older than the key',
+  )
+  t.notOk(
+    shown((fence) => fence.renewed(moment(40), 8, moment(40))),
+    'the store was restored: the view is of another history',
+  )
+  t.notOk(
+    shown((fence) => {
+      fence.doubt()
+      fence.renewed(moment(40), 9, moment(40))
+    }),
+    'the newest view was old, or without the key',
+  )
 })
 
 test('what the ledger remembers of a renewal', async (t) => {

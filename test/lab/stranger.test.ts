@@ -184,8 +184,9 @@ test('a stranger who can write to etcd', labNeeds(), async (t) => {
     const evil = strangerOf(t)
     const forged = container('web1', { id: webId as ContainerId, host: h1Id, address: ip('10.42.9.9') })
     const [block = ''] = (await etcd.keys(`${keys.prefix}blocks/`)).filter((key) => key.includes('10.42.0.0'))
-    const head = keys.head(h1Id)
+    const [head, alive] = [keys.head(h1Id), keys.alive(h1Id)]
     const lies = new Map([
+      [alive, evil.says(alive, { host: h1Id, since: 1 })],
       [block, evil.says(block, { host: evil.id, epoch: 99 })],
       [webKey, evil.says(webKey, forged)],
       [head, evil.says(head, headRecordOf(h1Id, [], instant(1)))],
@@ -200,6 +201,7 @@ test('a stranger who can write to etcd', labNeeds(), async (t) => {
       new RegExp(`by ${evil.id}, who is no member: block: not signed by a member`),
       new RegExp(`by ${evil.id}, who is no member: container: signed by another host`),
       new RegExp(`by ${evil.id}, who is no member: head: signed by another host`),
+      new RegExp(`by ${evil.id}, who is no member: alive: signed by another host`),
     )
     await allIsWell(t)
   })
@@ -276,13 +278,13 @@ test('a stranger who can write to etcd', labNeeds(), async (t) => {
 
   await t.test('takes out what hosts have written', async (t) => {
     const block = (await etcd.keys(`${keys.prefix}blocks/`)).find((key) => key.includes('10.42.0.0')) ?? ''
-    const gone = [webKey, keys.host(h1Id), keys.head(h1Id), block, keys.settings]
+    const gone = [webKey, keys.host(h1Id), keys.head(h1Id), keys.alive(h1Id), block, keys.settings]
     for (const key of gone) await etcd.remove(key)
     await until('h1 to write it again', async () => {
       const now = await Promise.all(gone.map((key) => etcd.get(key)))
       return now.every((value) => value !== '') || undefined
     })
-    const taken = ['container', 'host', 'head', 'block', 'settings'].map(
+    const taken = ['container', 'host', 'head', 'alive', 'block', 'settings'].map(
       (what) => new RegExp(`: ${what}: it was taken out`),
     )
     await toldBy([h1], ...taken)
