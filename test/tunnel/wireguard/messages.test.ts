@@ -178,6 +178,13 @@ const ip6 = (last: number): Uint8Array =>
     (_, at) => [0x20, 1, 0xd, 0xb8][at] ?? (at === 15 ? last : at === 14 ? last >> 8 : 0),
   )
 
+test('a timestamp tells the second, and of its fraction what 24 bits less can say', async (t) => {
+  const stampOf = (wall: number): string => hex(new Tai64n(() => instant(wall)).next())
+  t.equal(stampOf(1500), '400000000000000b1d000000', '1.5 s after the epoch: 29 steps of 2^24 ns')
+  t.equal(stampOf(1503), stampOf(1500))
+  t.equal(stampOf(1521), '400000000000000b1f000000')
+})
+
 test('timestamps grow whatever the wall clock does', async (t) => {
   const random = new SeededRandom(13)
   let wall = 1_700_000_000_000
