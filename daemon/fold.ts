@@ -72,6 +72,7 @@ export class Fold {
   readonly #heads = new Heads()
   readonly #attempts = new Attempts()
   #watching = false
+  #recalling = false
   /** What counted before the store went back, and has not been said anew. */
   readonly #bridged = new Set<string>()
   #bridgedUntil: Instant | undefined
@@ -114,8 +115,12 @@ export class Fold {
     return this.#bridged.size === 0 ? undefined : this.#bridgedUntil
   }
 
-  recall(floors: Iterable<readonly [string, number]>): void {
+  /** What this host's disk remembers, before anything else; what is old there is nobody's attempt. */
+  recall(floors: Iterable<readonly [string, number]>, entries: readonly Entry[]): void {
     this.#heads.recall(floors)
+    this.#recalling = true
+    if (entries.length > 0) this.apply({ is: 'snapshot', revision: 0, entries })
+    this.#recalling = false
   }
 
   apply(update: Update): void {
@@ -212,6 +217,7 @@ export class Fold {
       const due = this.#waiting.of(met)
       for (const kind of order) for (const one of due) if (one.meaning.is === kind) this.#put(one)
     }
+    this.#waiting.tellOld(opened)
   }
 
   #open(entry: Entry): Opened | undefined {
@@ -300,7 +306,7 @@ export class Fold {
 
   /** What a restored store holds is old, and nobody's attempt. */
   #note(signer: string, { is }: KeyMeaning, why: string): void {
-    if (!this.#wentBack) this.#attempts.note(signer, `${is}: ${why}`, this.#deps.now())
+    if (!this.#wentBack && !this.#recalling) this.#attempts.note(signer, `${is}: ${why}`, this.#deps.now())
   }
 
   #forget(key: string): void {

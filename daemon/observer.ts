@@ -173,15 +173,16 @@ export class Observer {
     const entries: Entry[] = []
     const known = [...(this.#deps.snapshots?.entries() ?? [])]
     const floors = known.filter(([key]) => key.startsWith(floorPrefix))
-    this.#deps.fold.recall(floors.map(([key, text]) => [key.slice(floorPrefix.length), Number(text)]))
     for (const [key, text] of known.filter(([key]) => !key.startsWith(floorPrefix))) {
       const value = fromBase64(text)
       if (value !== undefined) entries.push({ key, value, revision: 0 })
     }
+    this.#deps.fold.recall(
+      floors.map(([key, text]) => [key.slice(floorPrefix.length), Number(text)]),
+      entries,
+    )
     if (entries.length === 0) return
     this.#seen = true
-    const update = { is: 'snapshot', revision: 0, entries } as const
-    this.#deps.fold.apply(update)
     this.#deps.log.info('last snapshot read from disk', { records: entries.length })
     this.#emit()
   }

@@ -54,9 +54,16 @@ export class Waiting {
 
   add(one: Opened): void {
     this.#entries.set(one.entry.key, one)
-    const { key: signer, counter } = one.envelope
-    const isOld = listed.has(one.meaning.is) && counter < this.#deps.headOf(signer)
-    if (isOld && this.#deps.isKnown(signer)) this.#tell(one, 'older than the newest list of its host')
+  }
+
+  /** What still waits once all that came with it was taken, its list among it, and is older than that. */
+  tellOld(came: readonly Opened[]): void {
+    for (const one of came) {
+      const { key: signer, counter } = one.envelope
+      const isOld = listed.has(one.meaning.is) && counter < this.#deps.headOf(signer)
+      if (this.#entries.get(one.entry.key) === one && isOld && this.#deps.isKnown(signer))
+        this.#tell(one, 'older than the newest list of its host')
+    }
   }
 
   /** It counts by now. */

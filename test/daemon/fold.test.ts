@@ -163,7 +163,7 @@ test('old bytes that are put back change nothing', (t) => {
   t.equal(address(), ip('10.42.0.7'), 'also by a snapshot')
 
   const { fold: again, address: then } = fresh()
-  again.recall(fold.floors)
+  again.recall(fold.floors, [])
   again.apply(snapshot(...all))
   t.not(then(), ip('10.42.0.2'), 'nor after a restart: the counters are remembered')
   again.apply(put(moved, elsewhere, newHead))
