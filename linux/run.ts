@@ -72,6 +72,8 @@ export class SystemRunner implements Runner {
       env: { PATH: this.#path, LC_ALL: 'C' },
       timeout,
       killSignal: 'SIGKILL',
+      // Ctrl-C at the daemon's terminal is for the daemon, which then stops between two commands and not in one.
+      detached: true,
     })
     child.stdin.on('error', () => {}) // a program that does not read its input to the end
     child.stdin.end(options.input ?? '')

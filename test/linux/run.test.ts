@@ -1,4 +1,5 @@
 /** Programs, and the kernel's door built on them: ip, nft, iptables, sysctl, netns. */
+import { readFileSync } from 'node:fs'
 import { test } from 'tap'
 import { CommandIp } from '../../linux/ip.ts'
 import { ProcNetns } from '../../linux/netns.ts'
@@ -7,6 +8,9 @@ import { SystemRunner } from '../../linux/run.ts'
 import { SystemSysctl } from '../../linux/sysctl.ts'
 import { millis } from '../../model/time.ts'
 import { NetnsWorld, needsRoot, until } from '../support/netns.ts'
+
+/** State, parent, process group: what follows the name in parentheses. */
+const groupOf = (stat: string): readonly string[] => stat.slice(stat.lastIndexOf(')') + 2).split(' ')
 
 test('programs', async (t) => {
   const runner = new SystemRunner({}, {})
@@ -17,6 +21,9 @@ test('programs', async (t) => {
     fields: { command: 'ls /no/such', status: 2, reason: /No such file/ },
   })
   t.match(await runner.attempt(['no-such-program']), { status: 127 })
+  const [, , group] = groupOf(await runner.run(['cat', '/proc/self/stat']))
+  const [, , own] = groupOf(readFileSync('/proc/self/stat', 'utf8'))
+  t.not(group, own, "a terminal's Ctrl-C, which goes to a process group, does not reach it")
   await t.rejects(runner.run(['no-such-program']), {
     code: 'COMMAND_FAILED',
     fields: { reason: 'command not found' },
