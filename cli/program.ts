@@ -138,8 +138,18 @@ async function run(argv: readonly string[]): Promise<number> {
 /** Lets errors come back to us instead of ending the process. */
 function quiet(command: Command): Command {
   for (const inner of command.commands) quiet(inner)
-  return command.exitOverride()
+  return command.exitOverride().configureOutput({
+    outputError: (text, write) => write(`drover: ${complaintOf(text)}; see \`drover --help\`\n`),
+  })
 }
+
+/** Commander says `error: …`, and what may have been meant in a line of its own. */
+const complaintOf = (text: string): string =>
+  text
+    .trim()
+    .replace(/^error: /, '')
+    .replace(/\.$/, '')
+    .replace(/\n\(Did you mean (.+)\?\)$/, ', did you mean $1?')
 
 /** One line for what an operator can mend; a stack for what only we can. */
 function failed(error: unknown): number {

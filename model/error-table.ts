@@ -79,7 +79,8 @@ export const errorTable = {
   STORE_UNAVAILABLE: {
     culprit: 'retry',
     says: 'the store does not answer',
-    remedy: 'nothing: Drover retries; check etcd if it lasts',
+    remedy:
+      'check that etcd runs at the address named here and can be reached; a running daemon tries again by itself',
   },
   STORE_CORRUPT: {
     culprit: 'operator',

@@ -106,6 +106,8 @@ function guarded<T>(path: string, damaged: Damaged, work: () => T): T {
   } catch (thrown) {
     if (hasCode(thrown, 'ENOSPC') || hasCode(thrown, 'EDQUOT'))
       throw new DroverError('DISK_FULL', `${path}: ${reasonOf(thrown)}`, { cause: thrown })
+    if (hasCode(thrown, 'EACCES') && process.getuid?.() !== 0)
+      throw new DroverError('NOT_ROOT', path, { cause: thrown })
     const closed = ['EACCES', 'EPERM', 'EROFS', 'ENOTDIR'].some((code) => hasCode(thrown, code))
     if (closed) throw new DroverError('STATE_UNUSABLE', `${path}: ${reasonOf(thrown)}`, { cause: thrown })
     throw damaged(path, reasonOf(thrown), thrown)
