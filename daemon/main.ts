@@ -245,7 +245,8 @@ async function checked(
   if (identity !== undefined) trustParts(config, identity, deps)
   const url = (member === undefined ? config.store.url : withStore(member, config).store) ?? 'embedded'
   // An etcd is not asked before the first request: this reads its address and certificates.
-  if (url !== 'embedded') await (await storeOf(url, config, deps)).close()
+  const reached = member === undefined ? config : withAccess(config, member)
+  if (url !== 'embedded') await (await storeOf(url, reached, deps)).close()
   const where =
     member === undefined
       ? 'no member of an environment yet'

@@ -23,6 +23,7 @@ import {
   type IWatchResponse,
 } from 'etcd3'
 import { DroverError, type ErrorCode, reasonOf } from '../model/errors.ts'
+import { etcdReason } from './etcd-reason.ts'
 
 export type { ICompare, IEvent, IKeyValue, IRequestOp, IWatchResponse } from 'etcd3'
 
@@ -173,7 +174,7 @@ export class EtcdClient {
   }
 
   #errorOf(thrown: unknown): DroverError {
-    return new DroverError(codeOf(thrown), `${this.endpoint}: ${reasonOf(thrown)}`, {
+    return new DroverError(codeOf(thrown), `${this.endpoint}: ${etcdReason(thrown)}`, {
       fields: { endpoint: this.endpoint },
       cause: thrown,
     })

@@ -65,7 +65,7 @@ export class EtcdStore implements Store {
       return { is: succeeded ? 'done' : 'refused', revision: Number(header.revision) }
     } catch (thrown) {
       if (!isLeaseGone(thrown)) throw thrown
-      return { is: 'refused', revision: await this.#revision() }
+      return { is: 'refused', revision: await this.#revision(writes[0]?.key ?? '\0') }
     }
   }
 
@@ -107,8 +107,9 @@ export class EtcdStore implements Store {
     }
   }
 
-  async #revision(): Promise<number> {
-    const request = { key: Buffer.from('\0'), count_only: true }
+  /** By way of a key that this user may read. */
+  async #revision(key: string): Promise<number> {
+    const request = { key: Buffer.from(key), count_only: true }
     const { header } = await this.#pool.ask((client, limit) => client.range(request, limit))
     return Number(header.revision)
   }

@@ -232,21 +232,35 @@ async function freePorts(count: number): Promise<readonly number[]> {
   return ports
 }
 
-/** An authority and one certificate for 127.0.0.1, good for servers and clients; made by openssl. */
-export function makeTestCertificates(folder: string): {
+export interface TestCertificate {
   readonly ca: string
   readonly cert: string
   readonly key: string
-} {
-  const [ca, caKey, cert, key, request, extra] = ['ca', 'ca-key', 'cert', 'key', 'csr', 'ext'].map((name) =>
-    join(folder, `${name}.pem`),
-  ) as [string, string, string, string, string, string]
-  const ssl = (...args: string[]) => execFileSync('openssl', args, { stdio: 'pipe' })
-  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2']
-  ssl('req', '-x509', ...curve, '-subj', '/CN=test-ca', '-keyout', caKey, '-out', ca)
-  ssl('req', '-new', ...curve.slice(0, -2), '-subj', '/CN=root', '-keyout', key, '-out', request)
-  writeFileSync(extra, 'subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth,clientAuth\n')
-  const signing = ['-CA', ca, '-CAkey', caKey, '-CAcreateserial', '-days', '2', '-extfile', extra]
-  ssl('x509', '-req', '-in', request, ...signing, '-out', cert)
+}
+
+/** An authority, and by it a certificate of the name `root` for 127.0.0.1, good for servers and clients. */
+export function makeTestCertificates(folder: string): TestCertificate {
+  const [ca, caKey] = [join(folder, 'ca.pem'), join(folder, 'ca-key.pem')]
+  openssl('req', '-x509', ...newKey, '-days', '2', '-subj', '/CN=test-ca', '-keyout', caKey, '-out', ca)
+  const server = 'subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth,clientAuth\n'
+  return issueTestCertificate(folder, 'root', server)
+}
+
+/** Another certificate of the authority in the folder; without `extensions` for a client. */
+export function issueTestCertificate(
+  folder: string,
+  name: string,
+  extensions = 'extendedKeyUsage=clientAuth\n',
+): TestCertificate {
+  const at = (what: string) => join(folder, what)
+  const [ca, cert, key] = [at('ca.pem'), at(`${name}.pem`), at(`${name}-key.pem`)]
+  openssl('req', '-new', ...newKey, '-subj', `/CN=${name}`, '-keyout', key, '-out', at('csr.pem'))
+  writeFileSync(at('extensions'), extensions)
+  const signing = ['-CA', ca, '-CAkey', at('ca-key.pem'), '-CAcreateserial', '-days', '2']
+  openssl('x509', '-req', '-in', at('csr.pem'), ...signing, '-extfile', at('extensions'), '-out', cert)
   return { ca, cert, key }
 }
+
+const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
+
+const openssl = (...args: readonly string[]) => execFileSync('openssl', args, { stdio: 'pipe' })

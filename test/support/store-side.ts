@@ -1,3 +1,7 @@
+/**
+ * What of one daemon speaks to the store: observer, publisher and alive key on a store of the test's, with a clock that
+ * moves only when told.
+ */
 import { AliveKey } from '../../daemon/alive-key.ts'
 import { Fold } from '../../daemon/fold.ts'
 import { Live } from '../../daemon/live.ts'
