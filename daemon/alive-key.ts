@@ -5,7 +5,7 @@
 import type { Keys } from '../model/keys.ts'
 import { type Clock, type Log, type Meter, type Sealer, sleep } from '../model/ports.ts'
 import type { HostId } from '../model/records.ts'
-import { type Instant, type Millis, seconds } from '../model/time.ts'
+import { type Instant, type Millis, millis, seconds } from '../model/time.ts'
 import { counterOf } from '../pki/envelope.ts'
 import type { Lease, Store, Update } from '../store/store.ts'
 import { valueAt } from './value-at.ts'
@@ -37,6 +37,8 @@ export interface AliveKeyOptions {
 /** design section 5: a host that does not renew is gone after 9 s. */
 const leaseSeconds = 9
 const renewEvery = seconds(3)
+/** After a renewal that failed: the names of this host come back no later than its store does. */
+const retryAfter = millis(500)
 
 interface Spoilt {
   readonly revision: number
@@ -80,6 +82,7 @@ export class AliveKey {
     const { clock, log, meter } = this.#deps
     await this.#known.promise
     while (!this.#stop.signal.aborted) {
+      let pause: Millis = renewEvery
       try {
         const sent = { boot: clock.boot(), wall: clock.now() }
         if (await this.#renew()) this.#deps.onRenewed(sent, this.#revision)
@@ -87,8 +90,9 @@ export class AliveKey {
         meter.count('drover_failures_total', 1, { what: 'lease' })
         log.debug('the alive key could not be renewed', { err })
         this.#lease = undefined
+        pause = retryAfter
       }
-      await sleep(clock, renewEvery, this.#stop.signal).catch(() => undefined)
+      await sleep(clock, pause, this.#stop.signal).catch(() => undefined)
     }
   }
 

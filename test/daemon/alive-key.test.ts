@@ -1,6 +1,6 @@
 /** The alive key: renewed, spoilt by others, and put again after what this host has lost. */
 import { test } from 'tap'
-import { seconds } from '../../model/time.ts'
+import { millis, seconds } from '../../model/time.ts'
 import { MemoryStore } from '../../store/memory.ts'
 import { FakeClock, MemoryLedger } from '../support/ports.ts'
 import { counterAt, daemonOn, keys, settle } from '../support/store-side.ts'
@@ -87,10 +87,12 @@ test('after a lease that ended and a lost ledger the alive key has a number that
   door.cut()
   clock.advance(seconds(20))
   await settle()
+  t.notOk(await store.get(keys.alive(first.self)))
   door.mend()
   await settle()
-  clock.advance(seconds(3))
+  clock.advance(millis(500))
   await settle()
+  t.ok(await store.get(keys.alive(first.self)), 'back as soon as the store is')
   t.strictSame(first.takenOut, [], 'nobody took it out')
   const [alive = 0, head = 0] = await Promise.all(
     [keys.alive(first.self), keys.head(first.self)].map((key) => counterAt(store, key)),
