@@ -46,6 +46,8 @@ const c = {
   bind: process.func('int bind(int, uint64_t, uint)'),
   listen: process.func('int listen(int, int)'),
   connect: process.func('int connect(int, uint64_t, uint)'),
+  socketpair: process.func('int socketpair(int, int, int, uint64_t)'),
+  setpriority: process.func('int setpriority(int, uint, int)'),
   getsockname: process.func('int getsockname(int, uint64_t, uint64_t)'),
   setsockopt: process.func('int setsockopt(int, int, int, uint64_t, uint)'),
   getsockopt: process.func('int getsockopt(int, int, int, uint64_t, uint64_t)'),
@@ -166,6 +168,19 @@ export class Libc {
 
   socket(family: number, type: number, protocol: number): number {
     return checked(c.socket(family, type, protocol))
+  }
+
+  /** Two ends of a stream between processes, which children do not inherit; undefined where there is none. */
+  socketPair(): readonly [number, number] | undefined {
+    const result = checked(c.socketpair(1, 1 | 0o2000000, 0, this.arena.address(this.#scratch, 8)))
+    const { view } = this.arena
+    if (result < 0) return undefined
+    return [view.getInt32(this.#scratch, true), view.getInt32(this.#scratch + 4, true)]
+  }
+
+  /** How nice the calling thread is, -20 to 19. */
+  setNice(nice: number): number {
+    return checked(c.setpriority(0, 0, nice))
   }
 
   bind(fd: number, at: number, length: number): number {

@@ -5,7 +5,7 @@
 import { errors, type Libc } from './ffi.ts'
 
 const pollfdSize = 8
-const event = { in: 1, error: 8 | 16 | 32 }
+const event = { in: 1, out: 4, error: 8 | 16 | 32 }
 
 export type Readiness = 'idle' | 'readable' | 'broken'
 
@@ -37,6 +37,13 @@ export class Reactor {
     const result = this.#libc.poll(this.#table, this.#count, timeout)
     if (result < 0 && result !== -errors.EINTR) throw new RangeError(`poll answers ${result}`)
     if (result < 0) this.watch(this.#fds())
+  }
+
+  /** Blocks until one descriptor is ready, or broken. Replaces what is waited for. */
+  until(fd: number, wanted: 'readable' | 'writable'): void {
+    this.watch([fd])
+    if (wanted === 'writable') this.#libc.arena.view.setUint32(this.#table + 4, event.out, true)
+    this.wait(-1)
   }
 
   ready(index: number): Readiness {

@@ -20,6 +20,8 @@ export interface CommandsDeps {
   readonly report: (report: Report) => void
   /** The same, but blocks until there is one. */
   readonly wait: () => Order
+  /** Gives the state to whoever is at the other end of a descriptor; wipes it. */
+  readonly give: (channel: number, state: Uint8Array) => void
   /** Sends what the device has to say by itself. */
   readonly transmit: (now: Millis) => void
   /** Packets of the TUN device that lied. */
@@ -42,7 +44,7 @@ export class Commands {
       if (order.is === 'stop') return this.#stop(order.remove)
       if (order.is === 'set') this.#done(order.id, this.#set(order.change, now))
       if (order.is === 'get') this.#status(order.id)
-      if (order.is === 'freeze' && this.#freeze(order.id, now) === 'stop') return 'stop'
+      if (order.is === 'freeze' && this.#freeze(order, now) === 'stop') return 'stop'
     }
     return 'go on'
   }
@@ -56,11 +58,12 @@ export class Commands {
     this.#deps.report({ is: 'done', id, errno })
   }
 
-  /** Reports the state and touches no packet until it is told how it ended. */
-  #freeze(id: number, now: Millis): 'go on' | 'stop' {
-    const { device, report, transmit, wait } = this.#deps
+  /** Gives the state away and touches no packet until it is told how it ended. */
+  #freeze({ id, channel }: Extract<Order, { is: 'freeze' }>, now: Millis): 'go on' | 'stop' {
+    const { device, report, transmit, wait, give } = this.#deps
     transmit(now)
-    report({ is: 'frozen', id, state: encodeState({ driver: this.#driver(), device: device.export() }) })
+    give(channel, encodeState({ driver: this.#driver(), device: device.export() }))
+    report({ is: 'frozen', id })
     for (let order = wait(); order.is !== 'resume'; order = wait()) {
       if (order.is === 'stop') return this.#stop(order.remove)
       if (order.is === 'set') this.#done(order.id, errno.busy)

@@ -7,43 +7,33 @@ import type { Libc } from '../../linux/ffi.ts'
 import { DroverError } from '../../model/errors.ts'
 import type { DeviceChange } from '../wireguard/change.ts'
 import type { Descriptors } from './handover.ts'
-import type { Bequest, EngineOptions, Order, Report, StartFacts } from './orders.ts'
+import type { EngineOptions, Order, Report, StartFacts } from './orders.ts'
 
 export type StatusReport = Extract<Report, { is: 'status' }>
+type ReadyReport = Extract<Report, { is: 'ready' }>
 export type Ending = { readonly is: 'gone' | 'stopped' } | { readonly is: 'failed'; readonly why: string }
 
 const entry = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
 
 export class Engine {
   readonly facts: StartFacts
+  /** Whether it goes on with the sessions of a predecessor. */
+  readonly heir: boolean
   /** Settles when the packet thread has ended; never rejects. */
   readonly ended: Promise<Ending>
   readonly #thread: PacketThread
 
-  private constructor(thread: PacketThread, facts: StartFacts) {
+  private constructor(thread: PacketThread, { facts, heir }: ReadyReport) {
     this.#thread = thread
     this.facts = facts
+    this.heir = heir
     this.ended = thread.ended
   }
 
   /** Resolves when the device is there and the loop runs. */
-  static async start(libc: Libc, options: Omit<EngineOptions, 'waits'>): Promise<Engine> {
-    const thread = new PacketThread(libc, { ...options, waits: false })
+  static async start(libc: Libc, options: EngineOptions): Promise<Engine> {
+    const thread = new PacketThread(libc, options)
     return new Engine(thread, await thread.ready)
-  }
-
-  /** Loads everything, then waits: the answer starts it with what a predecessor left. */
-  static async prepare(
-    libc: Libc,
-    options: Omit<EngineOptions, 'waits'>,
-  ): Promise<(bequest: Bequest) => Promise<Engine>> {
-    const thread = new PacketThread(libc, { ...options, waits: true })
-    await Promise.race([thread.loaded, thread.ready])
-    return async (bequest) => {
-      thread.order({ is: 'adopt', ...bequest })
-      bequest.state?.fill(0)
-      return new Engine(thread, await thread.ready)
-    }
   }
 
   /** An errno, 0 when the change is in force. */
@@ -63,11 +53,10 @@ export class Engine {
     return (await this.status()).descriptors
   }
 
-  /** Stops packets; answers all that a successor needs. */
-  async freeze(): Promise<Uint8Array> {
-    const report = await this.#thread.ask((id) => ({ is: 'freeze', id }))
-    if (report.is === 'frozen') return report.state
-    throw new DroverError('TUNNEL_UNAVAILABLE', 'the packet thread has ended')
+  /** Stops packets; returns when all that a successor needs has gone out by that descriptor. */
+  async freeze(channel: number): Promise<void> {
+    const report = await this.#thread.ask((id) => ({ is: 'freeze', id, channel }))
+    if (report.is !== 'frozen') throw new DroverError('TUNNEL_UNAVAILABLE', 'the packet thread has ended')
   }
 
   resume(): void {
@@ -80,8 +69,7 @@ export class Engine {
 }
 
 class PacketThread {
-  readonly loaded: Promise<void>
-  readonly ready: Promise<StartFacts>
+  readonly ready: Promise<ReadyReport>
   readonly ended: Promise<Ending>
   readonly #libc: Libc
   readonly #wake: number
@@ -98,10 +86,8 @@ class PacketThread {
     this.#worker = new Worker(entry, {
       workerData: { options, wake: this.#wake },
     })
-    const ready = Promise.withResolvers<StartFacts>()
+    const ready = Promise.withResolvers<ReadyReport>()
     const ended = Promise.withResolvers<Ending>()
-    const loaded = Promise.withResolvers<void>()
-    this.loaded = loaded.promise
     this.ready = ready.promise
     // Who waits for one of the two learns of the end by the other.
     this.ready.catch(() => undefined)
@@ -114,8 +100,7 @@ class PacketThread {
       this.#waiting.clear()
     }
     this.#worker.on('message', (report: Report) => {
-      if (report.is === 'loaded') loaded.resolve()
-      else if (report.is === 'ready') ready.resolve(report.facts)
+      if (report.is === 'ready') ready.resolve(report)
       else if (report.is === 'failed') end(report)
       else if (report.is === 'ended') end({ is: report.why })
       else this.#answer(report)

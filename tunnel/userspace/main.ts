@@ -24,7 +24,6 @@ import type { Inherited } from './handover.ts'
 import { Handover } from './predecessor.ts'
 import { standBy } from './standby.ts'
 import { StateFile, settingsIn } from './state.ts'
-import { PredecessorChannel } from './successor.ts'
 import { atPath, UapiServer, whenRemoved } from './uapi-server.ts'
 
 type Variables = Readonly<Record<string, string | undefined>>
@@ -77,7 +76,7 @@ async function serve(given: TunnelArguments, env: Variables): Promise<number> {
     set: kept.set,
     replace: (command) => giver.give(command),
   })
-  const giver = giverOf(begun, { environment: env, hold: () => server.hold(), notify, log })
+  const giver = giverOf(begun, { libc, environment: env, hold: () => server.hold(), notify, log })
   await server.open()
   flushCompileCache()
   const stopWatching = watchForEnd(given, engine)
@@ -120,6 +119,7 @@ const optionsOf = (given: TunnelArguments) => ({
   interface: given.interface,
   fd: given.tunFd,
   persistent: given.persistent,
+  inherited: given.inherited,
   mtu: given.tunFd === undefined && given.inherited === undefined ? given.mtu : undefined,
   without: given.without,
 })
@@ -127,31 +127,22 @@ const optionsOf = (given: TunnelArguments) => ({
 /** Takes a tunnel over; where the predecessor dies without giving it, goes on with its descriptors and state file. */
 async function succeed(
   given: TunnelArguments,
-  { channel: fd, descriptors }: Inherited,
-  { libc, state: file, log }: Surroundings,
+  { channel, descriptors }: Inherited,
+  { libc, state, log }: Surroundings,
 ): Promise<Begun> {
-  for (const one of [fd, ...Object.values(descriptors)]) libc.keepFromChildren(one)
-  const channel = new PredecessorChannel(fd)
-  const adopt = await Engine.prepare(libc, optionsOf(given))
-  const state = await channel.ready()
-  try {
-    if (state === undefined && file === undefined)
-      throw new DroverError('TUNNEL_UNAVAILABLE', 'the predecessor has died and left nothing')
-    const engine = await adopt({ state, descriptors, channel: fd })
-    if (state === undefined) {
-      log('error', 'the predecessor has died: starting from the state file')
-      await restore(engine, file, log)
-    }
-    return { engine, uapi: descriptors.uapi }
-  } catch (thrown) {
-    await channel.refuse(reasonOf(thrown))
-    throw thrown
-  } finally {
-    channel.close()
+  for (const fd of [channel, ...Object.values(descriptors)]) libc.keepFromChildren(fd)
+  const engine = await Engine.start(libc, optionsOf(given))
+  if (!engine.heir && state === undefined)
+    throw new DroverError('TUNNEL_UNAVAILABLE', 'the predecessor has died and left nothing')
+  if (!engine.heir) {
+    log('error', 'the predecessor has died: starting from the state file')
+    await restore(engine, state, log)
   }
+  return { engine, uapi: descriptors.uapi }
 }
 
 interface GiverDeps {
+  readonly libc: Libc
   readonly environment: Variables
   /** Makes questions wait; the answer lets them go on. */
   readonly hold: () => () => Promise<void>
@@ -160,14 +151,15 @@ interface GiverDeps {
 }
 
 /** Gives the tunnel to a successor when somebody asks for it. */
-function giverOf({ engine, uapi }: Begun, { environment, hold, notify, log }: GiverDeps) {
+function giverOf({ engine, uapi }: Begun, { libc, environment, hold, notify, log }: GiverDeps) {
   let given = false
   let release: () => Promise<void> = () => Promise.resolve()
   const handover = new Handover({
     descriptors: async () => ({ ...(await engine.descriptors()), uapi }),
-    freeze: () => {
+    socketPair: () => libc.socketPair(),
+    freeze: (channel) => {
       release = hold()
-      return engine.freeze()
+      return engine.freeze(channel)
     },
     resume: () => {
       engine.resume()

@@ -6,26 +6,16 @@ import type { EngineFacts } from '../engine-facts.ts'
 import type { DeviceChange, DeviceStatus } from '../wireguard/change.ts'
 import type { Drops } from '../wireguard/drops.ts'
 import type { DriverStatus } from '../wireguard/uapi.ts'
-import type { Descriptors } from './handover.ts'
+import type { Descriptors, Inherited } from './handover.ts'
 
 export type Order =
   | { readonly is: 'set'; readonly id: number; readonly change: DeviceChange }
   | { readonly is: 'get'; readonly id: number }
   /** `remove`: the device goes too, even a persistent one. */
   | { readonly is: 'stop'; readonly remove: boolean }
-  /** Seal and open nothing until `resume` or `stop`. */
-  | { readonly is: 'freeze'; readonly id: number }
+  /** Give the state away by that descriptor; seal and open nothing until `resume` or `stop`. */
+  | { readonly is: 'freeze'; readonly id: number; readonly channel: number }
   | { readonly is: 'resume' }
-  | ({ readonly is: 'adopt' } & Bequest)
-
-/** What a thread that waits is to begin with. */
-export interface Bequest {
-  readonly descriptors: Descriptors
-  /** Encoded; undefined where there is nothing to go on with. */
-  readonly state: Uint8Array | undefined
-  /** The channel that is told, before the first packet is sealed, that the tunnel is ours. */
-  readonly channel: number
-}
 
 /** What the packet thread counts besides what the protocol drops. */
 export interface Traffic {
@@ -37,9 +27,8 @@ export interface Traffic {
 }
 
 export type Report =
-  /** Everything is loaded; waits for `adopt`. */
-  | { readonly is: 'loaded' }
-  | { readonly is: 'ready'; readonly facts: StartFacts }
+  /** `heir`: whether it goes on with the sessions of a predecessor. */
+  | { readonly is: 'ready'; readonly facts: StartFacts; readonly heir: boolean }
   | { readonly is: 'done'; readonly id: number; readonly errno: number }
   | {
       readonly is: 'status'
@@ -52,7 +41,7 @@ export type Report =
       readonly traffic: Traffic
       readonly descriptors: Omit<Descriptors, 'uapi'>
     }
-  | { readonly is: 'frozen'; readonly id: number; readonly state: Uint8Array<ArrayBuffer> }
+  | { readonly is: 'frozen'; readonly id: number }
   | { readonly is: 'failed'; readonly why: string }
   | { readonly is: 'ended'; readonly why: 'gone' | 'stopped' }
 
@@ -66,8 +55,8 @@ export const switches = ['tso', 'uso', 'gso', 'gro', 'coalesce', 'openssl', 'gso
 export type Switch = (typeof switches)[number]
 
 export interface EngineOptions {
-  /** Loads everything, then waits for `adopt` before it touches a device. */
-  readonly waits: boolean
+  /** What it takes over instead of making its own. */
+  readonly inherited: Inherited | undefined
   readonly interface: string
   readonly fd: number | undefined
   readonly persistent: boolean

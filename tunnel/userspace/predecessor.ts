@@ -5,15 +5,18 @@
  * only then packets flow here again.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import type { Duplex } from 'node:stream'
+import { closeSync } from 'node:fs'
+import { Socket } from 'node:net'
 import { DroverError, reasonOf } from '../../model/errors.ts'
 import { HANDOVER_VERSION } from '../wireguard/handover.ts'
-import { type Descriptors, encodeFrame, type Frame, FrameReader, inheritance } from './handover.ts'
+import { type Descriptors, type Frame, FrameReader, inheritance } from './handover.ts'
 
 export interface HandoverDeps {
   readonly descriptors: () => Promise<Descriptors>
-  /** Stops packets and answers the state. */
-  readonly freeze: () => Promise<Uint8Array>
+  /** Two ends of a stream. */
+  readonly socketPair: () => readonly [number, number] | undefined
+  /** Stops packets; returns when the state has gone out by that descriptor. */
+  readonly freeze: (channel: number) => Promise<void>
   readonly resume: () => void
 }
 
@@ -47,7 +50,8 @@ export class Handover {
     if (this.#busy) return { is: 'refused', why: 'a successor is on its way already' }
     this.#busy = true
     try {
-      this.#child = new SuccessorProcess(options, await this.#deps.descriptors())
+      const descriptors = await this.#deps.descriptors()
+      this.#child = new SuccessorProcess(options, descriptors, this.#channel())
       return await this.#give(this.#child)
     } catch (thrown) {
       return { is: 'refused', why: reasonOf(thrown) }
@@ -63,13 +67,18 @@ export class Handover {
     this.#child?.kill()
   }
 
+  #channel(): readonly [number, number] {
+    const pair = this.#deps.socketPair()
+    if (pair === undefined) throw new DroverError('TUNNEL_UNAVAILABLE', 'no channel to a successor')
+    return pair
+  }
+
   async #give(child: SuccessorProcess): Promise<HandoverOutcome> {
     let frozen = false
     try {
       await child.ready()
       frozen = true
-      await child.send(await this.#deps.freeze())
-      await child.taken()
+      await Promise.all([this.#deps.freeze(child.channel), child.taken()])
       return { is: 'taken', pid: child.pid }
     } catch (thrown) {
       await child.end()
@@ -83,27 +92,26 @@ export class Handover {
 class SuccessorProcess {
   hasTaken = false
   readonly #child: ChildProcess
-  readonly #channel: Duplex
+  /** The end of the stream to it that is ours. */
+  readonly channel: number
+  readonly #channel: Socket
   readonly #gone: Promise<void>
   readonly #ready = Promise.withResolvers<void>()
   readonly #taken = Promise.withResolvers<void>()
 
-  constructor({ command, environment }: HandoverOptions, { tun, uapi, udp4, udp6 }: Descriptors) {
+  constructor(
+    { command, environment }: HandoverOptions,
+    { tun, uapi, udp4, udp6 }: Descriptors,
+    [ours, its]: readonly [number, number],
+  ) {
     const [program = '', ...words] = command
-    const stdio = [
-      'ignore',
-      'inherit',
-      'inherit',
-      'pipe',
-      tun,
-      uapi,
-      udp4,
-      udp6 < 0 ? 'ignore' : udp6,
-    ] as const
+    const stdio = ['ignore', 'inherit', 'inherit', its, tun, uapi, udp4, udp6 < 0 ? 'ignore' : udp6] as const
     const succeeds = inheritance({ tun, uapi, udp4, udp6 })
     const env = { ...environment, DROVER_TUNNEL_SUCCEEDS: succeeds }
     this.#child = spawn(program, words, { detached: true, env, stdio: [...stdio] })
-    this.#channel = this.#child.stdio[3] as Duplex
+    closeSync(its)
+    this.channel = ours
+    this.#channel = new Socket({ fd: ours, readable: true, writable: true })
     const closed = new Promise<void>((resolve) => this.#channel.once('close', resolve))
     const exited = new Promise<void>((resolve) => {
       this.#child.once('exit', () => resolve())
@@ -126,14 +134,6 @@ class SuccessorProcess {
 
   taken(): Promise<void> {
     return within(takeDeadline, this.#taken.promise, 'does not take over')
-  }
-
-  /** Wipes what it sent. */
-  async send(state: Uint8Array): Promise<void> {
-    const bytes = encodeFrame({ is: 'state', state })
-    state.fill(0)
-    await new Promise((resolve) => this.#channel.write(bytes, resolve))
-    bytes.fill(0)
   }
 
   kill(): void {

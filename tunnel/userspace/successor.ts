@@ -1,41 +1,44 @@
 /**
- * The side that takes a tunnel over: the control thread's end of the channel to the predecessor. That the tunnel is
- * taken is said by the packet thread itself, right before its first packet.
+ * The side that takes a tunnel over, in the packet thread: waits for the state once everything else is ready, and says
+ * that the tunnel is taken right before its first packet. Pure.
  */
-import { Socket } from 'node:net'
-import { HANDOVER_READS } from '../wireguard/handover.ts'
-import { encodeFrame, FrameReader } from './handover.ts'
+import { DroverError } from '../../model/errors.ts'
+import { decodeState, HANDOVER_READS, type TunnelState } from '../wireguard/handover.ts'
+import type { Channel } from './channel.ts'
 
-export class PredecessorChannel {
-  readonly #socket: Socket
-  readonly #state: Promise<Uint8Array | undefined>
+export class Predecessor {
+  readonly #channel: Pick<Channel, 'say' | 'hear' | 'close'>
 
-  constructor(fd: number) {
-    this.#socket = new Socket({ fd, readable: true, writable: true })
-    const reader = new FrameReader()
-    this.#state = new Promise((resolve) => {
-      this.#socket.on('data', (chunk) => {
-        const bytes = Buffer.from(chunk)
-        for (const frame of reader.push(bytes)) if (frame.is === 'state') resolve(frame.state)
-        bytes.fill(0)
-      })
-      this.#socket.on('error', () => resolve(undefined))
-      this.#socket.once('close', () => resolve(undefined))
-    })
+  constructor(channel: Pick<Channel, 'say' | 'hear' | 'close'>) {
+    this.#channel = channel
   }
 
-  /** Everything is loaded. Answers the state, or undefined when the predecessor has died without giving it. */
-  ready(): Promise<Uint8Array | undefined> {
-    this.#socket.write(encodeFrame({ is: 'ready', reads: HANDOVER_READS }))
-    return this.#state
+  /** Says that everything is loaded, and waits. Undefined when the predecessor has died without giving its state. */
+  state(): TunnelState | undefined {
+    this.#channel.say({ is: 'ready', reads: HANDOVER_READS })
+    for (let frame = this.#channel.hear(); frame !== undefined; frame = this.#channel.hear())
+      if (frame.is === 'state') return stateIn(frame.state)
+    return undefined
+  }
+
+  /** The tunnel is ours. A predecessor that has died need not know. */
+  taken(): void {
+    this.#channel.say({ is: 'taken' })
+    this.#channel.close()
   }
 
   /** Says why the tunnel is not taken. */
-  refuse(why: string): Promise<void> {
-    return new Promise((resolve) => this.#socket.end(encodeFrame({ is: 'refused', why }), () => resolve()))
+  refuse(why: string): void {
+    this.#channel.say({ is: 'refused', why })
+    this.#channel.close()
   }
+}
 
-  close(): void {
-    this.#socket.destroy()
-  }
+/** Key, peers and sessions; leaves no copy of the bytes. */
+function stateIn(bytes: Uint8Array): TunnelState {
+  const decoded = decodeState(bytes)
+  bytes.fill(0)
+  if (decoded.is === 'state') return decoded.state
+  const why = decoded.is === 'damaged' ? 'is damaged' : `has the unknown version ${decoded.version}`
+  throw new DroverError('TUNNEL_UNAVAILABLE', `the state ${why}`)
 }

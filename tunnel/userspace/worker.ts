@@ -9,31 +9,31 @@ import type { Arena } from '../../linux/arena.ts'
 import { Libc, makeArena } from '../../linux/ffi.ts'
 import { EvpContext, opensslPrimitives } from '../../linux/openssl.ts'
 import { Reactor } from '../../linux/reactor.ts'
+import { STREAM_ROOM, Stream } from '../../linux/stream.ts'
 import { maxPieces, TunDevice } from '../../linux/tun.ts'
 import { UdpSocket } from '../../linux/udp.ts'
-import { DroverError } from '../../model/errors.ts'
+import { DroverError, reasonOf } from '../../model/errors.ts'
 import { instant, type Millis, millis } from '../../model/time.ts'
 import type { Aead } from '../wireguard/aead.ts'
 import { Device } from '../wireguard/device.ts'
 import { EndpointTable } from '../wireguard/endpoint.ts'
-import { decodeState } from '../wireguard/handover.ts'
 import { loadSodium } from '../wireguard/sodium.ts'
-import type { DriverStatus } from '../wireguard/uapi.ts'
 import { ComposedAead } from './chacha20-poly1305.ts'
+import { Channel } from './channel.ts'
 import { type Memory, plainSum } from './checksum.ts'
 import { Commands } from './commands.ts'
 import { EvpAead } from './evp.ts'
 import { factsOf } from './facts.ts'
-import { encodeFrame } from './handover.ts'
 import { Inbound } from './inbound.ts'
 import { PacketLoop } from './loop.ts'
-import type { Bequest, EngineOptions, Order, Report, Switch } from './orders.ts'
+import type { EngineOptions, Order, Report, Switch } from './orders.ts'
 import { Outbound, type OutboundDeps } from './outbound.ts'
 import { UdpPorts } from './ports.ts'
 import { PROOF_ROOM, proven } from './proven.ts'
 import { type FarEnd, REHEARSAL_ROOM, rehearse } from './rehearsal.ts'
 import { SEGMENTER_ROOM, Segmenter } from './segment.ts'
 import { summedMemory } from './simd-sum.ts'
+import { Predecessor } from './successor.ts'
 import { UNREACHABLE_ROOM, Unreachable } from './unreachable.ts'
 
 const megabyte = 1 << 20
@@ -56,11 +56,11 @@ const bytes = (length: number): Uint8Array => randomFillSync(new Uint8Array(leng
 
 const isOn = ({ without }: EngineOptions, name: Switch): boolean => !without.includes(name)
 
-function openTun(options: EngineOptions, libc: Libc, inherited: number | undefined): TunDevice {
-  const { interface: name, persistent, mtu } = options
+function openTun(options: EngineOptions, libc: Libc): TunDevice {
+  const { interface: name, persistent, mtu, inherited } = options
   return new TunDevice(libc, {
     name,
-    fd: inherited ?? options.fd,
+    fd: inherited?.descriptors.tun ?? options.fd,
     persistent,
     ...(mtu === undefined ? {} : { mtu }),
     tso: isOn(options, 'tso'),
@@ -147,12 +147,9 @@ function correspond(port: MessagePort, libc: Libc, reactor: Reactor, wake: numbe
       reactor.wait(-1)
     }
   }
-  const report = (what: Report): void =>
-    port.postMessage(what, what.is === 'frozen' ? [what.state.buffer] : [])
+  const report = (what: Report): void => port.postMessage(what)
   return { next, wait, report }
 }
-
-type Orders = ReturnType<typeof correspond>
 
 /** Everything that needs no descriptor, so that a successor has it before it is given any. */
 async function prepare({ options, wake }: WorkerInput, port: MessagePort) {
@@ -165,33 +162,55 @@ async function prepare({ options, wake }: WorkerInput, port: MessagePort) {
     new Device({ crypto, aead, random: { bytes }, wall: () => instant(Date.now()) }, { scratch })
   const ways = waysOf(options, arena, memory)
   const udp = portsOf(options, libc)
-  if (options.waits)
+  if (options.inherited !== undefined)
     rehearse({ memory, makeDevice, crypto, random: { bytes }, ...ways }, arena.take(REHEARSAL_ROOM))
   const reactor = new Reactor(libc)
   const orders = correspond(port, libc, reactor, wake)
+  const room = libc.arena.take(STREAM_ROOM)
+  const channel = (fd: number): Channel => new Channel(new Stream({ libc, reactor, room }, fd))
   // The thread blocks from here on, and is killed one day.
   flushCompileCache()
-  return { libc, memory, aeadName, device: makeDevice(), reactor, ways, udp, orders }
+  return { libc, memory, aeadName, device: makeDevice(), reactor, ways, udp, orders, channel }
 }
 
+type Prepared = Awaited<ReturnType<typeof prepare>>
+
 async function compose(input: WorkerInput, port: MessagePort) {
-  const { libc, memory, aeadName, device, reactor, ways, udp, orders } = await prepare(input, port)
-  const bequest = input.options.waits ? bequestOf(orders) : undefined
-  const driver = bequest?.state && restore(device, bequest.state)
-  const tun = openTun(input.options, libc, bequest?.descriptors.tun)
-  if (bequest === undefined) udp.open(0)
-  else udp.adopt(bequest.descriptors.udp4, bequest.descriptors.udp6)
-  if (driver !== undefined && udp.port !== driver.listenPort)
-    throw new DroverError('TUNNEL_UNAVAILABLE', 'the port has changed meanwhile')
+  const { inherited } = input.options
+  const prepared = await prepare(input, port)
+  if (inherited === undefined) return connect(input, prepared, undefined)
+  const predecessor = new Predecessor(prepared.channel(inherited.channel))
+  try {
+    return connect(input, prepared, predecessor)
+  } catch (thrown) {
+    predecessor.refuse(reasonOf(thrown))
+    throw thrown
+  }
+}
+
+/** Opens, or takes over, what packets pass through; a predecessor is asked for its state when all else is there. */
+function connect({ options, wake }: WorkerInput, prepared: Prepared, predecessor: Predecessor | undefined) {
+  const { libc, memory, aeadName, device, reactor, ways, udp, orders, channel } = prepared
+  const { inherited, without } = options
+  const tun = openTun(options, libc)
+  if (inherited === undefined) udp.open(0)
+  else udp.adopt(inherited.descriptors.udp4, inherited.descriptors.udp6)
   const inbound = ways.inbound(tun)
   const outbound = ways.outbound(device, udp, tun)
-  const { without } = input.options
   const facts = () => factsOf({ aead: aeadName, without, tun: tun.offloads, sockets: udp.sockets })
   const malformed = () => outbound.malformed + inbound.malformed
   const transmit = (now: Millis): void => loop.transmit(now)
+  const give = (fd: number, state: Uint8Array): void => {
+    channel(fd).say({ is: 'state', state })
+    state.fill(0)
+  }
+  const state = predecessor?.state()
+  if (state !== undefined) device.import(state.device)
+  if (state !== undefined && udp.port !== state.driver.listenPort)
+    throw new DroverError('TUNNEL_UNAVAILABLE', 'the port has changed meanwhile')
   const commands = new Commands(
-    { device, tun, udp, ...orders, transmit, malformed, facts },
-    driver?.fwmark ?? 0,
+    { device, tun, udp, ...orders, transmit, malformed, facts, give },
+    state?.driver.fwmark ?? 0,
   )
   const loop = new PacketLoop({
     memory,
@@ -203,38 +222,15 @@ async function compose(input: WorkerInput, port: MessagePort) {
     outbound,
     endpoints: new EndpointTable(),
     boot: () => millis(libc.bootTime()),
-    orders: { fd: input.wake, take: (now) => commands.take(now) },
+    orders: { fd: wake, take: (now) => commands.take(now) },
   })
-  if (bequest?.state !== undefined) tell(libc, bequest.channel)
-  orders.report({ is: 'ready', facts: { interface: tun.name, ...facts() } })
+  if (state !== undefined) predecessor?.taken()
+  orders.report({
+    is: 'ready',
+    facts: { interface: tun.name, ...facts() },
+    heir: state !== undefined,
+  })
   return { loop, report: orders.report }
-}
-
-/** Waits until there is something to begin with; the thread ends when there never will be. */
-function bequestOf({ report, wait }: Orders): Bequest {
-  report({ is: 'loaded' })
-  const order = wait()
-  if (order.is === 'adopt') return order
-  throw new DroverError('TUNNEL_UNAVAILABLE', 'ended before it began')
-}
-
-/** Key, peers and sessions of the predecessor. */
-function restore(device: Device, bytes: Uint8Array): DriverStatus {
-  const decoded = decodeState(bytes)
-  bytes.fill(0)
-  if (decoded.is === 'damaged') throw new DroverError('TUNNEL_UNAVAILABLE', 'the state is damaged')
-  if (decoded.is === 'unknown-version')
-    throw new DroverError('TUNNEL_UNAVAILABLE', `version ${decoded.version} of the state is unknown`)
-  device.import(decoded.state.device)
-  return decoded.state.driver
-}
-
-/** Says that the tunnel is ours. A predecessor that has died need not know. */
-function tell(libc: Libc, channel: number): void {
-  const frame = encodeFrame({ is: 'taken' })
-  const at = libc.arena.take(frame.length)
-  libc.arena.bytes.set(frame, at)
-  libc.write(channel, at, frame.length)
 }
 
 async function run(input: WorkerInput, port: MessagePort): Promise<void> {
