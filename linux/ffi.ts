@@ -47,7 +47,7 @@ const c = {
   listen: process.func('int listen(int, int)'),
   connect: process.func('int connect(int, uint64_t, uint)'),
   socketpair: process.func('int socketpair(int, int, int, uint64_t)'),
-  setpriority: process.func('int setpriority(int, uint, int)'),
+  schedSetscheduler: process.func('int sched_setscheduler(int, int, uint64_t)'),
   getsockname: process.func('int getsockname(int, uint64_t, uint64_t)'),
   setsockopt: process.func('int setsockopt(int, int, int, uint64_t, uint)'),
   getsockopt: process.func('int getsockopt(int, int, int, uint64_t, uint64_t)'),
@@ -178,9 +178,10 @@ export class Libc {
     return [view.getInt32(this.#scratch, true), view.getInt32(this.#scratch + 4, true)]
   }
 
-  /** How nice the calling thread is, -20 to 19. */
-  setNice(nice: number): number {
-    return checked(c.setpriority(0, 0, nice))
+  /** Whether the calling thread goes before all ordinary ones (SCHED_FIFO, the least of its priorities). */
+  setUrgent(urgent: boolean): number {
+    this.arena.view.setInt32(this.#scratch, urgent ? 1 : 0, true)
+    return checked(c.schedSetscheduler(0, urgent ? 1 : 0, this.arena.address(this.#scratch, 4)))
   }
 
   bind(fd: number, at: number, length: number): number {

@@ -22,6 +22,8 @@ export interface CommandsDeps {
   readonly wait: () => Order
   /** Gives the state to whoever is at the other end of a descriptor; wipes it. */
   readonly give: (channel: number, state: Uint8Array) => void
+  /** Whether this thread goes before others, where the system lets it. */
+  readonly hurry: (urgent: boolean) => void
   /** Sends what the device has to say by itself. */
   readonly transmit: (now: Millis) => void
   /** Packets of the TUN device that lied. */
@@ -60,9 +62,11 @@ export class Commands {
 
   /** Gives the state away and touches no packet until it is told how it ended. */
   #freeze({ id, channel }: Extract<Order, { is: 'freeze' }>, now: Millis): 'go on' | 'stop' {
-    const { device, report, transmit, wait, give } = this.#deps
+    const { device, report, transmit, wait, give, hurry } = this.#deps
+    hurry(true)
     transmit(now)
     give(channel, encodeState({ driver: this.#driver(), device: device.export() }))
+    hurry(false)
     report({ is: 'frozen', id })
     for (let order = wait(); order.is !== 'resume'; order = wait()) {
       if (order.is === 'stop') return this.#stop(order.remove)

@@ -43,20 +43,27 @@ export class PacketLoop {
   }
 
   run(): 'gone' | 'stopped' {
+    for (;;) {
+      const end = this.round()
+      if (end !== undefined) return end
+    }
+  }
+
+  /** Waits once, and does what there is to do; undefined unless it has ended. */
+  round(): 'gone' | 'stopped' | undefined {
     const { reactor, udp, orders, boot } = this.#deps
     const { sockets } = udp
-    for (;;) {
-      this.#wait(boot())
-      const now = boot()
-      if (reactor.ready(0) !== 'idle' && orders.take(now) === 'stop') return 'stopped'
-      if (reactor.ready(1) !== 'idle' && this.#outward(now) === 'gone') return 'gone'
-      for (let index = 0; index < sockets.length; index++) {
-        const socket = sockets[index]
-        if (socket === undefined || socket.fd < 0 || reactor.ready(2 + index) === 'idle') continue
-        if (this.#inward(socket, now) === 'gone') return 'gone'
-      }
-      this.#pass(now)
+    this.#wait(boot())
+    const now = boot()
+    if (reactor.ready(0) !== 'idle' && orders.take(now) === 'stop') return 'stopped'
+    if (reactor.ready(1) !== 'idle' && this.#outward(now) === 'gone') return 'gone'
+    for (let index = 0; index < sockets.length; index++) {
+      const socket = sockets[index]
+      if (socket === undefined || socket.fd < 0 || reactor.ready(2 + index) === 'idle') continue
+      if (this.#inward(socket, now) === 'gone') return 'gone'
     }
+    this.#pass(now)
+    return undefined
   }
 
   /** Until something is there or due. */

@@ -46,6 +46,8 @@ const batchBytes = 65_536
 const areaSize = megabyte / 2
 const scratchSize = 68_000
 const socketBuffer = 7 * megabyte
+/** In which a successor carries, before others have their turn, what has waited in the queues. */
+const urgentRounds = 50
 
 export interface WorkerInput {
   readonly options: EngineOptions
@@ -200,16 +202,18 @@ function connect({ options, wake }: WorkerInput, prepared: Prepared, predecessor
   const facts = () => factsOf({ aead: aeadName, without, tun: tun.offloads, sockets: udp.sockets })
   const malformed = () => outbound.malformed + inbound.malformed
   const transmit = (now: Millis): void => loop.transmit(now)
+  const hurry = (urgent: boolean): void => void libc.setUrgent(urgent)
   const give = (fd: number, state: Uint8Array): void => {
     channel(fd).say({ is: 'state', state })
     state.fill(0)
   }
+  if (predecessor !== undefined) hurry(true)
   const state = predecessor?.state()
   if (state !== undefined) device.import(state.device)
   if (state !== undefined && udp.port !== state.driver.listenPort)
     throw new DroverError('TUNNEL_UNAVAILABLE', 'the port has changed meanwhile')
   const commands = new Commands(
-    { device, tun, udp, ...orders, transmit, malformed, facts, give },
+    { device, tun, udp, ...orders, transmit, malformed, facts, give, hurry },
     state?.driver.fwmark ?? 0,
   )
   const loop = new PacketLoop({
@@ -230,17 +234,26 @@ function connect({ options, wake }: WorkerInput, prepared: Prepared, predecessor
     facts: { interface: tun.name, ...facts() },
     heir: state !== undefined,
   })
-  return { loop, report: orders.report }
+  const run = (): 'gone' | 'stopped' => {
+    if (predecessor === undefined) return loop.run()
+    for (let round = 0; round < urgentRounds; round++) {
+      const end = loop.round()
+      if (end !== undefined) return end
+    }
+    hurry(false)
+    return loop.run()
+  }
+  return { run, report: orders.report }
 }
 
-async function run(input: WorkerInput, port: MessagePort): Promise<void> {
+async function begin(input: WorkerInput, port: MessagePort): Promise<void> {
   try {
-    const { loop, report } = await compose(input, port)
-    report({ is: 'ended', why: loop.run() })
+    const { run, report } = await compose(input, port)
+    report({ is: 'ended', why: run() })
   } catch (thrown) {
     const why = thrown instanceof DroverError ? thrown.line : String((thrown as Error).stack)
     port.postMessage({ is: 'failed', why } satisfies Report)
   }
 }
 
-if (parentPort !== null) await run(workerData as WorkerInput, parentPort)
+if (parentPort !== null) await begin(workerData as WorkerInput, parentPort)

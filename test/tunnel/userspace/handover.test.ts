@@ -75,6 +75,17 @@ test('replaced six times under load: nothing is lost and no handshake is needed'
   t.ok(Number(stdout.trim().split('\t')[2]) > 1e6, 'bytes are counted on')
 })
 
+test('a successor goes before other threads no longer than it must', slow, async (t) => {
+  const { one, other } = await world.pair(t, 'u', ['drover', 'drover'])
+  await ping(one, other.address)
+  const pid = String(await replaced(one))
+  const stop = world.pings(one, other.address)
+  const policies = async (): Promise<string> => (await run('chrt', ['-a', '-p', pid])).stdout
+  await until('ordinary threads', async () => !(await policies()).includes('SCHED_FIFO'))
+  t.match(await policies(), 'SCHED_OTHER')
+  t.equal((await stop()).lost, 0)
+})
+
 test('beside wireguard-go, and with settings changed afterwards', slow, async (t) => {
   const { one, other } = await world.pair(t, 'w', ['drover', 'wireguard-go'])
   await ping(one, other.address)
