@@ -1,11 +1,11 @@
 /**
  * Whether charon is well, beyond that it runs: it answers, and the device that it encrypts for is there. A connection
  * that is held for as long as both are so; what does not get well by itself is ended, and whoever keeps charon starts
- * another.
+ * another. One that was silent before it was ever held is not judged here (charon-place.ts).
  */
 import { type Clock, type Log, sleep } from '../../model/ports.ts'
 import { seconds } from '../../model/time.ts'
-import type { Vici } from './vici-client.ts'
+import { isSilence, type Vici } from './vici-client.ts'
 
 export interface CharonWatchDeps {
   /** A connection that ends when charon is silent for `answerWithin`. */
@@ -19,7 +19,7 @@ export interface CharonWatchDeps {
 }
 
 const askEvery = seconds(1)
-/** Three in a row, each over a new connection, until charon is taken for hung (tunnel-process.ts): within 10 s. */
+/** Once over the connection that is held and once over a new one, until charon is taken for hung: 5 s in all. */
 export const answerWithin = seconds(2)
 
 /** The way tunnel-process.ts looks at an engine: something that ends when charon does. */
@@ -44,14 +44,17 @@ export function watchCharon(deps: CharonWatchDeps) {
 
 /** Until the connection ends. */
 async function watch(vici: Vici, deps: CharonWatchDeps, ended: AbortSignal): Promise<void> {
-  const { clock, device, end, log } = deps
+  const { clock, connect, device, end, log } = deps
   for (let before = device(); !ended.aborted; ) {
     await sleep(clock, askEvery, ended).catch(() => undefined)
-    const answers = await vici.request('version').then(
-      () => true,
-      () => false,
-    )
-    if (!answers) return vici.close()
+    const failure = await failureOf(vici.request('version'))
+    if (failure !== undefined) {
+      if (isSilence(failure) && (await isSilentToOthers(connect))) {
+        log.warn('charon does not answer any more; starting it again')
+        await end()
+      }
+      return vici.close()
+    }
     const now = device()
     if (before !== undefined && now === undefined) {
       log.warn('the device of IPsec was removed; starting charon again', { interface: before })
@@ -61,3 +64,13 @@ async function watch(vici: Vici, deps: CharonWatchDeps, ended: AbortSignal): Pro
     before = now
   }
 }
+
+const failureOf = (asked: Promise<unknown>): Promise<unknown> =>
+  asked.then(
+    () => undefined,
+    (error: unknown) => error,
+  )
+
+/** Silence while this process itself was held up proves nothing; a second one does. */
+const isSilentToOthers = async (connect: CharonWatchDeps['connect']): Promise<boolean> =>
+  isSilence(await failureOf(connect().then((vici) => vici.close())))

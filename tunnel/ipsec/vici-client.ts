@@ -33,6 +33,11 @@ export interface ViciClientOptions {
   readonly deadline: number
 }
 
+const silence = 'it does not answer'
+
+/** Whether an error of this client says that charon took a question and was silent: it hangs, or is very busy. */
+export const isSilence = (error: unknown): boolean => error instanceof DroverError && error.cause === silence
+
 interface Waiting {
   readonly packet: ViciPacket
   readonly resolve: (answer: ViciPacket) => void
@@ -58,7 +63,7 @@ export class ViciClient implements Vici {
     socket.on('error', (cause) => this.#fail(cause))
     socket.once('close', () => this.#fail('it hung up'))
     socket.on('timeout', () => {
-      if (this.#queue.length > 0) this.#fail('it does not answer')
+      if (this.#queue.length > 0) this.#fail(silence)
     })
     socket.setTimeout(deadline)
   }

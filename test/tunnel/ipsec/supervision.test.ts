@@ -1,14 +1,24 @@
 /**
  * What is mended and when, without a charon: SAs as it lists them, states as the kernel lists them, and time.
  */
-import { test } from 'tap'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Test, test } from 'tap'
 import type { HostId } from '../../../model/records.ts'
 import { millis } from '../../../model/time.ts'
 import { Calls } from '../../../tunnel/ipsec/calls.ts'
+import { watchCharon } from '../../../tunnel/ipsec/charon-watch.ts'
 import type { IfId } from '../../../tunnel/ipsec/if-id.ts'
 import { mendingOf, type Sight, type Wanted } from '../../../tunnel/ipsec/mend.ts'
 import { type ChildSa, type IkeSa, ikeSasIn } from '../../../tunnel/ipsec/sas.ts'
+import { ViciClient } from '../../../tunnel/ipsec/vici-client.ts'
+import { encodePacket } from '../../../tunnel/ipsec/vici-packet.ts'
 import { kernelSasIn } from '../../../tunnel/ipsec/xfrm.ts'
+import { MemoryLog } from '../../support/ports.ts'
+import { realClock } from '../../support/real-clock.ts'
 import { hostIdOf } from '../../support/snapshots.ts'
 
 const [self, peer] = [hostIdOf(2), hostIdOf(3)]
@@ -188,4 +198,42 @@ test('what charon lists', (t) => {
     },
   ])
   t.end()
+})
+
+/** A control socket that answers one question on each of so many connections, and what a watch made of it. */
+async function watched(t: Test, { connections, hangsUp }: { connections: number; hangsUp: boolean }) {
+  const folder = mkdtempSync(join(tmpdir(), 'drover-vici-'))
+  let left = connections
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined)
+    if (left-- <= 0) return
+    socket.once('data', () => {
+      socket.write(encodePacket({ is: 'response', message: {} }))
+      if (hangsUp) socket.end()
+    })
+  }).listen(join(folder, 'vici'))
+  t.teardown(() => {
+    server.close()
+    rmSync(folder, { recursive: true })
+  })
+  await once(server, 'listening')
+  let ended = 0
+  const watch = watchCharon({
+    connect: () => ViciClient.open(join(folder, 'vici'), { deadline: 1000 }),
+    device: () => undefined,
+    end: async () => {
+      ended += 1
+    },
+    clock: { ...realClock, after: (_, action) => realClock.after(millis(1), action) },
+    log: new MemoryLog(),
+  })
+  const held = await watch.hold(new AbortController().signal)
+  await held.ended
+  return ended
+}
+
+test('a charon that falls silent is ended at once, one that is slow or goes is not', async (t) => {
+  t.equal(await watched(t, { connections: 1, hangsUp: false }), 1, 'it hangs')
+  t.equal(await watched(t, { connections: 2, hangsUp: false }), 0, 'it answers somebody new')
+  t.equal(await watched(t, { connections: 9, hangsUp: true }), 0, 'it has hung up')
 })
