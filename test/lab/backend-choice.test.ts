@@ -2,13 +2,19 @@
  * IPsec on two real hosts whose kernels need not have it: charon encrypts itself. It carries what containers say, WireGuard
  * takes over when its ports are blocked, and it is gone back to without losing a packet; nothing of it is ever in clear.
  */
+import { join } from 'node:path'
 import { test } from 'tap'
 import { until } from '../../lab/command.ts'
 import { block, heal, ipsecPorts } from '../../lab/faults.ts'
-import type { StatusView } from '../../status/status.ts'
+import type { LabHost } from '../../lab/host.ts'
+import type { HostId } from '../../model/records.ts'
+import type { HostView, StatusView } from '../../status/status.ts'
+import { ikeIdentity } from '../../tunnel/ipsec/credentials.ts'
+import { ViciClient } from '../../tunnel/ipsec/vici-client.ts'
 import {
   addressOf,
   Capture,
+  doctor,
   labFor,
   labNeeds,
   Pinger,
@@ -21,7 +27,29 @@ import {
 /** A ping of 1,000 bytes, whatever it is wrapped in; probes of the path have other sizes. */
 const asLong = 'greater 1070 and less 1130'
 
-test('IPsec, WireGuard while it is blocked, and back', { ...labNeeds(), timeout: 400_000 }, async (t) => {
+/** Its charon takes nothing from the other host but what Drover never offers. */
+async function otherProposal(host: LabHost): Promise<void> {
+  const vici = await ViciClient.open(join(host.place.run, 'charon.vici'))
+  try {
+    const [own, peer] = ((await host.drover('hosts')) as readonly HostView[])
+      .toSorted(({ name }) => (name === host.entry.name ? -1 : 1))
+      .map(({ id }) => id as HostId)
+    if (own === undefined || peer === undefined) throw new TypeError('two hosts')
+    const foreign = {
+      version: '2',
+      remote_addrs: ['%any'],
+      proposals: ['aes128-sha256-modp2048'],
+      local: { auth: 'pubkey', id: ikeIdentity('default', own) },
+      remote: { auth: 'pubkey', id: ikeIdentity('default', peer) },
+    }
+    await vici.request('load-conn', { [peer]: foreign })
+    await vici.request('terminate', { ike: peer, timeout: '5000' })
+  } finally {
+    vici.close()
+  }
+}
+
+test('IPsec, WireGuard while it is blocked, and back', { ...labNeeds(), timeout: 600_000 }, async (t) => {
   const lab = await labFor(t, { what: 'ipsec', hosts: 2, store: 'etcd', backend: 'ipsec' })
   const [h1, h2] = [lab.host(1), lab.host(2)]
   const clear = await Capture.start(lab, 'net 10.42.0.0/16')
@@ -102,6 +130,25 @@ test('IPsec, WireGuard while it is blocked, and back', { ...labNeeds(), timeout:
     })
     await Promise.all([reachedBy(h1, 'ipsec'), reachedBy(h2, 'ipsec')])
     t.ok(await reaches(h1, 'one', two))
+  })
+
+  await t.test('a peer with another proposal: doctor names it, WireGuard carries', async (t) => {
+    const finds = (wanted: boolean) =>
+      until(`doctor ${wanted ? 'to name' : 'to forget'} the proposal`, async () => {
+        const one = (await doctor(h1)).findings.find(({ what }) => /that both allow/.test(what))
+        return (one === undefined) === wanted ? undefined : { one }
+      })
+    await otherProposal(h2)
+    const { one: finding } = await finds(true)
+    t.match(finding, {
+      where: 'tunnel',
+      what: /^IPsec to h2: the peer knows no connection with this host that both allow/,
+      remedy: /allow aes256gcm16-prfsha384-x25519 .*; WireGuard carries meanwhile$/,
+    })
+    await reachedBy(h1, 'wireguard')
+    t.ok(await reaches(h1, 'one', two))
+    await h2.kill('charon')
+    await finds(false)
   })
 
   t.same(clear.lines, [], 'nothing was in clear at any time')

@@ -7,13 +7,10 @@ import { join } from 'node:path'
 import { test } from 'tap'
 import { until } from '../../lab/command.ts'
 import type { LabHost } from '../../lab/host.ts'
-import type { DoctorView } from '../../status/doctor.ts'
-import { addressOf, labFor, labNeeds, pidOf } from '../support/lab.ts'
+import { addressOf, doctor as findingsOf, labFor, labNeeds, pidOf } from '../support/lab.ts'
 
 async function doctor(host: LabHost): Promise<{ readonly code: number; readonly text: string }> {
-  const { code, stdout, stderr } = await host.exec(['drover', 'doctor', '--json'])
-  if (stdout === '') throw new TypeError(stderr)
-  const { findings } = JSON.parse(stdout) as DoctorView
+  const { code, findings } = await findingsOf(host)
   return { code, text: findings.map(({ where, what }) => `${where}: ${what}`).join('\n') }
 }
 

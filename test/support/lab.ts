@@ -11,6 +11,8 @@ import { Lab, type LabOptions, testLabName } from '../../lab/lab.ts'
 import { placeOf } from '../../lab/layout.ts'
 import { abandonedLabs, sweep } from '../../lab/sweep.ts'
 import { missingPackages } from '../../setup/packages.mjs'
+import type { DoctorView } from '../../status/doctor.ts'
+import type { Finding } from '../../status/finding.ts'
 import type { PeerView, StatusView } from '../../status/status.ts'
 
 /** Why no lab can be made here, as tap's option; empty where it can. */
@@ -178,6 +180,15 @@ export async function reachedBy(host: LabHost, backend: string): Promise<PeerVie
     },
     { patience: 90_000, every: 200, blame: () => JSON.stringify(last) },
   )
+}
+
+/** What `drover doctor` finds, and its exit code. */
+export async function doctor(
+  host: LabHost,
+): Promise<{ readonly code: number; readonly findings: readonly Finding[] }> {
+  const { code, stdout, stderr } = await host.exec(['drover', 'doctor', '--json'])
+  if (stdout === '') throw new TypeError(stderr)
+  return { code, findings: (JSON.parse(stdout) as DoctorView).findings }
 }
 
 /** Since when; for people. */
