@@ -1,7 +1,7 @@
 /**
  * What every store must do. A new one is tested by giving a way to make it: `testStore(name, make)`.
  */
-import { type Test, test } from 'tap'
+import { t as root, type Test } from 'tap'
 import { utf8, utf8Text } from '../../model/bytes.ts'
 import type { Change, Store, Update, Write } from '../../store/store.ts'
 
@@ -20,6 +20,9 @@ export interface StoreWorld {
 }
 
 type Make = () => Promise<StoreWorld>
+
+/** For whatever must come, on a machine that does other things as well, in ms. */
+export const patience = 30_000
 
 /** Reads a watch and keeps the state that it tells. */
 export class WatchReader {
@@ -72,7 +75,7 @@ export async function until(
   what: string,
   holds: () => boolean | Promise<boolean>,
 ): Promise<void> {
-  const deadline = Date.now() + 30_000
+  const deadline = Date.now() + patience
   while (!(await holds())) {
     if (Date.now() > deadline) throw new Error(`never came: ${what}`)
     await world.pass(0.05)
@@ -87,10 +90,11 @@ async function write(store: Store, ...writes: readonly Write[]): Promise<number>
   return outcome.revision
 }
 
-export function testStore(name: string, make: Make): void {
+/** Among the tests of `on`, one after the other; they are not awaited. */
+export function testStore(name: string, make: Make, on: Pick<Test, 'test'> = root): void {
   let serial = 0
   const check = (what: string, body: (t: Test, world: StoreWorld, prefix: string) => Promise<void>) =>
-    test(`${name}: ${what}`, async (t) => {
+    on.test(`${name}: ${what}`, async (t) => {
       const world = await make()
       t.teardown(() => world.remove())
       serial++
@@ -323,7 +327,7 @@ async function outage(t: Test, world: StoreWorld, prefix: string): Promise<void>
   const asked = Date.now()
   await t.rejects(store.get(`${prefix}a`), { code: 'STORE_UNAVAILABLE' })
   await t.rejects(store.transact([], [put(`${prefix}a`, 'x')]), { code: 'STORE_UNAVAILABLE' })
-  t.ok(Date.now() - asked < 8000, 'requests do not hang')
+  t.ok(Date.now() - asked < patience, 'requests do not hang')
   await write(other, put(`${prefix}b`, '2'), { is: 'delete', key: `${prefix}a` })
   await until(world, 'the lease ends', async () => (await other.get(`${prefix}alive`)) === undefined)
   await compact?.()

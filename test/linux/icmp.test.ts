@@ -26,13 +26,13 @@ test('who answers, and who does not', { skip: needsRoot }, async (t) => {
   })
   const near = ['127.0.0.1', '127.1.2.3']
   t.same(await pinger.probe([], { timeout: millis(1000) }), new Map())
-  const byLo = await pinger.probe(probesOf(near, 'lo'), { timeout: millis(5000) })
+  const byLo = await pinger.probe(probesOf(near, 'lo'), { timeout: millis(30_000) })
   t.same(answeredBy(byLo), ['127.0.0.1 lo', '127.1.2.3 lo'])
 
   let turns = 0
   const ticking = setInterval(() => turns++, 5)
   const answers = await pinger.probe(probesOf([...near, '192.0.2.1']), {
-    timeout: millis(300),
+    timeout: millis(1000),
     source: address('127.0.0.1'),
   })
   clearInterval(ticking)
@@ -40,14 +40,14 @@ test('who answers, and who does not', { skip: needsRoot }, async (t) => {
   t.ok(turns > 10, 'the event loop goes on')
 
   const two = await Promise.all([
-    pinger.probe(probesOf(['127.0.0.5']), { timeout: millis(5000) }),
-    pinger.probe(probesOf(['127.0.0.6']), { timeout: millis(5000) }),
+    pinger.probe(probesOf(['127.0.0.5']), { timeout: millis(30_000) }),
+    pinger.probe(probesOf(['127.0.0.6']), { timeout: millis(30_000) }),
   ])
   t.same(two.map(answeredBy), [['127.0.0.5 -'], ['127.0.0.6 -']])
   await t.rejects(pinger.probe(probesOf(near, 'dt-nowhere'), { timeout: millis(100) }))
   const mixed = [...probesOf(near, 'dt-nowhere'), ...probesOf(near, 'lo'), ...probesOf(near)]
   t.same(
-    answeredBy(await pinger.probe(mixed, { timeout: millis(300) })),
+    answeredBy(await pinger.probe(mixed, { timeout: millis(1000) })),
     ['127.0.0.1 -', '127.0.0.1 lo', '127.1.2.3 -', '127.1.2.3 lo'],
     'each by its own interface',
   )

@@ -50,13 +50,13 @@ test('what the kernel knows of a path', needsRoot, (t) => {
 test('an echo is of the size that was asked for, and whole', needsRoot, async (t) => {
   const pinger = new Pinger({ libc, clock: realClock, random: new SeededRandom(7) })
   const probes = [28, 64, 1399, 1400, 1401, 5000].map((size) => ({ address: ip4('127.0.0.1'), size }))
-  const answered = await pinger.probe(probes, { timeout: millis(500) })
+  const answered = await pinger.probe(probes, { timeout: millis(1000) })
   t.same(
     [...answered.keys()].map(({ size }) => size).sort((a, b) => a - b),
     [28, 64, 1399, 1400],
   )
   t.ok([...answered.values()].every((took) => took >= 0))
   ip('route replace local 127.0.0.0/8 dev lo mtu 1000 table local')
-  const narrow = await pinger.probe(probes.slice(3, 4), { timeout: millis(5000) })
+  const narrow = await pinger.probe(probes.slice(3, 4), { timeout: millis(30_000) })
   t.equal(narrow.size, 1, "the route's MTU does not hold for probes")
 })

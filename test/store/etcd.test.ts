@@ -12,13 +12,16 @@ import type { Log } from '../../model/ports.ts'
 import { EtcdStore } from '../../store/etcd.ts'
 import { openStore } from '../../store/open.ts'
 import type { Store } from '../../store/store.ts'
-import { put, testStore, until, WatchReader } from '../compliance/store.ts'
+import { patience, put, type StoreWorld, testStore, until, WatchReader } from '../compliance/store.ts'
 import { etcdMissing, makeTestCertificates, TestEtcd, type TestEtcdOptions } from '../support/etcd.ts'
 import { MemoryLog } from '../support/ports.ts'
 import { TestProxy } from '../support/proxy.ts'
 
 const missing = etcdMissing()
 const skip = missing === undefined ? {} : { skip: missing }
+/** Most of the time passes by waiting for etcd, and each has its own. */
+const apart = { ...skip, buffered: true }
+root.jobs = 4
 const pass = (time: number) => delay(time * 1000)
 const deps = (log: Log = new MemoryLog()) => ({ clock: new SystemClock(), log })
 
@@ -34,6 +37,25 @@ function storeOn(t: Test, ...endpoints: readonly string[]): EtcdStore {
   return store
 }
 
+async function worldOn(etcd: TestEtcd, how: 'silent' | 'reset'): Promise<StoreWorld> {
+  await etcd.ctl('del', '', '--prefix')
+  const proxy = await TestProxy.start(etcd.members[0]?.ports.client ?? 0)
+  const store = new EtcdStore(deps(), { endpoints: [proxy.endpoint] })
+  const other = new EtcdStore(deps(), { endpoints: etcd.endpoints })
+  return {
+    store,
+    other,
+    pass,
+    compact: () => etcd.compact(),
+    cut: async () => proxy.cut(how),
+    mend: async () => proxy.mend(),
+    remove: async () => {
+      await Promise.all([store.close(), other.close()])
+      proxy.remove()
+    },
+  }
+}
+
 const answers = (store: Store) => () =>
   store.get('/x').then(
     () => true,
@@ -43,31 +65,14 @@ const answers = (store: Store) => () =>
 root.setTimeout(240_000)
 
 if (missing === undefined) {
-  const shared = TestEtcd.start()
-  root.teardown(async () => (await shared).remove())
   for (const how of ['silent', 'reset'] as const)
-    testStore(`etcd, cut by ${how}`, async () => {
-      const etcd = await shared
-      await etcd.ctl('del', '', '--prefix')
-      const proxy = await TestProxy.start(etcd.members[0]?.ports.client ?? 0)
-      const store = new EtcdStore(deps(), { endpoints: [proxy.endpoint] })
-      const other = new EtcdStore(deps(), { endpoints: etcd.endpoints })
-      return {
-        store,
-        other,
-        pass,
-        compact: () => etcd.compact(),
-        cut: async () => proxy.cut(how),
-        mend: async () => proxy.mend(),
-        remove: async () => {
-          await Promise.all([store.close(), other.close()])
-          proxy.remove()
-        },
-      }
+    test(`the interface, cut by ${how}`, apart, async (t) => {
+      const etcd = await etcdFor(t)
+      testStore('etcd', () => worldOn(etcd, how), t)
     })
 }
 
-test('a member that is killed and comes back', skip, async (t) => {
+test('a member that is killed and comes back', apart, async (t) => {
   const etcd = await etcdFor(t)
   const [member] = etcd.members
   const store = storeOn(t, ...etcd.endpoints)
@@ -78,15 +83,13 @@ test('a member that is killed and comes back', skip, async (t) => {
   await t.rejects(store.transact([], [put('/a', '2')]), { code: 'STORE_UNAVAILABLE' })
   await until({ pass }, 'it is stale', () => reader.stale)
   member?.start()
-  const began = Date.now()
   await until({ pass }, 'it is fresh', () => !reader.stale)
-  t.ok(Date.now() - began < 6000, 'soon after etcd is back')
   await store.transact([], [put('/b', '2')])
   await until({ pass }, 'it goes on', () => reader.state.size === 2)
   await reader.stop()
 })
 
-test('a member that hangs', skip, async (t) => {
+test('a member that hangs', apart, async (t) => {
   const etcd = await etcdFor(t)
   const [member] = etcd.members
   const store = storeOn(t, ...etcd.endpoints)
@@ -95,15 +98,14 @@ test('a member that hangs', skip, async (t) => {
   await member?.pause()
   const began = Date.now()
   await t.rejects(store.transact([], [put('/a', '1')]), { code: 'STORE_UNAVAILABLE' })
-  t.ok(Date.now() - began < 4000, 'a request has a deadline')
-  await until({ pass }, 'it is stale', () => reader.stale)
-  t.ok(Date.now() - began < 6000, 'a silent connection is found')
+  t.ok(Date.now() - began < patience, 'a request has a deadline')
+  await until({ pass }, 'a silent connection is found', () => reader.stale)
   member?.resume()
   await until({ pass }, 'it is fresh', () => !reader.stale)
   await reader.stop()
 })
 
-test('three members: one killed, the leader changed, the majority gone', skip, async (t) => {
+test('three members: one killed, the leader changed, the majority gone', apart, async (t) => {
   const etcd = await etcdFor(t, { members: 3 })
   const store = storeOn(t, ...etcd.endpoints)
   const reader = new WatchReader(store, '/')
@@ -139,7 +141,7 @@ test('three members: one killed, the leader changed, the majority gone', skip, a
   await reader.stop()
 })
 
-test('etcd that lost its history gives a snapshot', skip, async (t) => {
+test('etcd that lost its history gives a snapshot', apart, async (t) => {
   const etcd = await etcdFor(t)
   const [member] = etcd.members
   const store = storeOn(t, ...etcd.endpoints)
@@ -159,7 +161,7 @@ test('etcd that lost its history gives a snapshot', skip, async (t) => {
 
 test(
   'etcd that was emptied, and has grown beyond what a watch had seen before it returns',
-  skip,
+  apart,
   async (t) => {
     const etcd = await etcdFor(t)
     const [member] = etcd.members
@@ -185,7 +187,7 @@ test(
   },
 )
 
-test('a watch that was cut goes on where it stood, without a list of everything', skip, async (t) => {
+test('a watch that was cut goes on where it stood, without a list of everything', apart, async (t) => {
   const etcd = await etcdFor(t)
   const proxy = await TestProxy.start(etcd.members[0]?.ports.client ?? 0)
   t.teardown(() => proxy.remove())
@@ -202,7 +204,7 @@ test('a watch that was cut goes on where it stood, without a list of everything'
   await reader.stop()
 })
 
-test('TLS with client certificates', skip, async (t) => {
+test('TLS with client certificates', apart, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'dt-tls-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   const tls = makeTestCertificates(folder)
@@ -224,7 +226,7 @@ test('TLS with client certificates', skip, async (t) => {
   await t.rejects((await open({})).get('/a'), { code: 'STORE_UNAVAILABLE' })
 })
 
-test('user and password', skip, async (t) => {
+test('user and password', apart, async (t) => {
   const etcd = await etcdFor(t)
   await etcd.ctl('user', 'add', 'root:secret')
   await etcd.ctl('auth', 'enable')

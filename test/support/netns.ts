@@ -39,7 +39,7 @@ export const needsRoot: { skip?: string } = isRoot ? {} : { skip: 'needs root fo
 export async function until<T>(
   what: string,
   probe: () => T | undefined | false | Promise<T | undefined | false>,
-  patience = 10_000,
+  patience = 30_000,
 ): Promise<T> {
   for (const end = Date.now() + patience; ; await pause(10)) {
     const value = await probe()
