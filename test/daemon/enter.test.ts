@@ -4,7 +4,7 @@
  */
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -51,6 +51,23 @@ async function drover(state: string, ...words: readonly string[]) {
     const { code, stderr } = error as { code: number; stderr: string }
     return { code, said: stderr }
   }
+}
+
+let template: Promise<string> | undefined
+
+/** The folder of a first host: a copy of what one `drover init` made, since making a CA takes a second. */
+async function memberOf(t: Test): Promise<string> {
+  template ??= initialised(root)
+  const state = folderOf(t)
+  cpSync(await template, state, { recursive: true })
+  return state
+}
+
+async function initialised(t: Test): Promise<string> {
+  const state = folderOf(t)
+  const { code, said } = await drover(state, 'init', '--subnet', '10.77.0.0/16')
+  if (code !== 0) throw new TypeError(said)
+  return state
 }
 
 /** kill -9 in the moment in which a file appears, or a little later. */
@@ -109,8 +126,7 @@ test('the domain of the names is chosen at init', async (t) => {
 })
 
 test('the CA: shown, backed up, and taken from the backup', async (t) => {
-  const [state, other] = [folderOf(t), folderOf(t)]
-  await drover(state, 'init', '--subnet', '10.77.0.0/16')
+  const [state, other] = [await memberOf(t), folderOf(t)]
   const shown = JSON.parse((await drover(state, 'ca', 'show', '--json')).said)
   t.match(shown, {
     authorities: [{ held: true, problem: null }],
@@ -137,8 +153,7 @@ test('the CA: shown, backed up, and taken from the backup', async (t) => {
 })
 
 test('somebody else has the environment: join is the way', async (t) => {
-  const [state, other] = [folderOf(t), folderOf(t)]
-  await drover(state, 'init', '--subnet', '10.77.0.0/16')
+  const [state, other] = [await memberOf(t), folderOf(t)]
   writeFileSync(join(other, 'store.db'), readFileSync(join(state, 'store.db')))
   t.match(await drover(other, 'init'), { code: 2, said: /already holds an environment.*drover join TOKEN/ })
   t.notOk(existsSync(join(other, 'membership.json')))
@@ -160,8 +175,7 @@ test('kill -9 in the middle of init', async (t) => {
 })
 
 test('kill -9 in the middle of join', async (t) => {
-  const first = folderOf(t)
-  await drover(first, 'init', '--subnet', '10.77.0.0/16')
+  const first = await memberOf(t)
   const [identity, authority, membership] = [
     loadOrCreateIdentity(first),
     loadAuthority(first, undefined),
@@ -219,8 +233,7 @@ test('kill -9 in the middle of join', async (t) => {
 const needsEtcd = etcdMissing() === undefined ? {} : { skip: etcdMissing() ?? '' }
 
 test('etcd with mutual TLS by the CA of the environment', needsEtcd, async (t) => {
-  const [state, folder] = [folderOf(t), folderOf(t)]
-  await drover(state, 'init', '--subnet', '10.77.0.0/16')
+  const [state, folder] = [await memberOf(t), folderOf(t)]
   t.match(await drover(state, 'ca', 'issue', join(folder, 'x'), '--address', 'nowhere'), { code: 2 })
   const issued = await drover(state, 'ca', 'issue', folder, '--address', '127.0.0.1')
   t.equal(issued.code, 0, issued.said)
