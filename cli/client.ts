@@ -4,7 +4,7 @@
  */
 import { request } from 'node:http'
 import { createInterface } from 'node:readline'
-import { DroverError, reasonOf } from '../model/errors.ts'
+import { DroverError, isErrorCode, reasonOf } from '../model/errors.ts'
 
 export class AdminClient {
   readonly #socket: string
@@ -66,8 +66,10 @@ export class AdminClient {
   }
 }
 
+/** What the operator can mend is thrown as the daemon threw it; the rest is for its log. */
 function answerOf(status: number, text: string): unknown {
-  const value = JSON.parse(text) as { error?: string }
+  const value = JSON.parse(text) as { error?: string; code?: string; detail?: string }
   if (status < 400) return value
-  throw new DroverError('DAEMON_REFUSED', value.error ?? text)
+  const { error = text, code = '', detail = '' } = value
+  throw isErrorCode(code) ? new DroverError(code, detail) : new DroverError('DAEMON_REFUSED', error)
 }

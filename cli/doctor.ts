@@ -3,6 +3,7 @@
  */
 import { writeFileSync } from 'node:fs'
 import type { Command } from 'commander'
+import { DroverError, reasonOf } from '../model/errors.ts'
 import type { DoctorView } from '../status/doctor.ts'
 import { AdminClient } from './client.ts'
 import { type Context, configured, sourcesOf } from './configured.ts'
@@ -36,6 +37,14 @@ export function doctorText({ findings }: Pick<DoctorView, 'findings'>): string {
     .join('\n')
 }
 
+function writeReport(file: string, text: string): void {
+  try {
+    writeFileSync(file, text, { mode: 0o600 })
+  } catch (cause) {
+    throw new DroverError('USAGE', `the report cannot be written: ${reasonOf(cause)}`, { cause })
+  }
+}
+
 export function reportCommand(context: Context): Command {
   const command = configured('report', 'what a bug report needs, without secrets, as one text', context)
   command.argument('[file]', 'where to write it; standard output without')
@@ -43,7 +52,7 @@ export function reportCommand(context: Context): Command {
     const { runReport } = await import('../daemon/report.ts')
     const text = await runReport(sourcesOf(command, context), connect)
     if (file === undefined) return print(text)
-    writeFileSync(file, text, { mode: 0o600 })
+    writeReport(file, text)
     print(`${file}: names and addresses are in it, secrets are not; read it before you publish it`)
   })
 }

@@ -10,6 +10,7 @@ export type ErrorFields = Readonly<Record<string, string | number | boolean | un
 
 export class DroverError extends Error {
   readonly code: ErrorCode
+  readonly detail: string
   readonly fields: ErrorFields
 
   /** `detail` names what and where, for a person; `fields` are the same facts for a log. */
@@ -17,6 +18,7 @@ export class DroverError extends Error {
     super(`${errorTable[code].says}: ${detail}`, { cause: options.cause })
     this.name = 'DroverError'
     this.code = code
+    this.detail = detail
     this.fields = options.fields ?? {}
   }
 
@@ -33,6 +35,9 @@ export class DroverError extends Error {
     return `${this.message}; ${this.remedy}`
   }
 }
+
+/** Of a daemon that may be of another version. */
+export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(errorTable, text)
 
 /** The message of whatever was thrown. */
 export const reasonOf = (thrown: unknown): string =>

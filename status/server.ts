@@ -1,6 +1,7 @@
 /**
  * The admin API on a unix socket that only root can open: the status value as JSON, metrics, and the commands
- * that a running daemon must take part in. It promises that an error is a JSON object with one line for people.
+ * that a running daemon must take part in. It promises that an error is a JSON object with one line for people, and
+ * with its code and detail where they can mend it.
  */
 import { chmodSync, mkdirSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
@@ -54,10 +55,11 @@ export async function startAdmin(actions: AdminActions, socket: string): Promise
       command((request.body ?? {}) as Readonly<Record<string, unknown>>),
     )
   server.setErrorHandler((error, _request, reply) => {
-    const line = error instanceof DroverError ? error.line : reasonOf(error)
-    return reply
-      .code(error instanceof DroverError && error.culprit === 'operator' ? 400 : 500)
-      .send({ error: line })
+    if (!(error instanceof DroverError)) return reply.code(500).send({ error: reasonOf(error) })
+    const { line, code, detail, culprit } = error
+    return culprit === 'operator'
+      ? reply.code(400).send({ error: line, code, detail })
+      : reply.code(500).send({ error: line })
   })
   await listen(server, socket)
   return { close: () => server.close() }

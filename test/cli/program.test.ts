@@ -28,3 +28,8 @@ test('a bad value', async (t) => {
   const line = await complaint(t, 'status', '--config', '/dev/null', '--tunnel-port', '99999')
   t.match(line, /^drover: the configuration is not valid: --tunnel-port: .* must be 1–65535; mend .*\n$/)
 })
+
+test('a report that cannot be written', async (t) => {
+  const line = await complaint(t, 'report', '/nowhere/report.txt', '--config', '/dev/null')
+  t.match(line, /^drover: .*: the report cannot be written: ENOENT.*\/nowhere\/report\.txt'; see .*\n$/)
+})

@@ -111,7 +111,7 @@ test('names while things fail', labNeeds(), async (t) => {
   await t.test('a successor that does not start changes nothing', (t) =>
     undisturbed(t, host, web, async () => {
       const replaced = new AdminClient(host.entry.admin).post('/v1/replace', { program: ['/bin/false'] })
-      await t.rejects(replaced, { code: 'DAEMON_REFUSED', message: /the successor has ended \(1\)/ })
+      await t.rejects(replaced, { code: 'DAEMON_REPLACE', message: /the successor has ended \(1\)/ })
       t.ok(isAlive(host.entry.pids.daemon))
     }),
   )
