@@ -101,7 +101,7 @@ const files = asked.length > 0 ? asked : testFiles(join(root, 'test'))
 const usesLab = (/** @type {string} */ file) => file.startsWith('test/lab/')
 const unit = await run(
   files.filter((file) => !usesLab(file)),
-  { jobs: 2, seconds: 240 },
+  { jobs: 2, seconds: 600 },
 )
 const lab = await run(files.filter(usesLab), {
   jobs: 1,

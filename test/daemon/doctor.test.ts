@@ -14,7 +14,7 @@ import { rulesetOf, tableText } from '../../network/ruleset.ts'
 import type { DoctorView } from '../../status/doctor.ts'
 import { NetnsWorld, needsRoot, type TestNetns, until } from '../support/netns.ts'
 
-root.setTimeout(240_000)
+root.setTimeout(600_000)
 
 const program = join(import.meta.dirname, '../../cli/main.ts')
 const password = 'correct-horse-battery'

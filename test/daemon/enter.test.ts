@@ -24,7 +24,7 @@ import { etcdMissing, TestEtcd } from '../support/etcd.ts'
 import { freePort } from '../support/free-port.ts'
 import { MemoryLedger, MemoryLog, MemoryMeter } from '../support/ports.ts'
 
-root.setTimeout(240_000)
+root.setTimeout(600_000)
 
 const program = join(import.meta.dirname, '../../cli/main.ts')
 const now = () => instant(Date.now())

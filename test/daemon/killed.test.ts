@@ -38,7 +38,7 @@ import { MemoryLedger, MemoryLog, MemoryMeter } from '../support/ports.ts'
 import { realClock as clock } from '../support/real-clock.ts'
 import { hostRecord, settings } from '../support/records.ts'
 
-root.setTimeout(240_000)
+root.setTimeout(600_000)
 
 /** More than any of the commands has. */
 const manySteps = 500

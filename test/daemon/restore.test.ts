@@ -17,7 +17,7 @@ import { realClock as clock } from '../support/real-clock.ts'
 import { containerId } from '../support/records.ts'
 import { StoreHost, until } from '../support/store-host.ts'
 
-root.setTimeout(180_000)
+root.setTimeout(600_000)
 
 /** Whose block every address is in, as one host sees it. */
 const textOf = ({ hosts, blocks, containers }: Environment): string =>

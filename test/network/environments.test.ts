@@ -6,7 +6,7 @@ import { t as root, test } from 'tap'
 import { ask, NetnsWorld, needsRoot, type TestContainer, type TestNetns } from '../support/netns.ts'
 import { applierIn, attachPlanOf, hostPlanOf, stateOf } from '../support/network.ts'
 
-root.setTimeout(240_000)
+root.setTimeout(600_000)
 
 /** Nobody answered, or an ICMP error did. */
 const nothing = /^(timeout|E[A-Z]+)$/

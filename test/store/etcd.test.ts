@@ -62,7 +62,7 @@ const answers = (store: Store) => () =>
     () => false,
   )
 
-root.setTimeout(240_000)
+root.setTimeout(600_000)
 
 if (missing === undefined) {
   for (const how of ['silent', 'reset'] as const)

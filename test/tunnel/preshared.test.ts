@@ -16,7 +16,7 @@ import { isRoot, NetnsWorld, needsRoot, until } from '../support/netns.ts'
 import { settings } from '../support/records.ts'
 import { gateway, outputOf, port, type TunnelHost, TunnelWorld } from '../support/tunnel-hosts.ts'
 
-root.setTimeout(120_000)
+root.setTimeout(600_000)
 const world = isRoot ? new TunnelWorld(await NetnsWorld.open()) : undefined
 
 /** A host's backend towards the other one, by way of the relay. */
