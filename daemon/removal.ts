@@ -11,8 +11,8 @@ import type { Authority } from '../pki/authority.ts'
 import { openEnvelope } from '../pki/envelope.ts'
 import { openRemoved, type RemovedList, sealRemoved } from '../pki/removed.ts'
 import type { Store, Update, Write } from '../store/store.ts'
+import { SignedList } from './signed-list.ts'
 import type { TrustKeeper } from './trust-keeper.ts'
-import { valueAt } from './value-at.ts'
 
 export interface RemovalDeps {
   readonly store: Store
@@ -51,37 +51,33 @@ export class Removal {
   readonly #deps: RemovalDeps
   readonly #options: RemovalOptions
   #writing: Promise<void> = Promise.resolve()
-  /** The list that the disk has refused. */
-  #owed: Uint8Array | undefined
+  readonly #list: SignedList<RemovedList>
 
   constructor(deps: RemovalDeps, options: RemovalOptions) {
     this.#deps = deps
     this.#options = options
+    const { keeper, log, meter, onChange } = deps
+    this.#list = new SignedList(
+      {
+        open: (value) => openRemoved(value, keeper.trust),
+        keep: (list) => {
+          if (keeper.remove(list)) onChange()
+        },
+        onHeard: (list) => this.#heard(list?.hosts ?? []),
+        ...{ log, meter },
+      },
+      { key: options.keys.removed, kind: 'removed', work: 'removal' },
+    )
   }
 
   /** What the watch says of the list. Where it is not the newest, the host that holds the CA puts it back. */
   observe(update: Update): void {
-    if (update.is === 'stale') return
-    const { removed } = this.#options.keys
-    const value = valueAt(removed, update)
-    if (value === 'unchanged') return
-    this.#owed = undefined
-    this.#hear(value)
+    this.#list.observe(update)
   }
 
   /** Time has passed: what the disk refused to keep is heard again. */
   again(): void {
-    if (this.#owed !== undefined) this.#hear(this.#owed)
-  }
-
-  #hear(value: Uint8Array | undefined): void {
-    const opened = value === undefined ? undefined : openRemoved(value, this.#deps.keeper.trust)
-    if (opened?.is === 'bad') this.#refuse(opened.why)
-    if (opened?.is === 'ok' && this.#keep(opened.value, value)) this.#deps.onChange()
-    const standing = new Set<string>(opened?.is === 'ok' ? opened.value.hosts : [])
-    const forgotten = [...this.#deps.keeper.trust.revoked].filter((host) => !standing.has(host))
-    // Also where two hosts that hold the CA have removed one each, and where the store was restored from before.
-    if (forgotten.length > 0 && this.#deps.holds()) this.#publishSoon(forgotten)
+    this.#list.again()
   }
 
   /** By name or id; on disk here and in the store when it returns. */
@@ -125,17 +121,10 @@ export class Removal {
     return record
   }
 
-  /** Whether it told anything new. */
-  #keep(list: RemovedList, value: Uint8Array | undefined): boolean {
-    try {
-      this.#owed = undefined
-      return this.#deps.keeper.remove(list)
-    } catch (error) {
-      this.#owed = value
-      this.#deps.meter.count('drover_failures_total', 1, { what: 'removal' })
-      this.#deps.log.warn('the list of removed hosts could not be kept', { why: reasonOf(error) })
-      return false
-    }
+  #heard(standing: readonly string[]): void {
+    const forgotten = [...this.#deps.keeper.trust.revoked].filter((host) => !standing.includes(host))
+    // Also where two hosts that hold the CA have removed one each, and where the store was restored from before.
+    if (forgotten.length > 0 && this.#deps.holds()) this.#publishSoon(forgotten)
   }
 
   async #publish(ca: Authority): Promise<void> {
@@ -173,10 +162,5 @@ export class Removal {
     )
     for (let at = 0; at < writes.length; at += batch) await store.transact([], writes.slice(at, at + batch))
     return own.length
-  }
-
-  #refuse(why: string): void {
-    this.#deps.meter.count('drover_records_rejected_total', 1, { why: 'removed' })
-    this.#deps.log.warn('record in the store ignored', { key: this.#options.keys.removed, why })
   }
 }

@@ -14,8 +14,8 @@ import { type AuthorityList, listOf, openAuthorities, sealAuthorities } from '..
 import type { Problem } from '../status/finding.ts'
 import type { Store, Update } from '../store/store.ts'
 import type { AuthorityHolder } from './authority-holder.ts'
+import { SignedList } from './signed-list.ts'
 import type { TrustKeeper } from './trust-keeper.ts'
-import { valueAt } from './value-at.ts'
 
 export interface SuccessionDeps {
   readonly store: Store
@@ -54,13 +54,22 @@ export class Succession {
   readonly #keys: Keys
   readonly #stop = new AbortController()
   #needs: readonly string[] = []
-  /** The list that the disk has refused. */
-  #owed: Uint8Array | undefined
+  readonly #list: SignedList<AuthorityList>
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(deps: SuccessionDeps, keys: Keys) {
     this.#deps = deps
     this.#keys = keys
+    const { keeper, log, meter } = deps
+    this.#list = new SignedList(
+      {
+        open: (value) => openAuthorities(value, keeper.trust),
+        keep: (list, sealed) => this.#take(list, sealed),
+        onHeard: (list) => this.#heard(list?.number ?? 0),
+        ...{ log, meter },
+      },
+      { key: keys.authorities, kind: 'authorities', work: 'succession' },
+    )
   }
 
   /** What still needs the former CA, on the host that holds it. */
@@ -77,21 +86,7 @@ export class Succession {
 
   /** What the watch says of the list. Where it is not the newest one, whoever has that puts it back. */
   observe(update: Update): void {
-    if (update.is === 'stale') return
-    const value = valueAt(this.#keys.authorities, update)
-    if (value === 'unchanged') return
-    this.#owed = undefined
-    this.#hear(value)
-  }
-
-  /** What the disk refused to keep is heard again with the next look. */
-  #hear(value: Uint8Array | undefined): void {
-    const { keeper } = this.#deps
-    const opened = value === undefined ? undefined : openAuthorities(value, keeper.trust)
-    if (opened?.is === 'bad') this.#refuse(opened.why)
-    if (opened?.is === 'ok' && value !== undefined) this.#keep(opened.value, value)
-    const standing = opened?.is === 'ok' ? opened.value.number : 0
-    if (standing < keeper.succession) void this.#inTurn(() => this.#publish()).catch(() => undefined)
+    this.#list.observe(update)
   }
 
   /** Finishes what a kill has interrupted, and drops the former CA when nothing depends on it; until `close`. */
@@ -139,7 +134,7 @@ export class Succession {
   }
 
   async tend(): Promise<void> {
-    if (this.#owed !== undefined) this.#hear(this.#owed)
+    this.#list.again()
     await this.#settle()
     const { authority } = this.#deps.holder
     this.#needs = authority?.former === undefined ? [] : await this.#needsOf(authority)
@@ -191,15 +186,9 @@ export class Succession {
     return [...waiting, ...(await this.#deps.storeNeeds())]
   }
 
-  #keep(list: AuthorityList, sealed: Uint8Array): void {
-    try {
-      this.#take(list, sealed)
-      this.#owed = undefined
-    } catch (error) {
-      this.#owed = sealed
-      this.#deps.meter.count('drover_failures_total', 1, { what: 'succession' })
-      this.#deps.log.warn('the list of authorities could not be kept', { why: reasonOf(error) })
-    }
+  #heard(standing: number): void {
+    if (standing < this.#deps.keeper.succession)
+      void this.#inTurn(() => this.#publish()).catch(() => undefined)
   }
 
   #take(list: AuthorityList, sealed: Uint8Array): void {
@@ -216,10 +205,5 @@ export class Succession {
     const done = this.#turn.then(work)
     this.#turn = done.catch(() => undefined)
     return done
-  }
-
-  #refuse(why: string): void {
-    this.#deps.meter.count('drover_records_rejected_total', 1, { why: 'authorities' })
-    this.#deps.log.warn('record in the store ignored', { key: this.#keys.authorities, why })
   }
 }
