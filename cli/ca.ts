@@ -105,7 +105,7 @@ function dropCommand(context: Context): Command {
   })
 }
 
-function caText({ authorities, certificate, removed, needs }: CaView): string {
+function caText({ authorities, certificate, removed, needs, backup }: CaView): string {
   const rows = authorities.map(({ fingerprint, until, held, problem, issues, holders }) => [
     fingerprint,
     issues ? 'issues' : 'former',
@@ -116,7 +116,17 @@ function caText({ authorities, certificate, removed, needs }: CaView): string {
   return [
     table(['CA', 'ROLE', 'ENDS', 'KEY', 'HOLDERS'], rows),
     `\ncertificate of this host: ${certificate.problem ?? `until ${certificate.until}, renews itself`}`,
+    ...(authorities.some(({ held }) => held) ? [`newest backup: ${backupText(authorities, backup)}`] : []),
     ...(needs ?? []).map((need) => `the former CA is still needed: ${need}`),
     ...(removed.length === 0 ? [] : [`removed hosts: ${removed.join(', ')}`]),
   ].join('\n')
+}
+
+function backupText(authorities: CaView['authorities'], backup: CaView['backup']): string {
+  const how = '`drover ca export FILE` makes one'
+  if (backup === null) return `none was made on this host; ${how}`
+  const isNewest = authorities.some(({ fingerprint, issues }) => issues && fingerprint === backup.authority)
+  return isNewest
+    ? backup.at
+    : `${backup.at}, of a CA whose place another has taken; ${how} of the present one`
 }

@@ -6,6 +6,7 @@ import { DroverError } from '../model/errors.ts'
 import type { Log } from '../model/ports.ts'
 import type { Instant } from '../model/time.ts'
 import { type Authority, dropFormer, loadAuthority, rollAuthority } from '../pki/authority.ts'
+import { type BackupNote, backupNote } from '../pki/backup-note.ts'
 import type { Config } from './config/resolve.ts'
 import type { TrustKeeper } from './trust-keeper.ts'
 
@@ -44,6 +45,12 @@ export class AuthorityHolder {
     throw this.#locked === ''
       ? new DroverError('AUTHORITY_ELSEWHERE', 'authority.json is not in the state folder')
       : new DroverError('AUTHORITY_LOCKED', this.#locked)
+  }
+
+  /** The newest backup that was made here, where a roll has made it worth nothing. */
+  get outdatedBackup(): BackupNote | undefined {
+    const note = this.authority === undefined ? undefined : backupNote(this.#config.state)
+    return note?.authority === this.authority?.certificate.fingerprint ? undefined : note
   }
 
   /** Reads the file anew: somebody gave this host the key. */

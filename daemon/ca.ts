@@ -6,7 +6,14 @@ import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DroverError, reasonOf } from '../model/errors.ts'
 import { isIpAddress } from '../model/ip.ts'
-import { authorityFile, exportAuthority, importAuthority, loadAuthority } from '../pki/authority.ts'
+import {
+  authorityFile,
+  type Exported,
+  exportAuthority,
+  importAuthority,
+  loadAuthority,
+} from '../pki/authority.ts'
+import { backupNote, noteBackup } from '../pki/backup-note.ts'
 import { loadIdentity } from '../pki/identity.ts'
 import type { Config } from './config/resolve.ts'
 import { SystemClock } from './ports.ts'
@@ -33,6 +40,14 @@ export interface CaView {
   readonly removed: readonly string[]
   /** What still needs the former CA, on the host that holds it; null where no daemon runs to tell. */
   readonly needs: readonly string[] | null
+  /** The newest one that was made on this host; null where it holds no key, or none was made. */
+  readonly backup: BackupView | null
+}
+
+export interface BackupView {
+  /** Fingerprint of the CA that it is of. */
+  readonly authority: string
+  readonly at: string
 }
 
 /** `state`: what the running daemon knows; undefined where none runs. */
@@ -57,12 +72,27 @@ export function caView(config: Config, state: CaState | undefined): CaView {
     },
     removed: [...keeper.trust.revoked].sort(),
     needs: state?.needs ?? null,
+    backup: held.is === 'open' && held.fingerprints.length === 0 ? null : backupView(config.state),
   }
 }
 
-/** Writes a backup; says whether its key has a passphrase. */
-export function exportCa(config: Config, file: string): { readonly encrypted: boolean } {
-  return exportAuthority(config.state, file)
+function backupView(folder: string): BackupView | null {
+  const note = backupNote(folder)
+  return note === undefined ? null : { authority: note.authority, at: new Date(note.at).toISOString() }
+}
+
+/** Writes a backup, and notes of which CA it is; `unnoted`: why that could not be noted. */
+export function exportCa(
+  config: Pick<Config, 'state'>,
+  file: string,
+): Exported & { readonly unnoted: string | undefined } {
+  const exported = exportAuthority(config.state, file)
+  try {
+    noteBackup(config.state, { authority: exported.fingerprint, at: new SystemClock().now() })
+    return { ...exported, unnoted: undefined }
+  } catch (error) {
+    return { ...exported, unnoted: reasonOf(error) }
+  }
 }
 
 /** Key, certificate and CA for a member of an etcd, as files in a folder. */

@@ -178,10 +178,11 @@ export async function runCaShow(sources: ConfigSources, daemon: AdminCaller): Pr
 
 /** A line for the operator. */
 export function runCaExport(sources: ConfigSources, file: string): string {
-  const { encrypted } = exportCa(configOf(sources), file)
-  return encrypted
+  const { encrypted, unnoted } = exportCa(configOf(sources), file)
+  const done = encrypted
     ? `${file} holds the CA; its key has its passphrase`
     : `${file} holds the CA and its key in clear: keep it where nobody else can read it`
+  return unnoted === undefined ? done : `${done}\n\`drover ca show\` does not know of it: ${unnoted}`
 }
 
 /** A line for the operator. */

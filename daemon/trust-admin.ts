@@ -3,7 +3,8 @@
  * wrong with certificates.
  */
 import type { Clock } from '../model/ports.ts'
-import { errorIn, type Finding, type Problem } from '../status/finding.ts'
+import type { BackupNote } from '../pki/backup-note.ts'
+import { errorIn, type Finding, type Problem, timeText, warningIn } from '../status/finding.ts'
 import type { Control } from './control.ts'
 import type { Refused } from './fold.ts'
 import { certificateProblems } from './renewal.ts'
@@ -62,8 +63,22 @@ export function trustProblems(
     ...(control?.trust.succession.problems ?? []),
     ...refusedProblems(control?.refused ?? []),
   ]
-  return problems.map(({ what, remedy }) => errorIn('trust', what, remedy))
+  return [
+    ...problems.map(({ what, remedy }) => errorIn('trust', what, remedy)),
+    ...backupProblems(holder.outdatedBackup),
+  ]
 }
+
+export const backupProblems = (outdated: BackupNote | undefined): readonly Finding[] =>
+  outdated === undefined
+    ? []
+    : [
+        warningIn(
+          'trust',
+          `the newest backup of the CA's key, of ${timeText(outdated.at)}, is of a CA whose place another has taken`,
+          'make one of the present CA: `drover ca export FILE`',
+        ),
+      ]
 
 /** Many are one attempt: the first ones say what it is. */
 const shown = 20

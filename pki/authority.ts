@@ -141,16 +141,25 @@ export function loadAuthority(folder: string, passphrase: string | undefined): A
   return text === undefined ? undefined : authorityOf(text, authorityFile(folder), passphrase)
 }
 
+export interface Exported {
+  /** Whether its key has a passphrase. */
+  readonly encrypted: boolean
+  /** Of the CA that issues now. */
+  readonly fingerprint: string
+}
+
 /** Writes a backup of mode 0600 in a place where no file is; the key stays encrypted where it is. */
-export function exportAuthority(folder: string, file: string): { readonly encrypted: boolean } {
+export function exportAuthority(folder: string, file: string): Exported {
   const text = textIn(folder)
-  const { key } = writtenOf(text, authorityFile(folder))
+  const { key, certificate } = writtenOf(text, authorityFile(folder))
+  const authority = readCertificate(certificate)
+  if (authority === undefined) throw damaged(authorityFile(folder), 'its certificate cannot be read')
   try {
     writeFileSync(file, text, { mode: 0o600, flag: 'wx', flush: true })
   } catch (cause) {
     throw new DroverError('STATE_UNUSABLE', `${file}: ${reasonOf(cause)}`, { cause })
   }
-  return { encrypted: key.includes('ENCRYPTED') }
+  return { encrypted: key.includes('ENCRYPTED'), fingerprint: authority.fingerprint }
 }
 
 export interface ImportOptions {

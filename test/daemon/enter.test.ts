@@ -132,10 +132,14 @@ test('the CA: shown, backed up, and taken from the backup', async (t) => {
     authorities: [{ held: true, problem: null }],
     certificate: { problem: null },
     removed: [],
+    backup: null,
   })
   const backup = join(state, 'backup.json')
   t.match(await drover(state, 'ca', 'export', backup), { code: 0, said: /in clear/ })
   t.equal(statSync(backup).mode & 0o777, 0o600)
+  const { backup: noted } = JSON.parse((await drover(state, 'ca', 'show', '--json')).said)
+  t.equal(noted.authority, shown.authorities[0].fingerprint)
+  t.match(await drover(state, 'ca', 'show'), { said: /newest backup: 20[^,]*Z\n/ })
   t.match(await drover(state, 'ca', 'export', backup), { code: 2, said: /EEXIST/ }, 'nothing is written over')
   t.match(await drover(state, 'ca', 'import', backup), { code: 2, said: /is there already/ })
   rmSync(join(state, 'authority.json'))

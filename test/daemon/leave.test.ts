@@ -14,6 +14,7 @@ const made = [
   'membership.json',
   'trust.json',
   'authority.json',
+  'authority-backup-note.json',
   'store-ca.pem',
   'store.db',
   'journal.db',

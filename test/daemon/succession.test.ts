@@ -3,18 +3,21 @@
  * former one goes when nothing needs it and not before; whoever slept, was killed or was lied to by the store ends up
  * at the same.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Test, test } from 'tap'
 import { AuthorityHolder } from '../../daemon/authority-holder.ts'
+import { exportCa } from '../../daemon/ca.ts'
 import { Renewal } from '../../daemon/renewal.ts'
 import { Succession } from '../../daemon/succession.ts'
+import { backupProblems } from '../../daemon/trust-admin.ts'
 import { TrustKeeper } from '../../daemon/trust-keeper.ts'
 import { utf8 } from '../../model/bytes.ts'
 import type { HostRecord } from '../../model/records.ts'
 import { millis, minutes } from '../../model/time.ts'
 import { type Authority, authorityFile, loadOrCreateAuthority, rollAuthority } from '../../pki/authority.ts'
+import { backupNoteFile } from '../../pki/backup-note.ts'
 import { readCertificate } from '../../pki/certificate.ts'
 import { loadOrCreateIdentity } from '../../pki/identity.ts'
 import { listOf, sealAuthorities } from '../../pki/succession.ts'
@@ -173,6 +176,31 @@ test('three hosts follow by themselves, and the former CA goes', async (t) => {
   await look()
   for (const host of hosts) host.isGood(t)
   t.not((await first.succession.roll()).fingerprint, fingerprint, 'and once more')
+})
+
+test('a backup of the former CA is told of until there is a new one', async (t) => {
+  const { first, second } = worldOf(t)
+  const backup = (name: string) => exportCa({ state: first.folder }, join(first.folder, name))
+  t.equal(first.holder.outdatedBackup, undefined, 'none')
+  const { fingerprint } = backup('one')
+  t.equal(first.holder.outdatedBackup, undefined, 'of the present CA')
+  await first.succession.roll()
+  t.match(first.holder.outdatedBackup, { authority: fingerprint })
+  t.match(backupProblems(first.holder.outdatedBackup), [
+    { severity: 'warning', what: /newest backup.*Z, is of/ },
+  ])
+  t.equal(second.holder.outdatedBackup, undefined, 'who holds no key has nothing to back up')
+  backup('two')
+  t.same(backupProblems(first.holder.outdatedBackup), [])
+  const folder = backupNoteFile(first.folder)
+  for (const text of ['', '[]', '{"authority":7,"at":1}', '{"authority":"x","at":"y"}']) {
+    writeFileSync(folder, text)
+    t.equal(first.holder.outdatedBackup, undefined, `${text} tells nothing`)
+  }
+  rmSync(folder)
+  mkdirSync(folder)
+  t.match(backup('three'), { unnoted: /backup-note\.json/ }, 'the backup is there, and that is what counts')
+  t.ok(statSync(join(first.folder, 'three')).size > 0)
 })
 
 test('not before nothing needs it, unless forced', async (t) => {
