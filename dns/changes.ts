@@ -8,23 +8,29 @@ import { partNames } from './parts.ts'
 import { reverseName } from './reverse.ts'
 import type { Asker, Parts, Port, Target, View, Zone } from './targets.ts'
 
-export interface MapChanges<Key, Value> {
-  readonly set: ReadonlyMap<Key, Value>
+export interface Changes<Key, Value> {
+  readonly set: Iterable<readonly [Key, Value]>
   readonly gone: readonly Key[]
+}
+
+export interface MapChanges<Key, Value> extends Changes<Key, Value> {
+  readonly set: ReadonlyMap<Key, Value>
 }
 
 export interface ZoneChanges {
   readonly revision: number
   readonly domain: Name
   readonly subnet: Cidr
-  readonly names: MapChanges<Name, Target>
+  readonly names: Changes<Name, Target>
   readonly views: MapChanges<string, View>
   readonly askers: MapChanges<Ipv4, Asker>
-  readonly pointers: MapChanges<Ipv4, Name>
+  readonly pointers: Changes<Ipv4, Name>
 }
 
 export interface Applied {
   readonly zone: Zone
+  /** How many names it has. */
+  readonly size: number
   /** All names whose answers may be others now. */
   readonly touched: readonly Name[] | undefined
 }
@@ -53,7 +59,7 @@ export class ZoneCopy {
       askers: this.#askers,
       pointers: this.#pointers,
     }
-    return { zone, touched }
+    return { zone, size: this.#names.size, touched }
   }
 
   /** All names whose answers may be others now, those of addresses and of parts of services too. */
@@ -62,7 +68,8 @@ export class ZoneCopy {
     for (const name of names.gone) touched.push(name, ...partNames(name, this.#names.get(name)))
     for (const [name, target] of names.set)
       touched.push(name, ...partNames(name, this.#names.get(name)), ...partNames(name, target))
-    for (const address of [...pointers.gone, ...pointers.set.keys()]) touched.push(reverseName(address))
+    for (const address of pointers.gone) touched.push(reverseName(address))
+    for (const [address] of pointers.set) touched.push(reverseName(address))
     return touched
   }
 }
@@ -80,7 +87,7 @@ export function mapChanges<Key, Value>(
   return { set, gone: [...before.keys()].filter((key) => !after.has(key)) }
 }
 
-function patch<Key, Value>(map: Map<Key, Value>, { set, gone }: MapChanges<Key, Value>): void {
+function patch<Key, Value>(map: Map<Key, Value>, { set, gone }: Changes<Key, Value>): void {
   for (const key of gone) map.delete(key)
   for (const [key, value] of set) map.set(key, value)
 }

@@ -153,7 +153,6 @@ class DnsHandle implements Dns {
   apply(environment: Environment): void {
     this.#environment = environment
     this.#tellZone(this.#zone.update(environment))
-    this.#deps.meter.gauge('drover_dns_names', this.#zone.size)
     if (this.#followers.size > 0) this.#watchFollowed()
   }
 
@@ -304,6 +303,7 @@ class DnsHandle implements Dns {
       const more = report.results[result] - this.#report.results[result]
       if (more > 0) meter.count('drover_dns_questions_total', more, { result })
     }
+    meter.gauge('drover_dns_names', report.names)
     meter.gauge('drover_dns_cache_entries', report.cached)
     for (const { address, port, up } of report.upstreams)
       meter.gauge('drover_dns_upstream_up', up ? 1 : 0, { upstream: `${address}:${port}` })

@@ -1,44 +1,51 @@
 /**
  * Which containers stand behind which names and addresses. Looks again only at records that are not the same object
- * as before, at those of hosts that came or went, and at those that share the network of one of these. Pure.
+ * as before, at those of hosts that came or went, and at those that share the network of one of these. Keeps records
+ * alone: what a container's own name and its address stand for is worked out when it is asked for, because there are
+ * as many as containers. Pure.
  */
 import type { Environment } from '../model/environment.ts'
 import type { Ipv4 } from '../model/ip.ts'
 import { dnsLabel } from '../model/names.ts'
 import type { ContainerId, ContainerRecord, HostId } from '../model/records.ts'
-import type { Name } from './name.ts'
-import { addressOf, serviceName } from './targets.ts'
+import { sameTarget } from './changes.ts'
+import { differences } from './differences.ts'
+import { labelBelow, type Name } from './name.ts'
+import { OneOrMany } from './one-or-many.ts'
+import { addressOf, isPresent, serviceName, type Target, targetOf } from './targets.ts'
 
-export interface Entry {
-  readonly record: ContainerRecord
-  /** The service's, or the sidekick's; undefined for one that DNS cannot carry, or that belongs to none. */
-  readonly service: Name | undefined
-  readonly own: Name | undefined
-  readonly address: Ipv4 | null
-}
-
-/** Most have one member, and there are many. */
-type Index<Key> = Map<Key, Entry | Entry[]>
-
-/** What may stand for something else now. */
+/** What stands for something else now. */
 export interface Touched {
   /** Everything is new: the sets are left empty. */
   readonly all: boolean
+  /** Of services and sidekicks that had or have a changed container. */
   readonly names: Set<Name>
+  /** Own names. */
+  readonly owns: ReadonlySet<Name>
   readonly addresses: Set<Ipv4>
   /** Whether a container of this host is among the changed ones. */
-  local: boolean
+  readonly local: boolean
+  /** Whether own names came or went. */
+  readonly reshaped: boolean
+}
+
+/** Where a container stands. */
+interface Place {
+  readonly record: ContainerRecord
+  readonly service: Name | undefined
+  readonly label: string | undefined
+  readonly address: Ipv4 | null
 }
 
 export class Membership {
   readonly #domain: Name
-  #containers: Environment['containers'] = new Map()
-  #present = new Map<HostId, boolean>()
-  readonly #entries = new Map<ContainerId, Entry>()
-  readonly #services: Index<Name> = new Map()
-  readonly #owns: Index<Name> = new Map()
-  readonly #addresses: Index<Ipv4> = new Map()
-  readonly #sharers: Index<ContainerId> = new Map()
+  /** The snapshot that all of this is of. */
+  #environment: Environment | undefined
+  readonly #services = new OneOrMany<Name>()
+  /** By label. */
+  readonly #owns = new OneOrMany<string>()
+  readonly #addresses = new OneOrMany<Ipv4>()
+  readonly #sharers = new OneOrMany<ContainerId>()
   readonly #local = new Map<ContainerId, ContainerRecord>()
   /** By stack, then by service and sidekick. */
   readonly #serviceNames = new Map<string, Map<string, Name | undefined>>()
@@ -47,22 +54,32 @@ export class Membership {
     this.#domain = domain
   }
 
-  /** Containers of the service or sidekick of this name. */
-  ofService(name: Name): readonly Entry[] | undefined {
-    const found = this.#services.get(name)
-    return found === undefined ? undefined : entriesIn(found)
+  /** Containers of the service or sidekick of this name; none for a name that no service has. */
+  ofService(name: Name): readonly ContainerRecord[] {
+    return this.#services.at(name)
   }
 
-  /** Containers of this own name. */
-  ofOwnName(name: Name): readonly Entry[] {
-    const found = this.#owns.get(name)
-    return found === undefined ? nobody : entriesIn(found)
+  /** Names of services and sidekicks, each once. */
+  services(): Iterable<Name> {
+    return this.#services.keys()
   }
 
-  /** Names of services and sidekicks, then those of containers, each once. */
-  *names(): Iterable<Name> {
-    yield* this.#services.keys()
-    for (const name of this.#owns.keys()) if (!this.#services.has(name)) yield name
+  isOwn(name: Name): boolean {
+    const label = labelBelow(name, this.#domain)
+    return label !== undefined && this.#owns.has(label)
+  }
+
+  /** What a container's own name stands for; undefined when no container has it. */
+  own(name: Name): Target | undefined {
+    const label = labelBelow(name, this.#domain)
+    return label === undefined ? undefined : this.#at(label)
+  }
+
+  *owns(): Generator<readonly [Name, Target]> {
+    const environment = this.#environment
+    if (environment === undefined) return
+    for (const [label, records] of this.#owns.entries())
+      yield [`${label}.${this.#domain}`, ownTarget(environment, records)]
   }
 
   addresses(): Iterable<Ipv4> {
@@ -76,93 +93,94 @@ export class Membership {
 
   /** The name of an address: that of the container whose it is, before those that share it. */
   nameOf(address: Ipv4): Name | undefined {
-    const found = this.#addresses.get(address)
-    if (found === undefined) return undefined
-    if (!isList(found)) return found.own
-    let name: Name | undefined
-    for (const { own, record } of found)
-      if (own !== undefined && (name === undefined || record.networkFrom === null)) name = own
-    return name
+    let label: string | undefined
+    for (const { name, networkFrom } of this.#addresses.at(address))
+      if (label === undefined || networkFrom === null) label = dnsLabel(name) ?? label
+    return label === undefined ? undefined : `${label}.${this.#domain}`
   }
 
   update(environment: Environment): Touched {
-    if (this.#entries.size === 0) return this.#begin(environment)
-    const touched: Touched = { all: false, names: new Set(), addresses: new Set(), local: false }
-    const changed = this.#changed(environment)
-    for (const id of [...changed])
-      for (const { record } of entriesAt(this.#sharers, id)) changed.add(record.id)
-    this.#containers = environment.containers
-    for (const id of changed) {
-      this.#forget(id, environment.self, touched)
-      const record = environment.containers.get(id)
-      if (record !== undefined) this.#learn(environment, record, touched)
+    const before = this.#environment
+    if (before === undefined || before.containers.size === 0) return this.#begin(environment)
+    const changed = this.#changed(before, environment)
+    const placesIn = (snapshot: Environment): readonly Place[] =>
+      [...changed].flatMap((id) => {
+        const record = snapshot.containers.get(id)
+        return record === undefined ? [] : [this.#placeOf(snapshot, record)]
+      })
+    const [left, taken] = [placesIn(before), placesIn(environment)]
+    const places = [...left, ...taken]
+    const owns = new Map<string, Target | undefined>()
+    const pointers = new Map<Ipv4, Name | undefined>()
+    for (const { label, address } of places) {
+      if (label !== undefined) owns.set(label, this.#at(label))
+      if (address !== null) pointers.set(address, this.nameOf(address))
     }
-    return touched
+    for (const place of left) this.#leave(place)
+    this.#environment = environment
+    for (const place of taken) this.#take(place)
+    return {
+      all: false,
+      names: new Set(places.flatMap(({ service }) => service ?? [])),
+      ...this.#compared(owns),
+      addresses: new Set([...pointers.keys()].filter((at) => this.nameOf(at) !== pointers.get(at))),
+      local: places.some(({ record }) => record.host === environment.self),
+    }
   }
 
-  /** Many at once: nothing is looked up that cannot be there. */
   #begin(environment: Environment): Touched {
-    this.#movedHosts(environment)
-    this.#containers = environment.containers
-    for (const record of environment.containers.values()) this.#learn(environment, record, undefined)
-    return { all: true, names: new Set(), addresses: new Set(), local: this.#local.size > 0 }
+    this.#environment = environment
+    for (const record of environment.containers.values()) this.#take(this.#placeOf(environment, record))
+    return { all: true, names: new Set(), owns: new Set(), addresses: new Set(), local: true, reshaped: true }
   }
 
-  #changed(environment: Environment): Set<ContainerId> {
-    const changed = new Set<ContainerId>()
-    if (environment.containers !== this.#containers) {
-      let known = 0
-      for (const [id, record] of environment.containers) {
-        const entry = this.#entries.get(id)
-        if (entry !== undefined) known += 1
-        if (entry?.record !== record) changed.add(id)
-      }
-      if (known < this.#entries.size)
-        for (const id of this.#entries.keys()) if (!environment.containers.has(id)) changed.add(id)
-    }
-    const hosts = this.#movedHosts(environment)
-    if (hosts.size > 0)
-      for (const [id, { record }] of this.#entries) if (hosts.has(record.host)) changed.add(id)
+  #changed(before: Environment, environment: Environment): ReadonlySet<ContainerId> {
+    const changed = differences(before.containers, environment.containers)
+    const hosts = movedHosts(before, environment)
+    if (hosts.size > 0) for (const [id, { host }] of before.containers) if (hosts.has(host)) changed.add(id)
+    for (const id of [...changed]) for (const sharer of this.#sharers.at(id)) changed.add(sharer.id)
     return changed
   }
 
-  /** Hosts that came or went since. */
-  #movedHosts({ hosts }: Environment): ReadonlySet<HostId> {
-    const moved = new Set<HostId>()
-    for (const [id, { present }] of hosts) if ((this.#present.get(id) ?? false) !== present) moved.add(id)
-    for (const [id, present] of this.#present) if (present && !hosts.has(id)) moved.add(id)
-    this.#present = new Map([...hosts].map(([id, { present }]) => [id, present]))
-    return moved
-  }
-
-  #forget(id: ContainerId, self: HostId, touched: Touched): void {
-    const entry = this.#entries.get(id)
-    if (entry === undefined) return
-    this.#entries.delete(id)
-    const { record, service, own, address } = entry
-    if (service !== undefined) drop(this.#services, service, id)
-    if (own !== undefined) drop(this.#owns, own, id)
-    if (address !== null) drop(this.#addresses, address, id)
-    if (record.networkFrom !== null) drop(this.#sharers, record.networkFrom, id)
-    this.#local.delete(id)
-    touch(touched, entry, self)
-  }
-
-  #learn(environment: Environment, record: ContainerRecord, touched: Touched | undefined): void {
-    const label = dnsLabel(record.name)
-    const entry: Entry = {
-      record,
-      service: this.#serviceOf(record),
-      own: label === undefined ? undefined : `${label}.${this.#domain}`,
-      address: addressOf(environment, record),
+  /** Of what stood at labels, what is something else now. */
+  #compared(before: ReadonlyMap<string, Target | undefined>): Pick<Touched, 'owns' | 'reshaped'> {
+    const owns = new Set<Name>()
+    let reshaped = false
+    for (const [label, was] of before) {
+      const is = this.#at(label)
+      if (was !== undefined && is !== undefined && sameTarget(was, is)) continue
+      owns.add(`${label}.${this.#domain}`)
+      reshaped ||= was === undefined || is === undefined
     }
-    this.#entries.set(record.id, entry)
-    if (entry.service !== undefined) add(this.#services, entry.service, entry)
-    if (entry.own !== undefined) add(this.#owns, entry.own, entry)
-    if (entry.address !== null) add(this.#addresses, entry.address, entry)
-    if (record.networkFrom !== null) add(this.#sharers, record.networkFrom, entry)
-    if (record.host === environment.self) this.#local.set(record.id, record)
-    if (touched !== undefined) touch(touched, entry, environment.self)
+    return { owns, reshaped }
+  }
+
+  #placeOf(environment: Environment, record: ContainerRecord): Place {
+    const address = addressOf(environment, record)
+    return { record, service: this.#serviceOf(record), label: dnsLabel(record.name), address }
+  }
+
+  #leave({ record, service, label, address }: Place): void {
+    if (service !== undefined) this.#services.drop(service, record.id)
+    if (label !== undefined) this.#owns.drop(label, record.id)
+    if (address !== null) this.#addresses.drop(address, record.id)
+    if (record.networkFrom !== null) this.#sharers.drop(record.networkFrom, record.id)
+    this.#local.delete(record.id)
+  }
+
+  #take({ record, service, label, address }: Place): void {
+    if (service !== undefined) this.#services.add(service, record)
+    if (label !== undefined) this.#owns.add(label, record)
+    if (address !== null) this.#addresses.add(address, record)
+    if (record.networkFrom !== null) this.#sharers.add(record.networkFrom, record)
+    if (record.host === this.#environment?.self) this.#local.set(record.id, record)
+  }
+
+  #at(label: string): Target | undefined {
+    const environment = this.#environment
+    return environment === undefined || !this.#owns.has(label)
+      ? undefined
+      : ownTarget(environment, this.#owns.at(label))
   }
 
   #serviceOf({ stack, service, sidekick }: ContainerRecord): Name | undefined {
@@ -173,41 +191,30 @@ export class Membership {
       names = new Map()
       this.#serviceNames.set(stack, names)
     }
-    if (names.has(key)) return names.get(key)
+    const known = names.get(key)
+    if (known !== undefined || names.has(key)) return known
     const name = serviceName(this.#domain, { stack, service, sidekick })
     names.set(key, name)
     return name
   }
 }
 
-function touch(touched: Touched, { record, service, own, address }: Entry, self: HostId): void {
-  if (service !== undefined) touched.names.add(service)
-  if (own !== undefined) touched.names.add(own)
-  if (address !== null) touched.addresses.add(address)
-  if (record.host === self) touched.local = true
+/** The address whatever the containers' health and state, as long as their hosts are there. */
+function ownTarget(environment: Environment, records: readonly ContainerRecord[]): Target {
+  const addresses: Ipv4[] = []
+  for (const record of records) {
+    const address = addressOf(environment, record)
+    if (address !== null && isPresent(environment, record)) addresses.push(address)
+  }
+  if (addresses.length < 2) return targetOf(addresses)
+  return targetOf([...new Set(addresses)].sort((one, other) => one - other))
 }
 
-const nobody: readonly Entry[] = []
-
-const isList = (found: Entry | Entry[]): found is Entry[] => Array.isArray(found)
-
-const entriesIn = (found: Entry | Entry[]): readonly Entry[] => (isList(found) ? found : [found])
-
-function entriesAt<Key>(index: Index<Key>, key: Key): readonly Entry[] {
-  const found = index.get(key)
-  return found === undefined ? nobody : entriesIn(found)
-}
-
-function add<Key>(index: Index<Key>, key: Key, entry: Entry): void {
-  const found = index.get(key)
-  if (found === undefined) index.set(key, entry)
-  else if (isList(found)) found.push(entry)
-  else index.set(key, [found, entry])
-}
-
-function drop<Key>(index: Index<Key>, key: Key, id: ContainerId): void {
-  const left = entriesAt(index, key).filter(({ record }) => record.id !== id)
-  const [first] = left
-  if (first === undefined) index.delete(key)
-  else index.set(key, left.length === 1 ? first : left)
+/** Hosts that came or went. */
+function movedHosts(before: Environment, { hosts }: Environment): ReadonlySet<HostId> {
+  const moved = new Set<HostId>()
+  for (const [id, { present }] of hosts)
+    if ((before.hosts.get(id)?.present ?? false) !== present) moved.add(id)
+  for (const [id, { present }] of before.hosts) if (present && !hosts.has(id)) moved.add(id)
+  return moved
 }

@@ -2,7 +2,7 @@
  * The names of a zone with what they stand for, and between them the empty non-terminals that they need
  * (RFC 8020). Remembers what changed since it was last asked. Pure.
  */
-import { type MapChanges, sameTarget } from './changes.ts'
+import { sameTarget } from './changes.ts'
 import { isWithin, type Name, parentOf } from './name.ts'
 import type { Target } from './targets.ts'
 
@@ -13,10 +13,8 @@ export class NameTree {
   readonly #map = new Map<Name, Target>()
   /** How many names with a meaning lie below. */
   readonly #below = new Map<Name, number>()
-  readonly #touched = new Set<Name>()
+  #touched = new Set<Name>()
   #reshaped = false
-  /** Nobody has seen any of it yet. */
-  #new = true
 
   constructor(domain: Name) {
     this.domain = domain
@@ -46,22 +44,12 @@ export class NameTree {
     }
   }
 
-  /** A view that lasts until the next `set`. */
-  takeChanges(): MapChanges<Name, Target> {
+  /** Names that came, went or stand for something else since this was last asked. */
+  takeTouched(): ReadonlySet<Name> {
+    const touched = this.#touched
+    this.#touched = new Set()
     this.#reshaped = false
-    if (this.#new) {
-      this.#new = false
-      return { set: this.#map, gone: [] }
-    }
-    const set = new Map<Name, Target>()
-    const gone: Name[] = []
-    for (const name of this.#touched) {
-      const target = this.#map.get(name)
-      if (target === undefined) gone.push(name)
-      else set.set(name, target)
-    }
-    this.#touched.clear()
-    return { set, gone }
+    return touched
   }
 
   /** Up to the domain, which is there anyway. */
@@ -79,12 +67,12 @@ export class NameTree {
   #put(name: Name, target: Target): void {
     if (!this.#map.has(name)) this.#reshaped = true
     this.#map.set(name, target)
-    if (!this.#new) this.#touched.add(name)
+    this.#touched.add(name)
   }
 
   #remove(name: Name): void {
     this.#map.delete(name)
-    if (!this.#new) this.#touched.add(name)
+    this.#touched.add(name)
     this.#reshaped = true
   }
 }

@@ -103,3 +103,9 @@ export function parentOf(name: Name): Name {
   const dot = name.indexOf('.')
   return dot < 0 ? '' : name.slice(dot + 1)
 }
+
+/** The one label that a name has before a domain; undefined when it is no child of it. */
+export function labelBelow(name: Name, domain: Name): string | undefined {
+  const dot = name.indexOf('.')
+  return dot === name.length - domain.length - 1 && name.endsWith(domain) ? name.slice(0, dot) : undefined
+}

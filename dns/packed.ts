@@ -41,36 +41,55 @@ const nothing = { set: new Map<never, never>(), gone: [] }
 /** In the order in which they are to be taken in; the names that others lead to come with the last at the latest. */
 export function* packed(changes: ZoneChanges): Generator<PackedZone> {
   const { revision, domain, subnet, names, pointers, views, askers } = changes
-  const named = names.set.entries()
-  const pointing = pointers.set.entries()
+  const named = new Feed(names.set)
+  const pointing = new Feed(pointers.set)
   let { gone } = names
   let lost = pointers.gone
-  let left = Math.max(names.set.size, pointers.set.size)
-  const count = Math.max(names.set.size + names.gone.length, pointers.set.size + pointers.gone.length)
-  const head = { revision, domain, subnet, big: count > pieceSize }
-  for (let last = false; !last; left -= pieceSize) {
-    last = left <= pieceSize
-    const piece = { ...head, ...packedNames(named), gone, pointers: packedPointers(pointing), lost }
-    yield { ...piece, views: last ? views : nothing, askers: last ? askers : nothing, last }
+  let big = gone.length + lost.length > pieceSize
+  for (let last = false; !last; ) {
+    const piece = { ...packedNames(named), pointers: packedPointers(pointing) }
+    last = named.isEmpty && pointing.isEmpty
+    big ||= !last
+    const seen = last ? { views, askers } : { views: nothing, askers: nothing }
+    yield { revision, domain, subnet, big, ...piece, gone, lost, ...seen, last }
     gone = []
     lost = []
   }
 }
 
-function packedNames(named: Iterator<[Name, Target]>): Pick<PackedZone, 'plain' | 'numbers' | 'others'> {
+/** What is given out in pieces, by an iterable that knows its end only when it is there. */
+class Feed<T> {
+  readonly #rest: Iterator<T>
+  #next: IteratorResult<T>
+
+  constructor(all: Iterable<T>) {
+    this.#rest = all[Symbol.iterator]()
+    this.#next = this.#rest.next()
+  }
+
+  get isEmpty(): boolean {
+    return this.#next.done === true
+  }
+
+  eachOfPiece(take: (one: T) => void): void {
+    for (let left = pieceSize; left > 0 && this.#next.done !== true; left--) {
+      take(this.#next.value)
+      this.#next = this.#rest.next()
+    }
+  }
+}
+
+function packedNames(named: Feed<readonly [Name, Target]>): Pick<PackedZone, 'plain' | 'numbers' | 'others'> {
   const plain: Name[] = []
   const numbers: number[] = []
   const others = new Map<Name, Target>()
-  for (let count = 0; count < pieceSize; count++) {
-    const { done, value } = named.next()
-    if (done === true) break
-    const [name, target] = value
+  named.eachOfPiece(([name, target]) => {
     if (isPlain(target)) {
       plain.push(name)
       write(numbers, target)
     } else others.set(name, target)
-  }
-  return { plain: plain.join('\n'), numbers: Uint32Array.from(numbers), others }
+  })
+  return { plain: plain.join('\n'), numbers: new Uint32Array(numbers), others }
 }
 
 type Plain = Target & { readonly is: 'addresses' }
@@ -79,20 +98,22 @@ const isPlain = (target: Target): target is Plain =>
   target.is === 'addresses' && target.six.length === 0 && (target.parts?.ports.length ?? 0) === 0
 
 function write(numbers: number[], { four, parts }: Plain): void {
-  numbers.push(four.length, ...four, parts === undefined ? noParts : parts.indexes.length)
-  if (parts !== undefined) numbers.push(...parts.indexes, ...parts.addresses)
+  numbers.push(four.length)
+  for (const address of four) numbers.push(address)
+  numbers.push(parts === undefined ? noParts : parts.indexes.length)
+  if (parts === undefined) return
+  for (const index of parts.indexes) numbers.push(index)
+  for (const address of parts.addresses) numbers.push(address)
 }
 
-function packedPointers(pointing: Iterator<[Ipv4, Name]>): PackedPointers {
+function packedPointers(pointing: Feed<readonly [Ipv4, Name]>): PackedPointers {
   const addresses: number[] = []
   const names: Name[] = []
-  for (let count = 0; count < pieceSize; count++) {
-    const { done, value } = pointing.next()
-    if (done === true) break
-    addresses.push(value[0])
-    names.push(value[1])
-  }
-  return { addresses: Uint32Array.from(addresses), names: names.join('\n') }
+  pointing.eachOfPiece(([address, name]) => {
+    addresses.push(address)
+    names.push(name)
+  })
+  return { addresses: new Uint32Array(addresses), names: names.join('\n') }
 }
 
 /** The changes of one piece. */

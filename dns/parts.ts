@@ -3,15 +3,15 @@
  * container, `_<port>._<protocol>.<service>…` for where a port is served (RFC 2782). Pure.
  */
 import { labelsOf, type Name, parentOf } from './name.ts'
-import { type Target, targetOf } from './targets.ts'
+import { type Lookup, type Target, targetOf } from './targets.ts'
 
-const partsAt = (names: ReadonlyMap<Name, Target>, name: Name) => {
+const partsAt = (names: Lookup<Name, Target>, name: Name) => {
   const target = names.get(name)
   return target?.is === 'addresses' ? target.parts : undefined
 }
 
 /** What a name below a service stands for; undefined when there is no such part. */
-export function partTarget(names: ReadonlyMap<Name, Target>, name: Name): Target | undefined {
+export function partTarget(names: Lookup<Name, Target>, name: Name): Target | undefined {
   const [first = '', second = ''] = labelsOf(name)
   const parent = parentOf(name)
   if (/^\d+$/.test(first)) return containerTarget(names, parent, Number(first))
@@ -23,14 +23,14 @@ export function partTarget(names: ReadonlyMap<Name, Target>, name: Name): Target
   return ports.some(([, protocol]) => `_${protocol}` === first) ? { is: 'branch' } : undefined
 }
 
-function containerTarget(names: ReadonlyMap<Name, Target>, service: Name, index: number): Target | undefined {
+function containerTarget(names: Lookup<Name, Target>, service: Name, index: number): Target | undefined {
   const { indexes = [], addresses = [] } = partsAt(names, service) ?? {}
   const found = addresses.filter((_, at) => indexes[at] === index)
   return found.length === 0 ? undefined : targetOf([...new Set(found)])
 }
 
 function serversTarget(
-  names: ReadonlyMap<Name, Target>,
+  names: Lookup<Name, Target>,
   service: Name,
   port: number,
   protocol: string,

@@ -7,22 +7,23 @@ import type { Environment } from '../model/environment.ts'
 import type { Cidr, Ipv4 } from '../model/ip.ts'
 import { dnsLabel } from '../model/names.ts'
 import type { DeclaredService } from '../model/records.ts'
-import { type MapChanges, mapChanges, sameAsker, sameView, type ZoneChanges } from './changes.ts'
+import { mapChanges, sameAsker, sameView, type ZoneChanges } from './changes.ts'
 import { type Declared, declaredIn, declaredTarget, nothingDeclared, unionOf } from './declared.ts'
+import { changesAt, Pointers, ZoneNames } from './lookups.ts'
 import { Membership, type Touched } from './membership.ts'
 import { type Name, parseName } from './name.ts'
 import { NameTree } from './name-tree.ts'
 import { serviceTarget } from './service-target.ts'
 import {
   type Asker,
-  isPresent,
+  type Lookup,
   metadataName,
   type Target,
   targetOf,
   type View,
   type Zone,
 } from './targets.ts'
-import { viewsOf } from './views.ts'
+import { type SeenBefore, viewsOf } from './views.ts'
 
 export interface ZoneOptions {
   /** Where DNS and metadata answer: the address of `rancher-metadata`. */
@@ -49,17 +50,12 @@ export class ZoneProjection {
   #services: ReadonlyMap<string, DeclaredService> = new Map()
   #declared: Declared = nothingDeclared
   #hosts = noHosts
-  #pointers = new Map<Ipv4, Name>()
+  #seenBefore: SeenBefore = new WeakMap()
   #views: ReadonlyMap<string, View> = new Map()
   #askers: ReadonlyMap<Ipv4, Asker> = new Map()
 
   constructor(options: ZoneOptions) {
     this.#options = options
-  }
-
-  /** How many names there are. */
-  get size(): number {
-    return this.#tree.map.size
   }
 
   /** What is different since the snapshot before; everything the first time, and when the domain is another. */
@@ -68,32 +64,31 @@ export class ZoneProjection {
     const domain = parseName(settings.domain) ?? 'rancher.internal'
     if (domain !== this.#tree.domain) this.#startOver(domain)
     const touched = this.#members.update(environment)
-    const declared = this.#declare(environment, touched.names)
+    const { all, names, owns, addresses } = touched
+    const declared = this.#declare(environment, names)
     this.#nameHosts(environment, touched)
-    if (touched.all)
-      for (const name of this.#members.names()) this.#tree.set(name, this.#targetOf(environment, name))
-    for (const name of touched.names) this.#tree.set(name, this.#targetOf(environment, name))
-    for (const name of this.#declared.aliases.keys())
-      this.#tree.set(
-        name,
-        unionOf(name, this.#declared, (other) => this.#targetOf(environment, other)),
-      )
-    const sight = touched.local || declared || this.#revision === undefined || this.#tree.reshaped
-    const names = this.#tree.takeChanges()
+    this.#nameServices(environment, touched)
+    const sight = touched.local || touched.reshaped || declared || this.#tree.reshaped
     this.#revision = revision
     this.#subnet = settings.subnet
-    const pointers = this.#point(touched)
-    return { revision, domain, subnet: settings.subnet, names, pointers, ...this.#look(environment, sight) }
+    return {
+      revision,
+      domain,
+      subnet: settings.subnet,
+      names: changesAt(this.#names, [...this.#tree.takeTouched(), ...owns], all),
+      pointers: changesAt(this.#pointers, addresses, all),
+      ...this.#look(environment, sight),
+    }
   }
 
-  /** As it is now; undefined before the first snapshot. */
+  /** As it is now; undefined before the first snapshot. Lasts until the next. */
   get zone(): Zone | undefined {
     if (this.#revision === undefined) return undefined
     return {
       revision: this.#revision,
       domain: this.#tree.domain,
       subnet: this.#subnet,
-      names: this.#tree.map,
+      names: this.#names,
       views: this.#views,
       askers: this.#askers,
       pointers: this.#pointers,
@@ -102,17 +97,19 @@ export class ZoneProjection {
 
   /** Everything, for somebody who has nothing yet; undefined before the first snapshot. */
   whole(): ZoneChanges | undefined {
-    if (this.#revision === undefined) return undefined
-    const all = <Key, Value>(map: ReadonlyMap<Key, Value>) => ({ set: map, gone: [] })
-    return {
-      revision: this.#revision,
-      domain: this.#tree.domain,
-      subnet: this.#subnet,
-      names: all(this.#tree.map),
-      views: all(this.#views),
-      askers: all(this.#askers),
-      pointers: all(this.#pointers),
-    }
+    const { zone } = this
+    if (zone === undefined) return undefined
+    const all = <Set>(set: Set) => ({ set, gone: [] })
+    const { names, views, askers, pointers } = zone
+    return { ...zone, names: all(names), views: all(views), askers: all(askers), pointers: all(pointers) }
+  }
+
+  get #names(): Lookup<Name, Target> {
+    return new ZoneNames(this.#tree, this.#members)
+  }
+
+  get #pointers(): Lookup<Ipv4, Name> {
+    return new Pointers(this.#members, this.#hosts.pointers)
   }
 
   #startOver(domain: Name): void {
@@ -124,7 +121,7 @@ export class ZoneProjection {
     this.#services = new Map()
     this.#declared = nothingDeclared
     this.#hosts = noHosts
-    this.#pointers = new Map()
+    this.#seenBefore = new WeakMap()
     this.#views = new Map()
     this.#askers = new Map()
   }
@@ -144,60 +141,35 @@ export class ZoneProjection {
     return true
   }
 
-  #nameHosts(environment: Environment, touched: { names: Set<Name>; addresses: Set<Ipv4> }): void {
+  #nameHosts(environment: Environment, { names, addresses }: Touched): void {
     const before = this.#hosts
     this.#hosts = hostNamesOf(environment, this.#tree.domain)
-    for (const { names, pointers } of [before, this.#hosts]) {
-      for (const name of names.keys()) touched.names.add(name)
-      for (const address of pointers.keys()) touched.addresses.add(address)
+    for (const hosts of [before, this.#hosts]) {
+      for (const name of hosts.names.keys()) names.add(name)
+      for (const address of hosts.pointers.keys())
+        if (before.pointers.get(address) !== this.#hosts.pointers.get(address)) addresses.add(address)
     }
   }
 
-  /** What a name stands for by itself; aliases of services aside. */
+  #nameServices(environment: Environment, { all, names }: Touched): void {
+    const services = all ? this.#members.services() : []
+    for (const some of [services, names])
+      for (const name of some) this.#tree.set(name, this.#targetOf(environment, name))
+    for (const name of this.#declared.aliases.keys())
+      this.#tree.set(
+        name,
+        unionOf(name, this.#declared, (other) => this.#targetOf(environment, other)),
+      )
+  }
+
+  /** What a name of the tree stands for by itself; aliases of services aside. */
   #targetOf(environment: Environment, name: Name): Target | undefined {
     if (name === this.#metadataName) return targetOf([this.#options.service])
     const members = this.#members.ofService(name)
-    const service = members === undefined ? undefined : serviceTarget(environment, members)
+    const service = members.length === 0 ? undefined : serviceTarget(environment, members)
     const declared = this.#declared.services.get(name)
     if (declared !== undefined) return declaredTarget(declared, service)
-    return service ?? this.#ownTarget(environment, name) ?? this.#hosts.names.get(name)
-  }
-
-  /** A container's own name gives its address whatever its health and state, as long as its host is there. */
-  #ownTarget(environment: Environment, name: Name): Target | undefined {
-    const members = this.#members.ofOwnName(name)
-    if (members.length === 0) return undefined
-    const addresses: Ipv4[] = []
-    for (const { record, address } of members)
-      if (address !== null && isPresent(environment, record)) addresses.push(address)
-    if (addresses.length < 2) return targetOf(addresses)
-    return targetOf([...new Set(addresses)].sort((one, other) => one - other))
-  }
-
-  #point({ all, addresses }: Touched): MapChanges<Ipv4, Name> {
-    if (all && this.#pointers.size === 0) {
-      for (const address of this.#members.addresses()) this.#pointAt(address)
-      for (const address of addresses) this.#pointAt(address)
-      return { set: this.#pointers, gone: [] }
-    }
-    const set = new Map<Ipv4, Name>()
-    const gone: Ipv4[] = []
-    for (const address of all ? [...this.#members.addresses(), ...addresses] : addresses) {
-      if (!this.#pointAt(address)) continue
-      const name = this.#pointers.get(address)
-      if (name === undefined) gone.push(address)
-      else set.set(address, name)
-    }
-    return { set, gone }
-  }
-
-  /** Whether the name of the address is another one now. */
-  #pointAt(address: Ipv4): boolean {
-    const name = this.#members.nameOf(address) ?? this.#hosts.pointers.get(address)
-    if (name === this.#pointers.get(address)) return false
-    if (name === undefined) this.#pointers.delete(address)
-    else this.#pointers.set(address, name)
-    return true
+    return service ?? this.#hosts.names.get(name)
   }
 
   #look(environment: Environment, needed: boolean): Pick<ZoneChanges, 'views' | 'askers'> {
@@ -205,7 +177,8 @@ export class ZoneProjection {
     if (needed) {
       const { views, askers } = viewsOf(environment, this.#members.local, {
         domain: this.#tree.domain,
-        zone: this.#tree.map,
+        zone: this.#names,
+        seenBefore: this.#seenBefore,
       })
       this.#views = views
       this.#askers = askers

@@ -51,17 +51,23 @@ export interface Asker {
   readonly container: ContainerId
 }
 
+/** As much of a map as answers need: what it holds may be worked out when it is asked for. */
+export interface Lookup<Key, Value> extends Iterable<readonly [Key, Value]> {
+  get(key: Key): Value | undefined
+  has(key: Key): boolean
+}
+
 export interface Zone {
   readonly revision: number
   readonly domain: Name
   readonly subnet: Cidr
-  readonly names: ReadonlyMap<Name, Target>
+  readonly names: Lookup<Name, Target>
   /** By a key that is equal for equal views; '' is everybody else's. */
   readonly views: ReadonlyMap<string, View>
   /** Containers of this host by source address. */
   readonly askers: ReadonlyMap<Ipv4, Asker>
   /** Names of addresses inside the subnet. */
-  readonly pointers: ReadonlyMap<Ipv4, Name>
+  readonly pointers: Lookup<Ipv4, Name>
 }
 
 export const metadataName = 'rancher-metadata'

@@ -10,6 +10,7 @@ import { isWithin, type Name, parseName } from './name.ts'
 import {
   type Asker,
   addressOf,
+  type Lookup,
   linkedName,
   serviceName,
   type Target,
@@ -20,39 +21,48 @@ import {
 /** The view of whoever is no container of this host. */
 export const everybody = ''
 
+interface Seen {
+  /** Of the view. */
+  readonly key: string
+  readonly view: View
+  readonly sources: readonly Ipv4[]
+}
+
+/** Containers whose view is their record's affair alone, so that it lasts as long as that. */
+export type SeenBefore = WeakMap<ContainerRecord, Seen>
+
 export function viewsOf(
   environment: Environment,
   containers: Iterable<ContainerRecord>,
-  { domain, zone }: Surroundings,
+  { seenBefore, ...around }: Surroundings & { readonly seenBefore: SeenBefore },
 ) {
-  const views = new Map<string, View>([[everybody, viewOfOthers(domain)]])
+  const views = new Map<string, View>([[everybody, viewOfOthers(around.domain)]])
   const askers = new Map<Ipv4, Asker>()
   const local = [...containers]
   // The owner of a shared network namespace speaks for its address.
   local.sort((one, other) => Number(one.networkFrom !== null) - Number(other.networkFrom !== null))
-  const alike = new Map<string, string>()
   for (const container of local) {
-    const kind = hasLinks(environment, container) ? undefined : kindOf(container)
-    let key = kind === undefined ? undefined : alike.get(kind)
-    if (key === undefined) {
-      const names = linksOf(environment, container, { domain, zone })
-      const view: View = { search: searchOf(container, domain), names, upstreams: container.dns }
-      key = JSON.stringify([view.search, [...view.names], view.upstreams])
-      if (kind !== undefined) alike.set(kind, key)
-      if (!views.has(key)) views.set(key, view)
-    }
-    for (const address of sourcesOf(environment, container))
+    const alone = container.networkFrom === null && !hasLinks(environment, container)
+    const known = alone ? seenBefore.get(container) : undefined
+    const seen = known ?? seenBy(environment, container, around)
+    if (alone && known === undefined) seenBefore.set(container, seen)
+    const { key, view, sources } = seen
+    if (!views.has(key)) views.set(key, view)
+    for (const address of sources)
       if (!askers.has(address)) askers.set(address, { view: key, container: container.id })
   }
   return { views, askers }
 }
 
-const hasLinks = (environment: Environment, { stack, service, links }: ContainerRecord): boolean =>
-  Object.keys(links).length > 0 || environment.services.has(`${stack}/${service}`)
+function seenBy(environment: Environment, container: ContainerRecord, around: Surroundings): Seen {
+  const names = linksOf(environment, container, around)
+  const view: View = { search: searchOf(container, around.domain), names, upstreams: container.dns }
+  const key = JSON.stringify([view.search, [...names], view.upstreams])
+  return { key, view, sources: sourcesOf(environment, container) }
+}
 
-/** Equal for containers without links that see the same. */
-const kindOf = ({ stack, service, dnsSearch, dns }: ContainerRecord): string =>
-  JSON.stringify([stack, service, dnsSearch, dns])
+const hasLinks = ({ services }: Environment, { stack, service, links }: ContainerRecord): boolean =>
+  Object.keys(links).length > 0 || (services.size > 0 && services.has(`${stack}/${service}`))
 
 /** The addresses that a container asks from. */
 export function sourcesOf(environment: Environment, container: ContainerRecord): readonly Ipv4[] {
@@ -76,7 +86,7 @@ function searchOf(container: ContainerRecord, domain: Name): readonly Name[] {
 
 interface Surroundings {
   readonly domain: Name
-  readonly zone: ReadonlyMap<Name, Target>
+  readonly zone: Pick<Lookup<Name, Target>, 'has'>
 }
 
 /** Container links first: a service link of the same name wins. */

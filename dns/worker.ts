@@ -47,6 +47,8 @@ class DnsThread {
   /** Of zones, not yet taken in. */
   readonly #pieces: PackedZone[] = []
   #zone: Zone | undefined
+  /** How many the zone has. */
+  #names = 0
   #server: DnsServer | undefined
   #host: HostUpstreams | undefined
   readonly #zoned = Promise.withResolvers<void>()
@@ -118,9 +120,10 @@ class DnsThread {
   #takeNext(): void {
     const [piece] = this.#pieces
     if (piece === undefined) return
-    const { zone, touched } = this.#copy.apply(unpacked(piece), piece.big)
+    const { zone, size, touched } = this.#copy.apply(unpacked(piece), piece.big)
     if (piece.last) {
       this.#zone = zone
+      this.#names = size
       this.#resolver.apply(zone, touched)
       this.#zoned.resolve()
       this.#report()
@@ -138,7 +141,7 @@ class DnsThread {
   #report(): void {
     const report = {
       revision: this.#zone?.revision,
-      names: this.#zone?.names.size ?? 0,
+      names: this.#names,
       results: { ...this.#resolver.results },
       cached: this.#forwarders.cached,
       upstreams: this.#forwarders.status(),

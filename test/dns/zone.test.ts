@@ -4,6 +4,7 @@
 
 import { test } from 'tap'
 import { ZoneCopy } from '../../dns/changes.ts'
+import { differences } from '../../dns/differences.ts'
 import { ZoneProjection } from '../../dns/projection.ts'
 import { reverseOf } from '../../dns/reverse.ts'
 import { turnOf } from '../../dns/search.ts'
@@ -11,6 +12,8 @@ import { skippedNames } from '../../dns/skipped.ts'
 import type { Target, Zone } from '../../dns/targets.ts'
 import type { Environment } from '../../model/environment.ts'
 import { type Cidr, formatIpv4 } from '../../model/ip.ts'
+import type { ContainerId, ContainerRecord } from '../../model/records.ts'
+import { SeededRandom } from '../support/ports.ts'
 import {
   containerIdOf,
   containerRecordOf,
@@ -299,8 +302,69 @@ test('changes', (t) => {
     )
   }
   const fresh = new ZoneProjection({ service })
-  const sizes = environments.map((environment) => fresh.update(environment).names.set.size)
+  const sizes = environments.map((environment) => [...fresh.update(environment).names.set].length)
   t.equal(sizes[1], 2, 'the service and the new container')
+  t.end()
+})
+
+test('whatever changes, the zone is that of the last snapshot alone', (t) => {
+  const random = new SeededRandom(7)
+  const any = (below: number): number => random.below(below)
+  // Names of containers that are names of stacks too; names, services and addresses that several have.
+  const record = (n: number) => {
+    const shares = any(4) === 0
+    return containerRecordOf(n, {
+      name: any(4) === 0 ? `stack${any(3)}` : `c${any(12)}`,
+      stack: any(5) === 0 ? null : `${any(2) === 0 ? 'S' : 's'}tack${any(3)}`,
+      service: `web${any(3)}`,
+      sidekick: any(6) === 0 ? 'log' : null,
+      index: any(4),
+      address: shares || any(6) === 0 ? null : ip(`10.42.${any(2)}.${n}`),
+      networkFrom: shares ? containerIdOf(any(16)) : null,
+      host: hostIdOf(1 + any(3)),
+      health: any(3) === 0 ? 'unhealthy' : 'none',
+      state: any(5) === 0 ? 'exited' : 'running',
+      exposed: any(4) === 0 ? ['80/tcp'] : [],
+    })
+  }
+  const projection = new ZoneProjection({ service })
+  const kept = new ZoneCopy()
+  let containers = new Map<ContainerId, ContainerRecord>()
+  for (let revision = 1; revision <= 300; revision++) {
+    const moved = [...containers.values()]
+    if (any(20) === 0) moved.sort(() => any(3) - 1)
+    for (let left = any(30) === 0 ? moved.length : any(3); left > 0; left--)
+      moved.splice(any(moved.length), 1)
+    const next = [...moved, ...Array.from({ length: any(4) }, () => record(any(16)))]
+    containers = new Map(next.map((one) => [one.id, one]))
+    const hosts = [1, 2, 3].map((n) => hostOf(hostRecordOf(n), { present: n === 1 || any(4) > 0 }))
+    const environment = environmentOf({ containers: [...containers.values()], hosts, revision })
+    const { zone } = takenIn(kept, projection.update(environment))
+    const { names, pointers, askers, views } = zoneOf(environment, { service })
+    const sorted = (entries: Iterable<readonly [unknown, unknown]>) => [...entries].sort()
+    t.strictSame(
+      [zone.names, zone.pointers, zone.askers, zone.views].map(sorted),
+      [names, pointers, askers, views].map(sorted),
+      `revision ${revision}`,
+    )
+  }
+  t.end()
+})
+
+test('what differs between two maps', (t) => {
+  const of = (...entries: [string, number][]) => new Map(entries)
+  const old = of(['a', 1], ['b', 2], ['c', 3])
+  const differing = (after: Map<string, number>) => [...differences(old, after)].sort().join('')
+  t.equal(differing(old), '')
+  t.equal(differing(of(['a', 1], ['b', 2], ['c', 3])), '')
+  t.equal(differing(of(['a', 1], ['b', 4], ['c', 3])), 'b')
+  t.equal(differing(of(['b', 2], ['c', 3])), 'a', 'gone at the beginning')
+  t.equal(differing(of(['a', 1], ['b', 2])), 'c', 'gone at the end')
+  t.equal(differing(of(['x', 1], ['a', 1], ['b', 2], ['c', 3], ['y', 1])), 'xy')
+  t.equal(differing(of(['c', 3], ['a', 1], ['b', 2])), '', 'another order')
+  t.equal(differing(of(['c', 3], ['a', 9])), 'ab')
+  t.equal(differing(new Map()), 'abc')
+  t.equal([...differences(new Map(), old)].join(''), 'abc')
   t.end()
 })
 
@@ -324,7 +388,7 @@ test('names that DNS cannot carry', (t) => {
   )
   const zone = zoneOf(environment, { service })
   t.equal(
-    [...zone.names.keys()].every((name) => /^[a-z0-9_.-]+$/.test(name)),
+    [...zone.names].every(([name]) => /^[a-z0-9_.-]+$/.test(name)),
     true,
   )
   t.equal(
