@@ -1,4 +1,6 @@
-/** Containers by a key that mostly one of them has: a list is kept only where there are several. Pure. */
+/**
+ * Containers by a key that mostly one of them has: a list is kept only where there are several. Pure.
+ */
 import type { ContainerId, ContainerRecord } from '../model/records.ts'
 
 type Held = ContainerRecord | ContainerRecord[]

@@ -7,6 +7,7 @@ import { until } from './command.ts'
 import * as faults from './faults.ts'
 import type { LabHost } from './host.ts'
 import type { Lab } from './lab.ts'
+import { lookUp } from './look-up.ts'
 
 export interface CutRound {
   /** Milliseconds from the cut until the name was gone. */
@@ -41,7 +42,7 @@ export async function cutRounds(lab: Lab, { times, say }: CutOptions): Promise<r
   return rounds
 }
 
-export const seconds = (value: number): string => (value / 1000).toFixed(1)
+const seconds = (value: number): string => (value / 1000).toFixed(1)
 
 async function cutOnce(lab: Lab, near: LabHost, far: LabHost): Promise<CutRound> {
   const port = far.place.name
@@ -64,9 +65,7 @@ function answers(host: LabHost, count: number): Promise<number> {
     `${count} addresses of ${name}`,
     async () => {
       const asked = performance.now()
-      const flags = ['+short', '+time=1', '+tries=1', '@169.254.169.250']
-      const { stdout } = await host.exec(['dig', ...flags, name, 'A'])
-      return stdout.split('\n').filter((line) => /^\d/.test(line)).length === count ? asked : undefined
+      return (await lookUp(host, name)).length === count ? asked : undefined
     },
     { patience: 60_000, every: 50 },
   )

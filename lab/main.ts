@@ -9,7 +9,7 @@ import { type Program, programs } from './host.ts'
 import { Lab } from './lab.ts'
 import { placeOf } from './layout.ts'
 import { type BackendChoice, backends, defaultLab, readRecord, type StoreKind, storeKinds } from './record.ts'
-import { soakCut } from './soak.ts'
+import { soakOf, soaks } from './soak.ts'
 import { sweep } from './sweep.ts'
 import { vmCommand, vmUsage } from './vm/command.ts'
 
@@ -25,6 +25,7 @@ npm run lab -- fault kill hK daemon|tunnel|charon|dockerd     (or: kill store ME
 npm run lab -- fault restart hK daemon|tunnel|charon|dockerd  (or: restart store MEMBER)
 npm run lab -- fault replace hK          gives the work of the daemon to a new process (drover daemon --replace)
 npm run lab -- soak cut --times N        a lab of its own, whose second host is cut off for 30 s, N times
+npm run lab -- soak kill --times N       a lab of its own, whose daemon is killed and started again, N times
 npm run lab -- down
 ${vmUsage}`
 
@@ -150,9 +151,11 @@ async function exec([target, ...argv]: readonly string[]): Promise<number> {
 
 /** Exit code 1 when some round took longer than it may. */
 async function soak([kind = '', ...args]: readonly string[]): Promise<number> {
-  if (kind !== 'cut') throw misused(`soak: ${kind || 'nothing'} is not cut`)
+  const chosen = Object.hasOwn(soaks, kind) ? soaks[kind] : undefined
+  if (chosen === undefined)
+    throw misused(`soak: ${kind || 'nothing'} is not ${Object.keys(soaks).join(' or ')}`)
   const { values } = parseArgs({ args: [...args], options: { times: { type: 'string', default: '3' } } })
-  return soakCut(numberOf('--times', values.times), print)
+  return soakOf(chosen, numberOf('--times', values.times), print)
 }
 
 async function down(): Promise<number> {
