@@ -3,12 +3,21 @@
  * as ENGINE_UNAVAILABLE; every call ends within its deadline, the stream of events when it is told or cut.
  */
 import { readFileSync } from 'node:fs'
-import Dockerode from 'dockerode'
+import type { IncomingMessage } from 'node:http'
+import Modem from 'docker-modem'
 import { DroverError, reasonOf } from '../model/errors.ts'
 import { type ContainerId, containerIdField } from '../model/records.ts'
 import { type Instant, instant } from '../model/time.ts'
 import type { Endpoint } from './endpoint.ts'
-import { type Inspection, inspectionOf, type NetworkFrame, networkFrameOf } from './inspect.ts'
+import {
+  containerIdOf,
+  type EngineInfo,
+  engineInfoOf,
+  type Inspection,
+  inspectionOf,
+  type NetworkFrame,
+  networkFrameOf,
+} from './inspect.ts'
 
 /** Something happened to a container or a network: a hint to look, never the truth. */
 export interface EngineEvent {
@@ -19,12 +28,6 @@ export interface EngineEvent {
   readonly at: Instant
   /** The engine's own stamp in nanoseconds: tells two events apart, and where to go on. */
   readonly stamp: bigint
-}
-
-export interface EngineInfo {
-  readonly version: string
-  readonly api: string
-  readonly kernel: string
 }
 
 export interface Engine {
@@ -43,15 +46,15 @@ const callDeadline = 20_000 // an engine under load inspects in seconds
 const listWidth = 8 // containers inspected at once
 
 export class DockerEngine implements Engine {
-  readonly #docker: Dockerode
+  readonly #modem: Modem
 
   constructor(endpoint: Endpoint) {
-    this.#docker = new Dockerode(connectionOf(endpoint))
+    this.#modem = new Modem(connectionOf(endpoint))
   }
 
   async list(): Promise<readonly Inspection[]> {
-    const rows = await this.#call((abortSignal) => this.#docker.listContainers({ all: true, abortSignal }))
-    const ids = rows.map((row) => containerIdField.safeParse(row.Id)).flatMap((id) => id.data ?? [])
+    const rows = await this.#rows('/containers/json', { all: true })
+    const ids = rows.flatMap((row) => containerIdOf(row) ?? [])
     const found: Inspection[] = []
     const worker = async (): Promise<void> => {
       for (let id = ids.pop(); id !== undefined; id = ids.pop()) {
@@ -64,47 +67,68 @@ export class DockerEngine implements Engine {
   }
 
   async inspect(id: ContainerId): Promise<Inspection | undefined> {
-    return await this.#call(async (abortSignal) => {
-      try {
-        return inspectionOf(await this.#docker.getContainer(id).inspect({ abortSignal }))
-      } catch (error) {
-        if (statusOf(error) === 404) return undefined
-        throw error
-      }
-    })
+    try {
+      return inspectionOf(await this.#ask({ path: `/containers/${id}/json` }))
+    } catch (error) {
+      if (error instanceof DroverError && statusOf(error.cause) === 404) return undefined
+      throw error
+    }
   }
 
   async networks(): Promise<readonly NetworkFrame[]> {
-    const rows = await this.#call((abortSignal) => this.#docker.listNetworks({ abortSignal }))
+    const rows = await this.#rows('/networks')
     return rows.flatMap((row) => networkFrameOf(row) ?? [])
   }
 
   async version(): Promise<EngineInfo> {
-    const { Version, ApiVersion, KernelVersion } = await this.#call(() => this.#docker.version())
-    return { version: Version, api: ApiVersion, kernel: KernelVersion }
+    return engineInfoOf(await this.#ask({ path: '/version' }))
   }
 
   async events(since: bigint | undefined, signal: AbortSignal): Promise<AsyncIterable<EngineEvent>> {
-    try {
-      const filters = { type: ['container' as const, 'network' as const] }
-      const after = since === undefined ? {} : { since: sinceOf(since) }
-      const options: Dockerode.GetEventsOptions = { ...after, filters, abortSignal: signal }
-      const stream = await this.#docker.getEvents(options)
-      stream.on('error', () => {}) // the iteration rejects with it; an abort before that must not be uncaught
-      return eventsOf(stream)
-    } catch (error) {
-      throw unavailable(error)
-    }
+    const filters = { type: ['container', 'network'] }
+    const query = since === undefined ? { filters } : { filters, since: sinceOf(since) }
+    const stream = (await this.#ask({ path: '/events', query, isStream: true, signal })) as IncomingMessage
+    stream.on('error', () => {}) // the iteration rejects with it; an abort before that must not be uncaught
+    return eventsOf(stream)
   }
 
-  async #call<T>(action: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async #rows(path: string, query?: object): Promise<readonly unknown[]> {
+    const rows = await this.#ask({ path, query })
+    if (!Array.isArray(rows)) throw new DroverError('ENGINE_UNAVAILABLE', `${path} is answered by no list`)
+    return rows
+  }
+
+  async #ask({ path, query = {}, isStream = false, signal }: Question): Promise<unknown> {
+    const abortSignal = signal ?? AbortSignal.timeout(callDeadline)
+    const request = {
+      path: `${path}?`,
+      method: 'GET',
+      options: { ...query },
+      isStream,
+      abortSignal,
+      statusCodes,
+    }
     try {
-      return await action(AbortSignal.timeout(callDeadline))
+      return await new Promise((resolve, reject) =>
+        this.#modem.dial(request, (error, answer) => (error ? reject(error) : resolve(answer))),
+      )
     } catch (error) {
       throw unavailable(error)
     }
   }
 }
+
+interface Question {
+  readonly path: string
+  readonly query?: object | undefined
+  /** The answer is the open stream, once its head has come. */
+  readonly isStream?: boolean
+  /** Instead of a deadline. */
+  readonly signal?: AbortSignal
+}
+
+/** What the engine's API answers; anything but `true` is an error, by that name. */
+const statusCodes = { 200: true, 400: 'bad parameter', 404: 'no such container', 500: 'server error' }
 
 const unavailable = (error: unknown): DroverError =>
   error instanceof DroverError
@@ -118,7 +142,7 @@ const statusOf = (error: unknown): unknown =>
 const sinceOf = (stamp: bigint): number => Number(stamp / 1000n) / 1e6
 
 /** Everything is said explicitly, so that docker-modem has nothing left to read from the environment. */
-function connectionOf(endpoint: Endpoint): Dockerode.DockerOptions {
+function connectionOf(endpoint: Endpoint): Modem.ConstructorOptions {
   if (endpoint.is === 'unusable') throw new DroverError('CONFIG_INVALID', `docker.host: ${endpoint.why}`)
   if (endpoint.is === 'socket')
     return {

@@ -30,6 +30,12 @@ export interface Inspection {
 /** A user-defined network without its endpoints. */
 export type NetworkFrame = Omit<EngineNetwork, 'endpoints'>
 
+export interface EngineInfo {
+  readonly version: string
+  readonly api: string
+  readonly kernel: string
+}
+
 type Fields = Readonly<Record<string, unknown>>
 
 const fields = (value: unknown): Fields =>
@@ -146,6 +152,15 @@ export function networkFrameOf(raw: unknown): NetworkFrame | undefined {
   if (id === '' || name === 'bridge' || name === 'host' || name === 'none') return undefined
   const subnets = list(fields(whole.IPAM).Config).map((config) => text(fields(config).Subnet))
   return { id, name, subnets: subnets.filter((subnet) => subnet !== '') }
+}
+
+/** Of a row in the list of containers. */
+export const containerIdOf = (raw: unknown): ContainerId | undefined =>
+  containerIdField.safeParse(fields(raw).Id).data
+
+export function engineInfoOf(raw: unknown): EngineInfo {
+  const { Version, ApiVersion, KernelVersion } = fields(raw)
+  return { version: text(Version), api: text(ApiVersion), kernel: text(KernelVersion) }
 }
 
 /** Networks with the endpoints that their containers say they have. */
