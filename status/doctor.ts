@@ -27,7 +27,7 @@ import { tunnelMemory } from './checks/tunnel-size.ts'
 import { movingCounters } from './checks/xfrm.ts'
 import { type Check, type Finding, parts } from './finding.ts'
 import type { MachineFacts } from './machine-facts.ts'
-import type { Vitals } from './status.ts'
+import type { Vitals } from './vitals.ts'
 
 /** What status is made of. */
 export interface Known {

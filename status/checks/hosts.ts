@@ -6,7 +6,7 @@ import type { Environment } from '../../model/environment.ts'
 import type { HostId } from '../../model/records.ts'
 import { errorIn, type Finding, timeText, warningIn } from '../finding.ts'
 import { shared } from '../shared.ts'
-import type { Vitals } from '../status.ts'
+import type { Vitals } from '../vitals.ts'
 
 interface Known {
   readonly environment: Environment

@@ -2,7 +2,7 @@
  * Whether the parts that Drover works with are there: Docker engine, store, tunnel. Pure.
  */
 import { errorIn, type Finding } from '../finding.ts'
-import type { Vitals } from '../status.ts'
+import type { Vitals } from '../vitals.ts'
 
 interface Known {
   readonly vitals: Vitals

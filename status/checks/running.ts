@@ -3,7 +3,7 @@
  * had to be mended because somebody else changed them. Pure.
  */
 import { errorIn, type Finding, timeText, warningIn } from '../finding.ts'
-import type { Vitals } from '../status.ts'
+import type { Vitals } from '../vitals.ts'
 
 export interface Run {
   readonly vitals: Vitals

@@ -8,7 +8,7 @@ import { PathProber, type SizedWay } from '../../daemon/path-prober.ts'
 import { type Ipv4, ipv4At } from '../../model/ip.ts'
 import type { HostId } from '../../model/records.ts'
 import { type Millis, millis, seconds } from '../../model/time.ts'
-import type { PeerState } from '../../status/status.ts'
+import type { PeerState } from '../../status/vitals.ts'
 import { FakeClock, MemoryLog, MemoryMeter } from '../support/ports.ts'
 import { hostId, ip } from '../support/records.ts'
 

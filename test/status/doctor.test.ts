@@ -5,7 +5,7 @@ import { type Test, test } from 'tap'
 import { doctorText } from '../../cli/doctor.ts'
 import { type DaemonFacts, daemonChecks, sorted } from '../../status/doctor.ts'
 import { errorIn, findingsOf, warningIn } from '../../status/finding.ts'
-import type { Vitals } from '../../status/status.ts'
+import type { Vitals } from '../../status/vitals.ts'
 import { container, containerId, environment, host, hostId, ip } from '../support/records.ts'
 
 const now = Date.UTC(2026, 5, 1)

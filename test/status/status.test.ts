@@ -3,7 +3,8 @@
  */
 import { test } from 'tap'
 import { containersText, hostsText, statusText, table } from '../../cli/render.ts'
-import { containersView, hostsView, type PeerState, statusOf, type Vitals } from '../../status/status.ts'
+import { containersView, hostsView, statusOf } from '../../status/status.ts'
+import type { PeerState, Vitals } from '../../status/vitals.ts'
 import { container, environment, host, hostId, ip } from '../support/records.ts'
 
 const byWireguard: PeerState = {
