@@ -2,7 +2,9 @@
  * The part of `kernel-tunnels` that runs in the virtual machine: tunnels of its kernel, measured in turn. Prints one
  * line of JSON, of type `Inside`.
  */
-import { reasonOf } from '../model/errors.ts'
+import { SystemRunner } from '../linux/run.ts'
+import { DroverError, reasonOf } from '../model/errors.ts'
+import { espMissing } from '../tunnel/ipsec/esp-probe.ts'
 import { iperf } from './iperf.ts'
 import { kernelWireguard, ourEsp, rawEsp } from './peers/kernel.ts'
 import type { Figures } from './report.ts'
@@ -41,14 +43,17 @@ async function started(scene: Scene): Promise<readonly Pair[]> {
   return pairs
 }
 
-async function measure(scene: Scene, seconds: number, rounds: number): Promise<Inside> {
+async function measure(scene: Scene, mebibytes: number, rounds: number): Promise<Inside> {
+  // Its first question has the kernel load and test what ESP needs, for longer than a program of a pair gets.
+  const missing = await espMissing(new SystemRunner({}, {}))
+  if (missing !== '') throw new DroverError('COMMAND_FAILED', `this kernel has no ESP: ${missing}`)
   const pairs = await started(scene)
   const measured = pairs.map(({ contestant }) => [contestant.name, [] as Figures[]] as const)
   for (let round = 1; round <= rounds; round++) {
     for (const [at, pair] of pairs.entries()) {
       const figures: Record<string, number> = {}
       for (const [name, how] of ways)
-        figures[name] = (await iperf(scene.world, pair, `-t ${seconds}${how}`)).gigabits
+        figures[name] = (await iperf(scene.world, pair, `-n ${mebibytes}M${how}`)).gigabits
       measured[at]?.[1].push(figures)
       say(`round ${round}: ${pair.contestant.name}: ${JSON.stringify(figures)}`)
     }
@@ -56,5 +61,5 @@ async function measure(scene: Scene, seconds: number, rounds: number): Promise<I
   return { machine: machine(), measured }
 }
 
-const [seconds = 3, rounds = 3] = process.argv.slice(2).map(Number)
-process.stdout.write(`${JSON.stringify(await inScene((scene) => measure(scene, seconds, rounds)))}\n`)
+const [mebibytes = 16, rounds = 2] = process.argv.slice(2).map(Number)
+process.stdout.write(`${JSON.stringify(await inScene((scene) => measure(scene, mebibytes, rounds)))}\n`)

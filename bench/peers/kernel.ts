@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { must } from '../../lab/command.ts'
 import { node, root } from '../../lab/layout.ts'
 import { authorityIn, connect, IpsecHost } from '../../test/support/ipsec-hosts.ts'
-import { meet } from '../../test/support/ipsec-sas.ts'
+import { carried, meet } from '../../test/support/ipsec-sas.ts'
 import type { Contestant, End, Site } from '../tunnel-pair.ts'
 
 export const rawEsp: Contestant = { name: 'ESP by ip xfrm', start: startRaw }
@@ -21,7 +21,7 @@ const both = ([one, two]: Site['ends']) =>
 
 /** 256 bits and the salt of RFC 4106. */
 const key = `0x${'5a'.repeat(36)}`
-const aead = `flag esn replay-window 32 aead 'rfc4106(gcm(aes))' ${key} 128 encap espinudp 4500 4500 0.0.0.0`
+const aead = `flag esn replay-window 32 aead rfc4106(gcm(aes)) ${key} 128 encap espinudp 4500 4500 0.0.0.0`
 
 /** By policies alone, without an interface. */
 async function startRaw(site: Site) {
@@ -57,6 +57,7 @@ async function startOurs(site: Site) {
   await connect(one, two)
   await connect(two, one)
   await meet(one, two)
+  await carried(one, two)
   return { target: two.managed, pids: [] }
 }
 
