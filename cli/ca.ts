@@ -2,9 +2,9 @@
  * `drover ca`: the authority of the environment shown, backed up, given to another host, and replaced.
  */
 import { Command } from 'commander'
-import type { CaView } from '../daemon/ca.ts'
-import type { Promoted } from '../daemon/promotion.ts'
-import type { Dropped, Rolled } from '../daemon/succession.ts'
+import type { CaView } from '../daemon/trust/ca.ts'
+import type { Promoted } from '../daemon/trust/promotion.ts'
+import type { Dropped, Rolled } from '../daemon/trust/succession.ts'
 import { type Context, clientOf, configured, sourcesOf } from './configured.ts'
 import { print, printJson } from './print.ts'
 import { table } from './render.ts'

@@ -17,7 +17,7 @@ export function doctorCommand(context: Context): Command {
     'as JSON',
   )
   return command.action(async ({ json }: { json?: boolean }) => {
-    const { runDoctor } = await import('../daemon/doctor.ts')
+    const { runDoctor } = await import('../daemon/diagnosis/doctor.ts')
     const view = await runDoctor(sourcesOf(command, context), connect)
     if (json) printJson(view)
     else print(doctorText(view))
@@ -49,7 +49,7 @@ export function reportCommand(context: Context): Command {
   const command = configured('report', 'what a bug report needs, without secrets, as one text', context)
   command.argument('[file]', 'where to write it; standard output without')
   return command.action(async (file: string | undefined) => {
-    const { runReport } = await import('../daemon/report.ts')
+    const { runReport } = await import('../daemon/diagnosis/report.ts')
     const text = await runReport(sourcesOf(command, context), connect)
     if (file === undefined) return print(text)
     writeReport(file, text)

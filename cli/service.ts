@@ -2,7 +2,7 @@
  * The subcommands about services that people declare: `service set`, `service rm`, `service ls`.
  */
 import { Command } from 'commander'
-import type { DeclaredView } from '../daemon/declarations.ts'
+import type { DeclaredView } from '../daemon/services/declarations.ts'
 import { type Context, clientOf, configured } from './configured.ts'
 import { print, printJson } from './print.ts'
 import { table } from './render.ts'
@@ -23,7 +23,7 @@ function setCommand(context: Context): Command {
   const command = configured('set', 'declare what a file says, service by service', context)
   command.requiredOption('-f, --file <file>', 'YAML or JSON, see docs/services.md; - for standard input')
   return command.action(async ({ file }: { file: string }) => {
-    const { readServices } = await import('../daemon/service-file.ts')
+    const { readServices } = await import('../daemon/services/service-file.ts')
     const services = readServices(file)
     const { names } = await (await clientOf(command, context)).post<Done>('/v1/services/set', { services })
     print(`declared ${names.join(', ') || 'nothing: the file has no service'}`)

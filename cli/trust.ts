@@ -3,8 +3,8 @@
  * holds the CA.
  */
 import { Command } from 'commander'
-import type { CreatedToken, TokenView } from '../daemon/door.ts'
-import type { RemovedHost } from '../daemon/removal.ts'
+import type { CreatedToken, TokenView } from '../daemon/trust/door.ts'
+import type { RemovedHost } from '../daemon/trust/removal.ts'
 import { type Context, clientOf, configured, sourcesOf } from './configured.ts'
 import { print, printJson } from './print.ts'
 import { table } from './render.ts'

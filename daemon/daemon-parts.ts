@@ -3,14 +3,14 @@
  */
 import type { Log } from '../model/ports.ts'
 import type { HostIdentity } from '../pki/identity.ts'
-import type { IpsecPart } from './ipsec-part.ts'
-import type { LogTail } from './log-tail.ts'
+import type { LogTail } from './diagnosis/log-tail.ts'
+import type { Handover } from './handover/predecessor.ts'
 import type { PrometheusMeter } from './meter.ts'
-import type { Handover } from './predecessor.ts'
+import type { IpsecPart } from './peers/ipsec-part.ts'
+import type { Tunnel } from './peers/tunnel.ts'
 import type { System } from './system.ts'
 import type { Tasks } from './tasks.ts'
-import type { TrustParts } from './trust-parts.ts'
-import type { Tunnel } from './tunnel.ts'
+import type { TrustParts } from './trust/trust-parts.ts'
 
 export interface DaemonParts {
   readonly system: System

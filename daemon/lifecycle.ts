@@ -15,15 +15,15 @@ import { composeControl, type Ledgers, openLedgers, serversAddress, storeOf } fr
 import type { Config } from './config/resolve.ts'
 import type { Control } from './control.ts'
 import type { DaemonParts } from './daemon-parts.ts'
-import type { ServerSockets } from './handover.ts'
-import { HostNetwork } from './host-network.ts'
-import { hostRecordOf } from './host-record.ts'
+import { serverPlaces } from './diagnosis/vitals.ts'
+import type { ServerSockets } from './handover/handover.ts'
 import { machineFacts, machineSize } from './machine.ts'
-import type { Membership } from './membership.ts'
-import { PeerPaths } from './peer-paths.ts'
+import type { Membership } from './membership/membership.ts'
+import { HostNetwork } from './peers/host-network.ts'
+import { PeerPaths } from './peers/peer-paths.ts'
+import { hostRecordOf } from './records/host-record.ts'
 import { Servers } from './servers.ts'
 import { storeMove } from './store-move.ts'
-import { serverPlaces } from './vitals.ts'
 
 /** How long an engine that does not answer may keep names from being answered. */
 const enginePatience = seconds(1)

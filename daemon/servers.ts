@@ -9,7 +9,7 @@ import type { Environment } from '../model/environment.ts'
 import { formatIpv4 } from '../model/ip.ts'
 import { serversAddress } from './compose.ts'
 import type { Config } from './config/resolve.ts'
-import type { ServerSockets } from './handover.ts'
+import type { ServerSockets } from './handover/handover.ts'
 
 export interface Shown {
   readonly environment: Environment | undefined

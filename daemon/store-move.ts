@@ -9,7 +9,7 @@ import { copyStore } from '../store/move.ts'
 import type { Store } from '../store/store.ts'
 import { storeOf } from './compose.ts'
 import type { Config } from './config/resolve.ts'
-import { type Membership, writeMembership } from './membership.ts'
+import { type Membership, writeMembership } from './membership/membership.ts'
 
 interface Moved {
   readonly membership: Membership

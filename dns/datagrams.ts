@@ -4,7 +4,7 @@
  */
 import { createSocket, type Socket } from 'node:dgram'
 import { type Ipv4, parseIpv4 } from '../model/ip.ts'
-import type { Batches } from './batches.ts'
+import type { Batches } from './answers/batches.ts'
 
 export interface Datagrams {
   readonly port: number

@@ -3,12 +3,12 @@
  */
 import type { EngineNetwork } from '../model/engine.ts'
 import type { Ipv4 } from '../model/ip.ts'
-import type { Name } from './name.ts'
+import type { Asked } from './answers/question-log.ts'
+import type { Result } from './answers/resolver.ts'
+import type { SearchMode } from './answers/search.ts'
+import type { Name } from './codec/name.ts'
+import type { UpstreamStatus } from './forwarding/upstreams.ts'
 import type { PackedZone } from './packed.ts'
-import type { Asked } from './question-log.ts'
-import type { Result } from './resolver.ts'
-import type { SearchMode } from './search.ts'
-import type { UpstreamStatus } from './upstreams.ts'
 
 export interface ListenOptions {
   readonly address: Ipv4

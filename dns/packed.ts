@@ -4,9 +4,9 @@
  * question waiting. Pure.
  */
 import type { Cidr, Ipv4 } from '../model/ip.ts'
-import type { MapChanges, ZoneChanges } from './changes.ts'
-import type { Name } from './name.ts'
-import type { Asker, Target, View } from './targets.ts'
+import type { Name } from './codec/name.ts'
+import type { MapChanges, ZoneChanges } from './zone/changes.ts'
+import type { Asker, Target, View } from './zone/targets.ts'
 
 /** Ipv4 addresses and the names that they are for. */
 interface PackedPointers {

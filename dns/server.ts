@@ -3,10 +3,10 @@
  */
 import { getSystemErrorName } from 'node:util'
 import type { Ipv4 } from '../model/ip.ts'
-import type { Batches } from './batches.ts'
+import type { Batches } from './answers/batches.ts'
+import type { Resolver } from './answers/resolver.ts'
 import { type Datagrams, readDatagrams } from './datagrams.ts'
 import type { DnsSockets } from './link.ts'
-import type { Resolver } from './resolver.ts'
 import { acceptStreams } from './streams.ts'
 
 export interface DnsServer {

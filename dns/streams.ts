@@ -4,7 +4,7 @@
  */
 import { createServer, type Server, type Socket } from 'node:net'
 import { type Ipv4, parseIpv4 } from '../model/ip.ts'
-import { Frames, framed } from './frames.ts'
+import { Frames, framed } from './codec/frames.ts'
 
 export interface Streams {
   /** Accepts nothing more, answers what was asked, and ends each connection once it is quiet. */

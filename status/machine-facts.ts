@@ -1,5 +1,5 @@
 /**
- * What the machine shows of this environment without asking the daemon. `daemon/machine-facts.ts` gathers it; what
+ * What the machine shows of this environment without asking the daemon. `daemon/diagnosis/machine-facts.ts` gathers it; what
  * could not be seen is undefined here and a finding of its own in `unseen`.
  */
 import type { Cidr } from '../model/ip.ts'

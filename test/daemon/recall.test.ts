@@ -3,7 +3,7 @@
  * puts old bytes back is seen as before.
  */
 import { test } from 'tap'
-import { Fold } from '../../daemon/fold.ts'
+import { Fold } from '../../daemon/records/fold.ts'
 import type { Entry, Update } from '../../store/store.ts'
 import { authorityFor, began, keys, Member } from '../support/members.ts'
 import { FakeClock, MemoryLog, MemoryMeter } from '../support/ports.ts'

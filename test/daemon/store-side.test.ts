@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import { test } from 'tap'
-import { Live } from '../../daemon/live.ts'
+import { Live } from '../../daemon/records/live.ts'
 import type { Cidr } from '../../model/ip.ts'
 import { seconds } from '../../model/time.ts'
 import { sealRecord } from '../../pki/envelope.ts'

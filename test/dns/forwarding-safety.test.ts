@@ -3,8 +3,8 @@
  * asking again before the end, not asking again at once.
  */
 import { test } from 'tap'
-import { mixedCase } from '../../dns/mixed-case.ts'
-import { questionBytes } from '../../dns/writer.ts'
+import { questionBytes } from '../../dns/codec/writer.ts'
+import { mixedCase } from '../../dns/forwarding/mixed-case.ts'
 import { millis } from '../../model/time.ts'
 import { made } from '../support/dns-messages.ts'
 import { type Behaviour, good, ready } from '../support/dns-world.ts'

@@ -3,9 +3,9 @@
  */
 
 import { test } from 'tap'
-import { ZoneCopy } from '../../dns/changes.ts'
-import { differences } from '../../dns/differences.ts'
-import { ZoneProjection } from '../../dns/projection.ts'
+import { ZoneCopy } from '../../dns/zone/changes.ts'
+import { differences } from '../../dns/zone/differences.ts'
+import { ZoneProjection } from '../../dns/zone/projection.ts'
 import type { Environment } from '../../model/environment.ts'
 import type { ContainerId, ContainerRecord } from '../../model/records.ts'
 import { SeededRandom } from '../support/ports.ts'

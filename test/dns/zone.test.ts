@@ -3,10 +3,10 @@
  */
 
 import { test } from 'tap'
-import { reverseOf } from '../../dns/reverse.ts'
-import { turnOf } from '../../dns/search.ts'
-import { skippedNames } from '../../dns/skipped.ts'
-import type { Target, Zone } from '../../dns/targets.ts'
+import { turnOf } from '../../dns/answers/search.ts'
+import { reverseOf } from '../../dns/zone/reverse.ts'
+import { skippedNames } from '../../dns/zone/skipped.ts'
+import type { Target, Zone } from '../../dns/zone/targets.ts'
 import { type Cidr, formatIpv4 } from '../../model/ip.ts'
 import {
   containerIdOf,

@@ -6,7 +6,7 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Test, test } from 'tap'
-import type { CaView } from '../../daemon/ca.ts'
+import type { CaView } from '../../daemon/trust/ca.ts'
 import { must, until } from '../../lab/command.ts'
 import { drover } from '../../lab/drover.ts'
 import type { LabHost } from '../../lab/host.ts'

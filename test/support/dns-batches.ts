@@ -1,9 +1,9 @@
 /**
  * The way of a datagram without a socket: as the DNS thread takes it, compiled answers first.
  */
-import { Batches, type Replies } from '../../dns/batches.ts'
-import { CompiledAnswers } from '../../dns/compiled.ts'
-import type { Resolver } from '../../dns/resolver.ts'
+import { Batches, type Replies } from '../../dns/answers/batches.ts'
+import { CompiledAnswers } from '../../dns/answers/compiled.ts'
+import type { Resolver } from '../../dns/answers/resolver.ts'
 import { Arena } from '../../linux/arena.ts'
 import type { Ipv4 } from '../../model/ip.ts'
 import type { Clock } from '../../model/ports.ts'

@@ -2,13 +2,13 @@
  * A DNS resolver in a world of its own: upstreams that behave as told, a clock that moves only while somebody waits.
  */
 
-import { type Asking, type Exchange, Forwarder } from '../../dns/forwarder.ts'
-import { Forwarders } from '../../dns/forwarders.ts'
-import type { Reply } from '../../dns/message.ts'
-import { type Asked, QuestionLog } from '../../dns/question-log.ts'
-import { Resolver } from '../../dns/resolver.ts'
-import type { SearchMode } from '../../dns/search.ts'
-import { type Upstream, Upstreams } from '../../dns/upstreams.ts'
+import { type Asked, QuestionLog } from '../../dns/answers/question-log.ts'
+import { Resolver } from '../../dns/answers/resolver.ts'
+import type { SearchMode } from '../../dns/answers/search.ts'
+import type { Reply } from '../../dns/codec/message.ts'
+import { type Asking, type Exchange, Forwarder } from '../../dns/forwarding/forwarder.ts'
+import { Forwarders } from '../../dns/forwarding/forwarders.ts'
+import { type Upstream, Upstreams } from '../../dns/forwarding/upstreams.ts'
 import { millis } from '../../model/time.ts'
 import { compiledIn, DatagramWay, testArena, testCookies } from './dns-batches.ts'
 import { made, type QuestionOptions, question, type ReadAnswer, readAnswer } from './dns-messages.ts'

@@ -1,13 +1,13 @@
 /**
  * Hosts with a charon each in network namespaces: one environment, its CA, an identity and a certificate per host, a
- * wire to a router. The daemon's part is what `daemon/ipsec-engine.ts` composes. Needs root; ends with `close`.
+ * wire to a router. The daemon's part is what `daemon/peers/ipsec-engine.ts` composes. Needs root; ends with `close`.
  */
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { resolveConfig } from '../../daemon/config/resolve.ts'
 import { configSchema, nothingSet } from '../../daemon/config/schema.ts'
-import { composeIpsec, type Ipsec, type IpsecDeps } from '../../daemon/ipsec-engine.ts'
+import { composeIpsec, type Ipsec, type IpsecDeps } from '../../daemon/peers/ipsec-engine.ts'
 import type { DroverError } from '../../model/errors.ts'
 import { type Cidr, parseCidr } from '../../model/ip.ts'
 import type { Log } from '../../model/ports.ts'

@@ -2,11 +2,11 @@
  * What of one daemon speaks to the store: observer, publisher and alive key on a store of the test's, with a clock that
  * moves only when told.
  */
-import { AliveKey } from '../../daemon/alive-key.ts'
-import { Fold } from '../../daemon/fold.ts'
-import { Live } from '../../daemon/live.ts'
-import { Observer } from '../../daemon/observer.ts'
-import { Publisher } from '../../daemon/publisher.ts'
+import { AliveKey } from '../../daemon/records/alive-key.ts'
+import { Fold } from '../../daemon/records/fold.ts'
+import { Live } from '../../daemon/records/live.ts'
+import { Observer } from '../../daemon/records/observer.ts'
+import { Publisher } from '../../daemon/records/publisher.ts'
 import type { Environment } from '../../model/environment.ts'
 import { keysOf } from '../../model/keys.ts'
 import type { Ledger } from '../../model/ports.ts'

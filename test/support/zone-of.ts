@@ -1,10 +1,11 @@
 /**
  * The zone of a single snapshot, and of one after the other, as the DNS thread comes to it.
  */
-import { type Applied, type ZoneChanges, ZoneCopy } from '../../dns/changes.ts'
+
 import { packed, unpacked } from '../../dns/packed.ts'
-import { type ZoneOptions, ZoneProjection } from '../../dns/projection.ts'
-import type { Zone } from '../../dns/targets.ts'
+import { type Applied, type ZoneChanges, ZoneCopy } from '../../dns/zone/changes.ts'
+import { type ZoneOptions, ZoneProjection } from '../../dns/zone/projection.ts'
+import type { Zone } from '../../dns/zone/targets.ts'
 import type { Environment } from '../../model/environment.ts'
 
 /** Through the form in which changes cross to the thread. */

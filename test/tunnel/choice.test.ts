@@ -116,7 +116,7 @@ interface Path {
   since: number
 }
 
-/** One host's sight of one peer: probes as `daemon/prober.ts` sends them, outages of any length. */
+/** One host's sight of one peer: probes as `daemon/peers/prober.ts` sends them, outages of any length. */
 class World {
   readonly paths: Record<BackendName, Path>
   readonly random: SeededRandom

@@ -1,0 +1,187 @@
+/**
+ * Why a name gets the answer it gets, for people: which rule decides, which containers are behind it, and why each
+ * is in the answer or not. Follows the steps of resolver.ts on the same zone. Pure.
+ */
+import type { Environment } from '../../model/environment.ts'
+import type { Explained, ExplainedContainer } from '../../model/explained.ts'
+import { formatIpv4, type Ipv4, parseIpv4 } from '../../model/ip.ts'
+import { dnsLabel } from '../../model/names.ts'
+import type { ContainerId, ContainerRecord } from '../../model/records.ts'
+import { isRunning } from '../../model/services.ts'
+import { isWithin, labelsOf, type Name, parentOf, parseName } from '../codec/name.ts'
+import { partTarget } from '../zone/parts.ts'
+import { reverseOf } from '../zone/reverse.ts'
+import {
+  addressOf,
+  isPresent,
+  serviceName,
+  type Target,
+  type View,
+  viewOfOthers,
+  type Zone,
+} from '../zone/targets.ts'
+import { everybody } from '../zone/views.ts'
+import type { EngineNames } from './engine-names.ts'
+import { candidatesOf, type SearchMode, turnOf } from './search.ts'
+
+export interface ExplainDeps {
+  readonly environment: Environment
+  readonly zone: Zone
+  readonly engine: EngineNames
+  readonly mode: SearchMode
+  /** Resolvers that are asked, in words. */
+  readonly upstreams: readonly string[]
+}
+
+interface Seen {
+  readonly asker: string
+  readonly address: Ipv4
+  readonly container: ContainerId | undefined
+  readonly view: View
+}
+
+/** undefined for a name that no message can carry, or an asker that is not known here. */
+export function explained(deps: ExplainDeps, text: string, from: string | undefined): Explained | undefined {
+  const name = parseName(text)
+  const seen = seenBy(deps, from)
+  if (name === undefined || seen === undefined) return undefined
+  const { asker, view } = seen
+  const step = decide(deps, seen, name)
+  const containers = step.found === null ? [] : containersBehind(deps, step.found, step.target)
+  const { rule, found, answer } = step
+  return { name, asker, search: view.search, rule, found, answer, containers }
+}
+
+function seenBy({ environment, zone }: ExplainDeps, from: string | undefined): Seen | undefined {
+  const view = zone.views.get(everybody) ?? viewOfOthers(zone.domain)
+  if (from === undefined)
+    return { asker: 'anybody outside of containers', address: 0 as Ipv4, container: undefined, view }
+  const container = [...environment.containers.values()].find(
+    (one) =>
+      one.host === environment.self && (one.name === from || (from.length >= 6 && one.id.startsWith(from))),
+  )
+  const address = container === undefined ? parseIpv4(from) : addressOf(environment, container)
+  if (address === undefined) return undefined
+  const known = address === null ? undefined : zone.askers.get(address)
+  const own = known === undefined ? view : (zone.views.get(known.view) ?? view)
+  const id = container?.id ?? known?.container
+  return { asker: container?.name ?? from, address: address ?? (0 as Ipv4), container: id, view: own }
+}
+
+interface Step {
+  readonly rule: string
+  readonly found: Name | null
+  readonly target?: Target | undefined
+  readonly answer: readonly string[]
+}
+
+function decide(deps: ExplainDeps, seen: Seen, name: Name): Step {
+  const { zone } = deps
+  if (isWithin(name, zone.domain)) return local(zone, seen.view, name, 'it is a name of the environment')
+  const reverse = reverseOf(name, zone.subnet)
+  if (reverse !== undefined) {
+    const pointer = reverse.is === 'address' ? zone.pointers.get(reverse.address) : undefined
+    const rule = 'it is the name of an address of the environment, which is never forwarded'
+    return { rule, found: null, answer: pointer === undefined ? [] : [`PTR ${pointer}`] }
+  }
+  return elsewhere(deps, seen, name)
+}
+
+function elsewhere({ zone, engine, mode, upstreams }: ExplainDeps, seen: Seen, name: Name): Step {
+  const turn = turnOf(name, mode)
+  const candidates = turn === 'none' ? [] : candidatesOf(name, seen.view.search)
+  const candidate = candidates.find((one) => {
+    const target = targetAt(zone, seen.view, one)
+    return target !== undefined && target.is !== 'branch'
+  })
+  if (candidate !== undefined && turn === 'local')
+    return local(zone, seen.view, candidate, 'the search list leads to a name of the environment')
+  const addresses = engine.lookup(name, seen)
+  if (addresses !== undefined) {
+    const rule = 'it is a name on one of the Docker networks of the asker'
+    return { rule, found: null, answer: addresses.map((address) => `A ${formatIpv4(address)}`) }
+  }
+  const asked = askedText(upstreams, seen.view)
+  if (candidate === undefined) return { rule: `it is none of ours: ${asked}`, found: null, answer: [] }
+  const tld = labelsOf(name).at(-1) ?? ''
+  return local(
+    zone,
+    seen.view,
+    candidate,
+    `.${tld} exists in the world: ${asked}; ours if they know no such name`,
+  )
+}
+
+function askedText(upstreams: readonly string[], view: View): string {
+  if (view.upstreams.length > 0)
+    return `the asker's own resolvers (--dns) are asked: ${view.upstreams.join(', ')}`
+  return upstreams.length === 0 ? 'no upstream is known' : `the upstreams are asked: ${upstreams.join(', ')}`
+}
+
+function targetAt(zone: Zone, view: View, name: Name): Target | undefined {
+  return view.names.get(name) ?? zone.names.get(name) ?? partTarget(zone.names, name)
+}
+
+function local(zone: Zone, view: View, name: Name, rule: string): Step {
+  const first = targetAt(zone, view, name)
+  if (first?.is === 'same') {
+    const target = zone.names.get(first.name)
+    return { rule: `${rule}, by a link of the asker`, found: first.name, target, answer: shown(target) }
+  }
+  return { rule, found: first === undefined ? null : name, target: first, answer: shown(first) }
+}
+
+function shown(target: Target | undefined): readonly string[] {
+  if (target === undefined) return ['NXDOMAIN']
+  if (target.is === 'alias' || target.is === 'same') return [`CNAME ${target.name}`]
+  if (target.is === 'servers') return target.servers.map((server) => `SRV 0 1 ${target.port} ${server}`)
+  if (target.is === 'branch') return ['NODATA: only names below it exist']
+  const records = [
+    ...target.four.map((one) => `A ${formatIpv4(one)}`),
+    ...target.six.map((one) => `AAAA ${one}`),
+  ]
+  return records.length === 0 ? ['NODATA: it has no address now'] : records
+}
+
+function containersBehind(
+  { environment, zone }: ExplainDeps,
+  name: Name,
+  target: Target | undefined,
+): readonly ExplainedContainer[] {
+  const service = zone.names.has(name) ? name : partOwner(name)
+  const members = [...environment.containers.values()].filter((container) =>
+    namesOf(container, zone.domain).includes(service),
+  )
+  const given = new Set(target?.is === 'addresses' ? target.four : [])
+  return members.map((container) => {
+    const address = addressOf(environment, container)
+    return {
+      name: container.name,
+      host: environment.hosts.get(container.host)?.record.name ?? container.host,
+      address: address === null ? null : formatIpv4(address),
+      given: address !== null && given.has(address),
+      why: conditionOf(environment, container),
+    }
+  })
+}
+
+/** The service that a part belongs to: `_port._protocol` are two labels, a number is one. */
+const partOwner = (name: Name): Name => {
+  const parent = parentOf(name)
+  return parent.startsWith('_') ? parentOf(parent) : parent
+}
+
+function namesOf(container: ContainerRecord, domain: Name): readonly Name[] {
+  const { name, stack, service, sidekick } = container
+  const label = dnsLabel(name)
+  const own = label === undefined ? [] : [`${label}.${domain}`]
+  if (stack === null || service === null) return own
+  return [...own, serviceName(domain, { stack, service, sidekick }) ?? '']
+}
+
+function conditionOf(environment: Environment, container: ContainerRecord): string {
+  if (addressOf(environment, container) === null) return 'it has no address'
+  if (!isRunning(container)) return `it is ${container.state}`
+  if (!isPresent(environment, container)) return 'its host does not answer'
+  return container.health === 'none' ? 'it runs' : `it is ${container.health}`
+}
