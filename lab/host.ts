@@ -106,9 +106,22 @@ export class LabHost {
   async start(program: Program): Promise<void> {
     if (program === 'dockerd') this.entry.pids.dockerd = await startEngine(this.place)
     if (program === 'daemon') {
-      this.entry.pids.daemon = startDaemon(this.place)
-      await daemonAnswers(this.place)
-    }
+      this.launchDaemon()
+      await this.daemonAnswers()
+    } else await this.#noteOthers()
+  }
+
+  /** Returns before it answers anything. */
+  launchDaemon(): void {
+    this.entry.pids.daemon = startDaemon(this.place)
+  }
+
+  async daemonAnswers(): Promise<void> {
+    await daemonAnswers(this.place)
+    await this.#noteOthers()
+  }
+
+  async #noteOthers(): Promise<void> {
     this.entry.pids.tunnel = (await tunnelPid(this.place)) ?? null
     this.entry.pids.charon = (await charonPid(this.place)) ?? null
     this.#save()
