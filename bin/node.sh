@@ -15,3 +15,5 @@ if [ -z "$node" ]; then
     exit 2
   fi
 fi
+# As cli/compile-cache.ts has it, but in time for the first file too: without it TypeScript is compiled at each start.
+export NODE_COMPILE_CACHE="${NODE_COMPILE_CACHE:-$root/node_modules/.cache/drover}"

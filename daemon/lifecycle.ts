@@ -6,18 +6,26 @@ import { belongingOf } from '../docker/labels.ts'
 import type { EngineState } from '../docker/watch.ts'
 import type { Environment } from '../model/environment.ts'
 import { DroverError } from '../model/errors.ts'
-import type { Ipv4 } from '../model/ip.ts'
+import { formatIpv4, type Ipv4 } from '../model/ip.ts'
 import type { HostRecord } from '../model/records.ts'
 import { seconds } from '../model/time.ts'
 import { type AdminActions, type AdminServer, startAdmin } from '../status/server.ts'
+import type { Store } from '../store/store.ts'
 import { adminActions } from './admin-actions.ts'
-import { composeControl, type Ledgers, openLedgers, serversAddress, storeOf } from './compose.ts'
+import {
+  type ControlParts,
+  composeControl,
+  type Ledgers,
+  openLedgers,
+  serversAddress,
+  storeOf,
+} from './compose.ts'
 import type { Config } from './config/resolve.ts'
 import type { Control } from './control.ts'
 import type { DaemonParts } from './daemon-parts.ts'
 import { serverPlaces } from './diagnosis/vitals.ts'
 import type { ServerSockets } from './handover/handover.ts'
-import { machineFacts, machineSize } from './machine.ts'
+import { holdsAddress, machineFacts, machineSize } from './machine.ts'
 import type { Membership } from './membership/membership.ts'
 import { HostNetwork } from './peers/host-network.ts'
 import { PeerPaths } from './peers/peer-paths.ts'
@@ -27,6 +35,11 @@ import { storeMove } from './store-move.ts'
 
 /** How long an engine that does not answer may keep names from being answered. */
 const enginePatience = seconds(1)
+
+interface Opened {
+  readonly found: ControlParts['found']
+  readonly store: Store
+}
 
 export class Lifecycle {
   readonly #deps: DaemonParts
@@ -94,19 +107,24 @@ export class Lifecycle {
 
   async #start(inherited: ServerSockets | undefined): Promise<void> {
     const { tasks, system, tunnel, ipsec, log } = this.#deps
-    this.#admin = await startAdmin(this.#actions(), this.#config.admin)
-    this.#paths.adopt(await system.ip.routes())
-    await this.#newControl()
+    // What others take their time for goes first.
+    this.#servers.prepare(this.#membership.settings.domain, inherited)
+    const watched = system.engineWatch.run((state) => this.#heard(state), this.#stop.signal)
+    tasks.run('engine watch', watched)
+    const [routes, opened] = await Promise.all([system.ip.routes(), this.#open()])
+    this.#paths.adopt(routes)
+    this.#bind(opened)
     tasks.run(
       'tunnel',
       tunnel.run({ up: () => this.#network.again(), changed: () => this.#control?.publish() }),
     )
     tasks.run('ipsec', ipsec.run({ up: () => this.#network.again(), changed: () => this.#ipsecChanged() }))
-    const watched = system.engineWatch.run((state) => this.#heard(state), this.#stop.signal)
-    tasks.run('engine watch', watched)
-    await Promise.race([Promise.all([this.#networkUp.promise, this.#engineKnown()]), this.#stopped])
-    if (this.#stop.signal.aborted) return
-    await this.#serve(inherited)
+    const serving = this.#serve(inherited)
+    // Its failure is awaited below.
+    serving.catch(() => undefined)
+    this.#admin = await startAdmin(this.#actions(), this.#config.admin)
+    await serving
+    if (!this.#serving) return
     this.#paths.start(tasks)
     log.info('listening', {
       ...serverPlaces(this.#config),
@@ -146,10 +164,16 @@ export class Lifecycle {
     await this.#servers.close()
   }
 
-  async #newControl(): Promise<void> {
+  /** What a control needs that takes its time. */
+  async #open(): Promise<Opened> {
+    const { system, log } = this.#deps
+    const opening = storeOf(this.#membership.store, this.#config, { clock: system.clock, log })
+    const [found, store] = await Promise.all([system.applier.attached(), opening])
+    return { found, store }
+  }
+
+  #bind({ found, store }: Opened): void {
     const { system, log, meter, tasks, identity, trust } = this.#deps
-    const found = await system.applier.attached()
-    const store = await storeOf(this.#membership.store, this.#config, { clock: system.clock, log })
     this.#control = composeControl(
       {
         system,
@@ -219,10 +243,17 @@ export class Lifecycle {
     return this.#engineHeard.promise.finally(() => patience.cancel())
   }
 
-  /** Before the first container is given our address. */
+  /** Before the first container is given our address; given up when the daemon is stopped. */
   async #serve(inherited: ServerSockets | undefined): Promise<void> {
+    const networkUp = Promise.race([this.#networkUp.promise, this.#stopped])
+    await Promise.race([this.#engineKnown(), this.#stopped])
+    // A daemon that was killed leaves its network as it was: names need not wait until that has been looked through.
+    if (!holdsAddress(formatIpv4(serversAddress))) await networkUp
+    if (this.#stop.signal.aborted) return
     const shown = { environment: this.#control?.environment, networks: this.#engine?.networks ?? [] }
-    await this.#servers.start(this.#membership.settings.domain, shown, inherited)
+    await this.#servers.start(shown, inherited)
+    await networkUp
+    if (this.#stop.signal.aborted) return
     this.#serving = true
     const environment = this.#control?.environment
     if (environment !== undefined) this.#project(environment)
@@ -305,9 +336,11 @@ export class Lifecycle {
       return { keys }
     } finally {
       await move.close()
-      const control = this.#newControl().finally(() => {
-        this.#moving = false
-      })
+      const control = this.#open()
+        .then((opened) => this.#bind(opened))
+        .finally(() => {
+          this.#moving = false
+        })
       // Without a control there is nothing to serve from: that ends the process, and systemd starts it again.
       this.#deps.tasks.run('control after a move', control)
       await control.catch(() => undefined)

@@ -37,6 +37,10 @@ function anyAddress(): string | undefined {
   return usable.map(firstAddress).find((address) => address !== undefined)
 }
 
+/** Whether an interface of this network namespace has the IPv4 address. */
+export const holdsAddress = (address: string): boolean =>
+  Object.values(networkInterfaces()).some((all) => all?.some((one) => one.address === address))
+
 function firstAddress(name: string): string | undefined {
   return networkInterfaces()[name]?.find(({ family, internal }) => family === 'IPv4' && !internal)?.address
 }

@@ -138,6 +138,7 @@ export async function runDaemon(sources: ConfigSources, flags: DaemonFlags): Pro
   if (flags.leave) return leaving(config, system, log, member)
   const predecessor = predecessorOf(process)
   const inherited = await predecessor?.ready(portsOf(config))
+  if (await isServed(config.admin)) throw new DroverError('DAEMON_RUNNING', config.admin)
   const choice = engineChoice(config.tunnel.engine, () => system.wireguard.available())
   const esp = await espChoice(config.tunnel.backend, system.runner)
   const membership = member ?? (await createEnvironment({ config, system, log }, flags))

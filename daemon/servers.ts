@@ -1,8 +1,7 @@
 /**
  * DNS and metadata of this host: started once their address is there, shown what is new, and given to a successor.
  */
-import type { Dns, DnsDeps } from '../dns/dns.ts'
-import { startDns } from '../dns/dns.ts'
+import { type Dns, type DnsDeps, type PreparedDns, prepareDns } from '../dns/dns.ts'
 import { type Metadata, startMetadata } from '../metadata/thread.ts'
 import type { EngineNetwork } from '../model/engine.ts'
 import type { Environment } from '../model/environment.ts'
@@ -19,6 +18,7 @@ export interface Shown {
 export class Servers {
   readonly #deps: DnsDeps
   readonly #config: Pick<Config, 'dns' | 'metadata'>
+  #prepared: PreparedDns | undefined
   #dns: Dns | undefined
   #metadata: Metadata | undefined
 
@@ -32,19 +32,20 @@ export class Servers {
     return this.#dns
   }
 
-  /** DNS answers of `shown` from the first question on, on the sockets of a predecessor where they fit. */
-  async start(domain: string, shown: Shown, sockets: ServerSockets | undefined): Promise<void> {
-    const address = formatIpv4(serversAddress)
+  /** Loads what answers, on the sockets of a predecessor where they fit, while the rest of the daemon starts. */
+  prepare(domain: string, sockets: ServerSockets | undefined): void {
     const { port, upstreams, resolvConf, search } = this.#config.dns
     const inherited = sockets?.dns
-    this.#dns = await startDns(
-      this.#deps,
-      { address, port, upstreams, resolvConf, search, domain, inherited },
-      shown.environment,
-      shown.networks,
-    )
-    const options = { address, ...this.#config.metadata, inherited: sockets?.metadata }
-    this.#metadata = await startMetadata(this.#deps, options)
+    const address = formatIpv4(serversAddress)
+    const options = { address, port, upstreams, resolvConf, search, domain, inherited }
+    this.#prepared = prepareDns(this.#deps, options)
+  }
+
+  /** DNS answers of `shown` from the first question on. */
+  async start({ environment, networks }: Shown, sockets: ServerSockets | undefined): Promise<void> {
+    this.#dns = await this.#prepared?.start(environment, networks)
+    const options = { ...this.#config.metadata, inherited: sockets?.metadata }
+    this.#metadata = await startMetadata(this.#deps, { address: formatIpv4(serversAddress), ...options })
   }
 
   show(environment: Environment): void {
@@ -70,7 +71,7 @@ export class Servers {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#dns?.close(), this.#metadata?.close()])
+    await Promise.all([this.#prepared?.close(), this.#metadata?.close()])
   }
 }
 

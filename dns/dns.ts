@@ -66,22 +66,38 @@ export interface DnsDeps {
   readonly meter: Meter
 }
 
-/**
- * Listens and answers, of `environment` and `networks` from the first question on; rejects with DNS_ADDRESS when the address or the
- * port cannot be had.
- */
-export async function startDns(
+/** A DNS thread that is loaded, and does not listen yet. */
+export interface PreparedDns {
+  /**
+   * Listens and answers, of `environment` and `networks` from the first question on; rejects with DNS_ADDRESS when the
+   * address or the port cannot be had.
+   */
+  start(environment?: Environment, networks?: readonly EngineNetwork[]): Promise<Dns>
+  /** Also once it was started. */
+  close(): Promise<void>
+}
+
+/** Loading takes the thread longer than all that comes after it: begin early. */
+export function prepareDns(deps: DnsDeps, options: DnsOptions): PreparedDns {
+  const dns = new DnsHandle(deps, workerOptions(options), options.inherited)
+  return {
+    start: async (environment, networks = []) => {
+      if (environment !== undefined) dns.apply(environment)
+      dns.applyNetworks(networks)
+      await dns.start()
+      return dns
+    },
+    close: () => dns.close(),
+  }
+}
+
+/** Prepares and starts. */
+export const startDns = (
   deps: DnsDeps,
   options: DnsOptions,
   environment?: Environment,
-  networks: readonly EngineNetwork[] = [],
-): Promise<Dns> {
-  const dns = new DnsHandle(deps, workerOptions(options), options.inherited)
-  if (environment !== undefined) dns.apply(environment)
-  dns.applyNetworks(networks)
-  await dns.start()
-  return dns
-}
+  networks?: readonly EngineNetwork[],
+): Promise<Dns> => prepareDns(deps, options).start(environment, networks)
 
 function workerOptions({ address, domain, own = [], inherited: _, ...rest }: DnsOptions): ListenOptions {
   const parsed = parseIpv4(address)
@@ -132,16 +148,20 @@ class DnsHandle implements Dns {
   #unanswered = 0
   #closing = false
   #timer: Timer | undefined
+  /** Why the first thread does not listen; undefined when it does. */
+  readonly #launched: Promise<string | undefined>
 
   constructor(deps: DnsDeps, options: ListenOptions, inherited: DnsSockets | undefined) {
     this.#deps = deps
     this.#options = options
     this.#inherited = inherited
     this.#zone = new ZoneProjection({ service: options.address })
+    this.#launched = this.#launch()
   }
 
   async start(): Promise<void> {
-    const why = await this.#launch()
+    this.#tell({ is: 'listen' })
+    const why = await this.#launched
     if (why !== undefined) {
       await this.close()
       const { address, port } = this.#options
@@ -229,21 +249,17 @@ class DnsHandle implements Dns {
     this.#worker?.postMessage(message)
   }
 
-  /** Resolves when the worker listens, or with the reason why it does not. */
+  /** Resolves when the worker listens, which it does once it is told to, or with the reason why it does not. */
   #launch(): Promise<string | undefined> {
-    const changes = this.#zone.whole()
     const port = this.#port === 0 ? this.#options.port : this.#port
     // Once: a thread that ends has closed them.
     const inherited = this.#inherited
     this.#inherited = undefined
-    const options: WorkerOptions = { ...this.#options, port, zoneFirst: changes !== undefined, inherited }
+    const options: WorkerOptions = { ...this.#options, port, inherited }
     const worker = new Worker(entry, { workerData: options, name: 'drover-dns' })
     this.#worker = worker
     this.#unanswered = 0
     this.#report = { ...silence, upstreams: this.#report.upstreams }
-    if (changes !== undefined) this.#tellZone(changes)
-    this.#tell({ is: 'networks', networks: this.#networks })
-    if (this.#followers.size > 0) this.#watchFollowed()
     return new Promise((resolve) => {
       let reason = 'the DNS thread ended'
       worker.on('message', (message: FromWorker) => {
@@ -340,7 +356,13 @@ class DnsHandle implements Dns {
   }
 
   async #relaunch(): Promise<void> {
-    const why = await this.#launch()
+    const launched = this.#launch()
+    const changes = this.#zone.whole()
+    if (changes !== undefined) this.#tellZone(changes)
+    this.#tell({ is: 'networks', networks: this.#networks })
+    if (this.#followers.size > 0) this.#watchFollowed()
+    this.#tell({ is: 'listen' })
+    const why = await launched
     if (why !== undefined && !this.#closing)
       this.#deps.log.error('the DNS thread could not be started', { reason: why })
   }

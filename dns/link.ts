@@ -29,8 +29,6 @@ export interface DnsSockets {
 }
 
 export interface WorkerOptions extends ListenOptions {
-  /** Whether a zone is on its way: no question is answered without it. */
-  readonly zoneFirst: boolean
   /** Taken instead of sockets of its own. */
   readonly inherited: DnsSockets | undefined
 }
@@ -38,6 +36,8 @@ export interface WorkerOptions extends ListenOptions {
 export type ToWorker =
   | { readonly is: 'zone'; readonly piece: PackedZone }
   | { readonly is: 'networks'; readonly networks: readonly EngineNetwork[] }
+  /** What was told so far is answered from the first question on. */
+  | { readonly is: 'listen' }
   /** Whose questions are to be told, one by one. */
   | { readonly is: 'watch'; readonly addresses: readonly Ipv4[] }
   /** Asks for a report: one that does not come means that the worker hangs. */

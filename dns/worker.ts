@@ -51,12 +51,12 @@ class DnsThread {
   #names = 0
   #server: DnsServer | undefined
   #host: HostUpstreams | undefined
-  readonly #zoned = Promise.withResolvers<void>()
+  #toListen = false
+  readonly #mayListen = Promise.withResolvers<void>()
 
   constructor(deps: { say: (message: FromWorker) => void }, options: WorkerOptions) {
     this.#options = options
     this.#say = deps.say
-    if (!options.zoneFirst) this.#zoned.resolve()
     const exchange = new SocketExchange()
     const forwarder = (limits: ForwarderOptions): Forwarder =>
       new Forwarder({ clock, random, exchange, upstreams: new Upstreams() }, limits)
@@ -90,7 +90,7 @@ class DnsThread {
         { clock, use: (list) => this.#use(list) },
         { ...this.#options, own },
       )
-      await this.#zoned.promise
+      await this.#mayListen.promise
       const bindTcp = (address: Ipv4, port: number): number => bindListener(this.#libc, address, port)
       const parts = { resolver: this.#resolver, batches: this.#batches, bindTcp }
       this.#server = await serveDns(parts, this.#options)
@@ -106,6 +106,7 @@ class DnsThread {
   async hear(message: ToWorker): Promise<void> {
     if (message.is === 'zone') this.#take(message.piece)
     else if (message.is === 'networks') this.#resolver.applyNetworks(new EngineNames(message.networks))
+    else if (message.is === 'listen') this.#listen()
     else if (message.is === 'watch') this.#log.watch(message.addresses)
     else if (message.is === 'report') this.#report()
     else await this.#close()
@@ -125,11 +126,17 @@ class DnsThread {
       this.#zone = zone
       this.#names = size
       this.#resolver.apply(zone, touched)
-      this.#zoned.resolve()
       this.#report()
     }
     this.#pieces.shift()
     if (this.#pieces.length > 0) setImmediate(() => this.#takeNext())
+    else if (this.#toListen) this.#mayListen.resolve()
+  }
+
+  /** Once the zone that was told before is taken in. */
+  #listen(): void {
+    this.#toListen = true
+    if (this.#pieces.length === 0) this.#mayListen.resolve()
   }
 
   #use(list: Parameters<Forwarder['use']>[0]): void {

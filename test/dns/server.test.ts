@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { type Test, test } from 'tap'
-import { type Dns, type DnsOptions, startDns } from '../../dns/dns.ts'
+import { type Dns, type DnsOptions, prepareDns, startDns } from '../../dns/dns.ts'
 import { followHostUpstreams } from '../../dns/forwarding/host-upstreams.ts'
 import type { Upstream } from '../../dns/forwarding/upstreams.ts'
 import type { EngineNetwork } from '../../model/engine.ts'
@@ -97,6 +97,23 @@ async function applied(dns: Dns, containers: number, revision: number): Promise<
 
 const dig = async (dns: Dns, ...args: string[]): Promise<string> =>
   (await run('dig', ['@127.0.0.1', '-p', String(dns.stats().port), '+time=2', '+tries=1', ...args])).stdout
+
+test('a thread that is prepared listens when it is started, and ends without', async (t) => {
+  const port = await freePort()
+  const deps = { clock: realClock, log: new MemoryLog(), meter: new MemoryMeter() }
+  const options = { address: '127.0.0.1', port, upstreams: [], resolvConf: '/nonexistent' }
+  const prepared = prepareDns(deps, { ...options, domain: 'rancher.internal', search: 'safe' })
+  const other = createSocket('udp4')
+  await new Promise<void>((resolve) => other.bind(port, '127.0.0.1', resolve))
+  await t.rejects(prepared.start(), { code: 'DNS_ADDRESS' }, 'not before: the port was taken meanwhile')
+  other.close()
+  const unused = prepareDns(deps, { ...options, domain: 'rancher.internal', search: 'safe' })
+  await unused.close()
+  const used = prepareDns(deps, { ...options, domain: 'rancher.internal', search: 'safe' })
+  const dns = await used.start()
+  t.equal(dns.stats().port, port)
+  await used.close()
+})
 
 test('dig', async (t) => {
   const { dns, upstream, meter } = await started(t)
