@@ -1,6 +1,6 @@
 /**
  * Whether peers answer through the tunnel: an echo to every peer's managed address by each backend every 3 s, by a
- * backend that owes an answer every second. One answer makes a peer reachable at once; only several misses by
+ * backend that owes an answer every second, unless it is silent and another one carries. One answer makes a peer reachable at once; only several misses by
  * every backend make it silent (design section 5: a dead host leaves within 15 s, a returning one is back within 3 s).
  */
 import type { Environment, Reachability } from '../../model/environment.ts'
@@ -85,7 +85,8 @@ export class Prober {
     const due = ways.filter((way) => {
       const asked = this.#askedAt.get(keyOf(way)) ?? Number.NEGATIVE_INFINITY
       const owing = (this.#answeredAt.get(keyOf(way)) ?? -1) < asked
-      return now - asked >= (owing && !way.silent ? tick : interval)
+      const hurried = owing && (!way.silent || this.#states.get(way.host) === 'silent')
+      return now - asked >= (hurried ? tick : interval)
     })
     const known = new Set(ways.map(keyOf))
     for (const times of [this.#askedAt, this.#answeredAt])

@@ -99,9 +99,10 @@ test('reachability follows the answers', async (t) => {
   t.equal(world.state, 'answers', 'not for a few losses')
   await world.pass(seconds(6))
   t.equal(world.state, 'silent')
+  world.silent.add('wireguard')
   world.up.add('wireguard')
-  await world.pass(seconds(3))
-  t.equal(world.state, 'answers', 'back within three seconds')
+  await world.pass(millis(1100))
+  t.equal(world.state, 'answers', 'back within a second or so')
 })
 
 test('a backend that owes an answer is asked every second, the other goes on as before', async (t) => {
@@ -117,6 +118,20 @@ test('a backend that owes an answer is asked every second, the other goes on as 
   world.asked.ipsec.length = 0
   await world.pass(seconds(6))
   t.same(world.asked.ipsec, [19, 22], 'one that is silent as rarely as one that answers')
+})
+
+test('a backend that is silent is asked less often, but for a peer that answers by none', async (t) => {
+  const world = new World(t, ['ipsec', 'wireguard'], ['wireguard'])
+  world.silent.add('ipsec')
+  await world.pass(seconds(6))
+  t.same(world.asked.ipsec, [0, 3, 6])
+  world.up.clear()
+  world.silent.add('wireguard')
+  await world.pass(seconds(12))
+  t.equal(world.state, 'silent')
+  world.asked.wireguard.length = 0
+  await world.pass(seconds(3))
+  t.equal(world.asked.wireguard.length, 3, 'who comes back is seen within a second or so')
 })
 
 test('a late miss is no news after an answer', async (t) => {
