@@ -127,7 +127,7 @@ test('by client certificate, user and password, in a role that ends at our prefi
       member.start()
       await etcd.ready()
     }
-    t.ok(one.fresh && two.fresh)
+    await until('both to hear the store again', () => (one.fresh && two.fresh ? true : undefined))
     t.ok(two.view?.hosts.get(one.id)?.alive, 'and the lease goes on')
   })
 })
