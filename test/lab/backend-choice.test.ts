@@ -7,6 +7,7 @@ import { test } from 'tap'
 import { until } from '../../lab/command.ts'
 import { block, heal, ipsecPorts } from '../../lab/faults.ts'
 import type { LabHost } from '../../lab/host.ts'
+import { reasonOf } from '../../model/errors.ts'
 import type { HostId } from '../../model/records.ts'
 import type { HostView, StatusView } from '../../status/status.ts'
 import { ikeIdentity } from '../../tunnel/ipsec/credentials.ts'
@@ -43,7 +44,12 @@ async function otherProposal(host: LabHost): Promise<void> {
       remote: { auth: 'pubkey', id: ikeIdentity('default', peer) },
     }
     await vici.request('load-conn', { [peer]: foreign })
-    await vici.request('terminate', { ike: peer, timeout: '5000' })
+    // Refused while the other side makes the next one already.
+    await until('the end of what was agreed before', () =>
+      vici
+        .request('terminate', { ike: peer, force: 'yes', timeout: '5000' })
+        .catch((error: unknown) => (/no matching SAs/.test(reasonOf(error)) ? {} : undefined)),
+    )
   } finally {
     vici.close()
   }
