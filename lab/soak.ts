@@ -8,8 +8,6 @@ import { Lab } from './lab.ts'
 import { placeOf } from './layout.ts'
 import { sweep } from './sweep.ts'
 
-const name = 'soak'
-
 type Say = (line: string) => void
 
 interface Row {
@@ -21,14 +19,15 @@ interface Row {
 
 interface Kind {
   readonly title: string
-  readonly kept: string
+  /** Of its lab, which kinds do not share: one ends what it finds there. And of what is kept. */
+  readonly name: string
   readonly hosts: number
   readonly rounds: (lab: Lab, times: number, say: Say) => Promise<readonly Row[]>
 }
 
 const cut: Kind = {
   title: 'A host cut off for 30 s',
-  kept: 'soak-cut',
+  name: 'soak-cut',
   hosts: 2,
   rounds: async (lab, times, say) => {
     const rounds = await cutRounds(lab, { times, say })
@@ -41,7 +40,7 @@ const cut: Kind = {
 
 const kill: Kind = {
   title: 'A daemon killed with -9 and started again',
-  kept: 'soak-kill',
+  name: 'soak-kill',
   hosts: 1,
   rounds: async (lab, times, say) => {
     const values = await killedRounds(lab.host(1), { times, say })
@@ -52,7 +51,7 @@ const kill: Kind = {
 export const soaks: Readonly<Record<string, Kind>> = { cut, kill }
 
 /** The exit code: 1 when some round took longer than it may. */
-export async function soakOf({ title, kept, hosts, rounds }: Kind, times: number, say: Say): Promise<number> {
+export async function soakOf({ title, name, hosts, rounds }: Kind, times: number, say: Say): Promise<number> {
   try {
     const lab = await Lab.up({ name, hosts, store: 'etcd', say })
     const rows = await rounds(lab, times, say)
@@ -67,7 +66,7 @@ export async function soakOf({ title, kept, hosts, rounds }: Kind, times: number
     )
     const head = `# ${title}, ${times} times`
     const text = `${head}\n\n${machine()}; ${new Date().toISOString()}.\n\n${table}\n`
-    say(`\n${text}\nkept in ${keep(kept, text)}`)
+    say(`\n${text}\nkept in ${keep(name, text)}`)
     return rows.every((row) => late(row) === 0) ? 0 : 1
   } finally {
     await sweep(placeOf(name))
