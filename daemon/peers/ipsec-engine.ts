@@ -7,15 +7,17 @@ import { DroverError, reasonOf } from '../../model/errors.ts'
 import type { Clock, Log, Meter } from '../../model/ports.ts'
 import type { Settings } from '../../model/records.ts'
 import type { HostIdentity } from '../../pki/identity.ts'
+import { answerWithin, charonJudge } from '../../tunnel/ipsec/charon-judge.ts'
 import { CharonKeeper } from '../../tunnel/ipsec/charon-keeper.ts'
 import {
   type CharonFolder,
   charonEnvironment,
   charonProgram,
+  type PrepareDeps,
   prepareCharon,
 } from '../../tunnel/ipsec/charon-place.ts'
-import { CharonDevice, charonsOf, endCharons } from '../../tunnel/ipsec/charon-process.ts'
-import { answerWithin, watchCharon } from '../../tunnel/ipsec/charon-watch.ts'
+import { activityOf, CharonDevice, charonsOf, endCharons } from '../../tunnel/ipsec/charon-process.ts'
+import { watchCharon } from '../../tunnel/ipsec/charon-watch.ts'
 import type { Esp } from '../../tunnel/ipsec/connections.ts'
 import { IpsecBackend } from '../../tunnel/ipsec/ipsec-backend.ts'
 import { ViciClient } from '../../tunnel/ipsec/vici-client.ts'
@@ -88,15 +90,22 @@ export function composeIpsec(deps: IpsecDeps, config: Config, given: IpsecGiven)
   )
   const tun = new CharonDevice(place.folder)
   const device = () => (esp === 'userspace' ? tun.name() : undefined)
+  const hold = () => ViciClient.open(place.socket, { deadline: answerWithin })
+  const judge = charonJudge({
+    ask: async () => (await hold()).close(),
+    activity: () => activityOf(place.folder),
+    clock,
+  })
   const client = watchCharon({
-    connect: () => ViciClient.open(place.socket, { deadline: answerWithin }),
+    connect: hold,
+    judge,
     device,
     end: () => endCharons(charonsOf(place.folder), { folder: place.folder, clock, signal: 'SIGKILL' }),
     clock,
     log,
   })
   const charon = new TunnelProcess(
-    { clock, log, meter, client, prepare: () => prepared(deps, place) },
+    { clock, log, meter, client, prepare: () => prepared(place, { ...deps, judge }) },
     {
       name: 'charon',
       command: external ? [] : [...within, charonProgram() ?? 'charon-systemd'],
@@ -113,13 +122,16 @@ async function kernelSas(runner: Runner) {
   return kernelSasIn(states, await runner.run(['ip', 'xfrm', 'policy']))
 }
 
-async function prepared({ onTrouble, ...deps }: IpsecDeps, place: CharonFolder): Promise<void> {
-  try {
-    await prepareCharon(place, deps)
-    onTrouble(undefined)
-  } catch (error) {
+/** Rejects where charon may not be started; what is in the way is told, not that one is slow to answer. */
+async function prepared(
+  place: CharonFolder,
+  { onTrouble, ...deps }: Pick<IpsecDeps, 'onTrouble'> & PrepareDeps,
+): Promise<void> {
+  const ready = await prepareCharon(place, deps).catch((error: unknown) => {
     const known = error instanceof DroverError ? error : new DroverError('STATE_UNUSABLE', reasonOf(error))
     onTrouble(known)
     throw known
-  }
+  })
+  if (!ready) throw new DroverError('IPSEC_UNAVAILABLE', place.socket)
+  onTrouble(undefined)
 }

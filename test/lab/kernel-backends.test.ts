@@ -34,6 +34,11 @@ table bridge watch {
 END
 etcd --data-dir /run/etcd --listen-client-urls http://${store}:2379 --advertise-client-urls http://${store}:2379 \\
   >/run/vm/etcd.log 2>&1 &
+export ETCDCTL_API=3
+until etcdctl --endpoints=http://${store}:2379 endpoint health >/dev/null 2>&1; do
+  kill -0 $! || { cat /run/vm/etcd.log; exit 1; }
+  sleep 0.2
+done
 : >/run/resolv.conf`
 
 /** Its namespace, its wire and its configuration. */

@@ -9,6 +9,7 @@ import type { DroverError } from '../../model/errors.ts'
 import type { Clock, Log } from '../../model/ports.ts'
 import { seconds } from '../../model/time.ts'
 import { type CharonPlace, charonConf } from './charon-conf.ts'
+import type { CharonJudge } from './charon-judge.ts'
 import { ageOf, charonsOf, configurationIn, endCharons, isCharonOf, readIfThere } from './charon-process.ts'
 import { type Machine, machineFault } from './needs.ts'
 
@@ -43,33 +44,40 @@ export async function obstacleTo(
 
 export interface PrepareDeps {
   readonly runner: Pick<Runner, 'attempt'>
+  readonly judge: CharonJudge
   readonly clock: Clock
   readonly log: Log
 }
 
-/** Who has just started may not answer yet, on an emulated processor for seconds; who has not for longer never will. */
+/** Who has just started may not answer yet. */
 const upWithin = seconds(10)
 
 /**
- * Readies the folder, once no charon there answers, and ends one that has hung; rejects with what is in the way of
- * starting charon there.
+ * Readies the folder, once no charon there answered, and ends one that hangs. False where one is there that may answer
+ * yet; rejects with what is in the way of starting charon there.
  */
-export async function prepareCharon(place: CharonFolder, { runner, clock, log }: PrepareDeps): Promise<void> {
+export async function prepareCharon(place: CharonFolder, deps: PrepareDeps): Promise<boolean> {
+  const { runner, judge, clock, log } = deps
   const { folder, socket } = place
   const path = configurationIn(folder)
-  const hung = charonsOf(folder).filter((pid) => ageOf(pid) > upWithin)
-  if (hung.length > 0) {
+  const there = charonsOf(folder)
+  if (there.some((pid) => ageOf(pid) <= upWithin)) return false
+  if (there.length > 0) {
+    const verdict = await judge.verdict()
+    if (verdict === 'answers' || verdict === 'slow') return false
     log.warn('charon does not answer any more; starting it again')
-    await endCharons(hung, { folder, clock, signal: 'SIGKILL' })
+    await endCharons(there, { folder, clock, signal: 'SIGKILL' })
   }
   const fault = await obstacleTo(place, runner)
   if (fault !== undefined) throw fault
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   mkdirSync(dirname(socket), { recursive: true, mode: 0o755 })
   const text = charonConf(place)
-  if (readIfThere(path) === text) return
-  writeFileSync(`${path}.new`, text, { mode: 0o600 })
-  renameSync(`${path}.new`, path)
+  if (readIfThere(path) !== text) {
+    writeFileSync(`${path}.new`, text, { mode: 0o600 })
+    renameSync(`${path}.new`, path)
+  }
+  return true
 }
 
 async function machineOf(runner: Pick<Runner, 'attempt'>): Promise<Machine> {

@@ -6,6 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Clock, sleep } from '../../model/ports.ts'
 import { type Millis, millis, seconds } from '../../model/time.ts'
+import type { Activity } from './charon-judge.ts'
 
 /** Where charon has its configuration, in a folder of ours. */
 export const configurationIn = (folder: string): string => join(folder, 'strongswan.conf')
@@ -25,14 +26,26 @@ export const isCharonOf = (pid: number, folder: string): boolean =>
 
 /** How long a process has been there; 0 where it is not. */
 export function ageOf(pid: number): Millis {
-  const started = Number(readIfThere(`/proc/${pid}/stat`).split(') ').at(-1)?.split(' ')[startField])
+  const started = Number(fieldsOf(`/proc/${pid}`)[startField])
   const age = Number.parseFloat(readIfThere('/proc/uptime')) - started / ticksPerSecond
   return Number.isNaN(age) ? millis(0) : seconds(age)
 }
 
-/** Of proc_pid_stat(5), counted from the third, which follows the name; the kernel gives user space 100 Hz. */
 const startField = 22 - 3
+/** The kernel gives user space 100 Hz. */
 const ticksPerSecond = 100
+
+/** What their threads do at this moment; one that is starved of its processor, or waits for a disk, is busy. */
+export function activityOf(folder: string): Activity {
+  const pids = charonsOf(folder)
+  if (pids.length === 0) return 'gone'
+  const threads = pids.flatMap((pid) => entriesOf(`/proc/${pid}/task`).map((id) => `/proc/${pid}/task/${id}`))
+  return threads.some((thread) => /^[RD]/.test(fieldsOf(thread)[0] ?? '')) ? 'busy' : 'idle'
+}
+
+/** Of proc_pid_stat(5), from the third, which follows the name: the state. */
+const fieldsOf = (process: string): readonly string[] =>
+  readIfThere(`${process}/stat`).split(') ').at(-1)?.split(' ') ?? []
 
 /** Returns when they have ended; those that take too long are killed. */
 export async function endCharons(

@@ -34,6 +34,11 @@ export interface ViciClientOptions {
 }
 
 const silence = 'it does not answer'
+/**
+ * A deadline is so many pauses one after the other, between which this process looks for what has come: while it is held
+ * up itself, one of them ends, and an answer that waits to be read is read.
+ */
+const pauses = 4
 
 /** Whether an error of this client says that charon took a question and was silent: it hangs, or is very busy. */
 export const isSilence = (error: unknown): boolean => error instanceof DroverError && error.cause === silence
@@ -51,6 +56,7 @@ export class ViciClient implements Vici {
   readonly #reader = new ViciReader()
   readonly #queue: Waiting[] = []
   #listed: { readonly event: string; readonly messages: ViciSection[] } | undefined
+  #quiet = 0
   #heard: (name: string, message: ViciSection) => void = () => {}
   #failure: unknown
   #lists: Promise<unknown> = Promise.resolve()
@@ -62,10 +68,8 @@ export class ViciClient implements Vici {
     socket.on('data', (bytes: Buffer) => this.#read(bytes))
     socket.on('error', (cause) => this.#fail(cause))
     socket.once('close', () => this.#fail('it hung up'))
-    socket.on('timeout', () => {
-      if (this.#queue.length > 0) this.#fail(silence)
-    })
-    socket.setTimeout(deadline)
+    socket.on('timeout', () => this.#pause(deadline))
+    socket.setTimeout(deadline / pauses)
   }
 
   /** Connects and asks for the version: a charon that starts or dies takes connections and does not answer. */
@@ -131,10 +135,19 @@ export class ViciClient implements Vici {
 
   /** Charon answers in turn and without a number, so the next question waits for the answer to the last. */
   #send(packet: ViciPacket): void {
+    this.#quiet = 0
     this.#socket.write(encodePacket(packet))
   }
 
+  #pause(deadline: number): void {
+    if (this.#queue.length === 0) return
+    this.#quiet += 1
+    if (this.#quiet === pauses) this.#fail(silence)
+    else this.#socket.setTimeout(deadline / pauses)
+  }
+
   #read(bytes: Uint8Array): void {
+    this.#quiet = 0
     try {
       for (const packet of this.#reader.push(bytes)) this.#take(packet)
     } catch (error) {

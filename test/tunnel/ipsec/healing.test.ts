@@ -2,10 +2,16 @@
  * Two hosts with a real charon each: whatever somebody does to charon, to its SAs or to its device, both sides carry
  * again by themselves, and nothing leaves in clear meanwhile.
  */
+import { join } from 'node:path'
 import tap, { type Test, test } from 'tap'
-import { needsIpsec } from '../../support/ipsec-hosts.ts'
+import type { Verdict } from '../../../tunnel/ipsec/charon-judge.ts'
+import { type CharonFolder, prepareCharon } from '../../../tunnel/ipsec/charon-place.ts'
+import { ageOf } from '../../../tunnel/ipsec/charon-process.ts'
+import { type IpsecHost, needsIpsec } from '../../support/ipsec-hosts.ts'
 import { again, meet, pair, standing } from '../../support/ipsec-sas.ts'
 import { until } from '../../support/netns.ts'
+import { MemoryLog } from '../../support/ports.ts'
+import { realClock } from '../../support/real-clock.ts'
 
 tap.setTimeout(240000)
 
@@ -29,7 +35,33 @@ test('SAs that somebody ended', needsIpsec, async (t) => {
     said(t, `ended by ${host.number}: carries`)
   }
   t.same(await clear.lines(), [], 'nothing in clear')
+  await readied(t, two)
 })
+
+/** What a daemon that starts does with a charon that did not answer it. */
+async function readied(t: Test, host: IpsecHost): Promise<void> {
+  await host.stop()
+  const [pid = 0] = host.pids()
+  const folder = join(host.folder, 'state', 'ipsec')
+  const place: CharonFolder = {
+    folder,
+    socket: host.socket,
+    port: host.port,
+    esp: host.esp,
+    logFile: undefined,
+  }
+  const prepare = (verdict: Verdict): Promise<boolean> => {
+    const judge = { heard: () => undefined, verdict: async () => verdict }
+    return prepareCharon(place, { runner: host.space.runner, judge, clock: realClock, log: new MemoryLog() })
+  }
+  if (ageOf(pid) < 9000) t.equal(await prepare('hung'), false, 'it may have just been started')
+  await until('charon to be older', () => ageOf(pid) > 10_000, 30_000)
+  t.equal(await prepare('slow'), false)
+  t.equal(await prepare('answers'), false)
+  t.same(host.pids(), [pid], 'it is left alone')
+  t.equal(await prepare('hung'), true)
+  t.same(host.pids(), [], 'it has ended')
+}
 
 test('the device was removed', needsIpsec, async (t) => {
   const [one, two, clear] = await pair(t)

@@ -1,15 +1,20 @@
 /**
  * What is mended and when, without a charon: SAs as it lists them, states as the kernel lists them, and time.
  */
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Test, test } from 'tap'
+import { until } from '../../../lab/command.ts'
+import type { Clock } from '../../../model/ports.ts'
 import type { HostId } from '../../../model/records.ts'
 import { millis } from '../../../model/time.ts'
 import { Calls } from '../../../tunnel/ipsec/calls.ts'
+import { type Activity, charonJudge, type Verdict } from '../../../tunnel/ipsec/charon-judge.ts'
+import { activityOf } from '../../../tunnel/ipsec/charon-process.ts'
 import { watchCharon } from '../../../tunnel/ipsec/charon-watch.ts'
 import type { IfId } from '../../../tunnel/ipsec/if-id.ts'
 import { mendingOf, type Sight, type Wanted } from '../../../tunnel/ipsec/mend.ts'
@@ -200,8 +205,13 @@ test('what charon lists', (t) => {
   t.end()
 })
 
+const quick: Clock = { ...realClock, after: (_, action) => realClock.after(millis(1), action) }
+
 /** A control socket that answers one question on each of so many connections, and what a watch made of it. */
-async function watched(t: Test, { connections, hangsUp }: { connections: number; hangsUp: boolean }) {
+async function watched(
+  t: Test,
+  { connections, hangsUp, verdicts }: { connections: number; hangsUp: boolean; verdicts: Verdict[] },
+) {
   const folder = mkdtempSync(join(tmpdir(), 'drover-vici-'))
   let left = connections
   const server = createServer((socket) => {
@@ -219,21 +229,73 @@ async function watched(t: Test, { connections, hangsUp }: { connections: number;
   await once(server, 'listening')
   let ended = 0
   const watch = watchCharon({
-    connect: () => ViciClient.open(join(folder, 'vici'), { deadline: 1000 }),
+    connect: () => ViciClient.open(join(folder, 'vici'), { deadline: 400 }),
+    judge: { heard: () => undefined, verdict: async () => verdicts.shift() ?? 'hung' },
     device: () => undefined,
     end: async () => {
       ended += 1
     },
-    clock: { ...realClock, after: (_, action) => realClock.after(millis(1), action) },
+    clock: quick,
     log: new MemoryLog(),
   })
   const held = await watch.hold(new AbortController().signal)
   await held.ended
-  return ended
+  return [ended, verdicts.length]
 }
 
-test('a charon that falls silent is ended at once, one that is slow or goes is not', async (t) => {
-  t.equal(await watched(t, { connections: 1, hangsUp: false }), 1, 'it hangs')
-  t.equal(await watched(t, { connections: 2, hangsUp: false }), 0, 'it answers somebody new')
-  t.equal(await watched(t, { connections: 9, hangsUp: true }), 0, 'it has hung up')
+test('a silent charon is judged: one that hangs is ended, one that is slow is waited for', async (t) => {
+  const silent = { connections: 1, hangsUp: false }
+  t.same(await watched(t, { ...silent, verdicts: ['hung'] }), [1, 0])
+  t.same(await watched(t, { ...silent, verdicts: ['answers'] }), [0, 0])
+  t.same(await watched(t, { ...silent, verdicts: ['gone'] }), [0, 0])
+  t.same(await watched(t, { ...silent, verdicts: ['slow', 'slow', 'answers'] }), [0, 0])
+  t.same(await watched(t, { ...silent, verdicts: ['slow', 'hung'] }), [1, 0])
+  t.same(await watched(t, { connections: 9, hangsUp: true, verdicts: ['hung'] }), [0, 1], 'it has hung up')
+})
+
+test('hung or slow: what a silent charon does meanwhile', async (t) => {
+  let [now, turn] = [0, 0]
+  const asked = (answers: boolean, activity: (turn: number) => Activity) =>
+    charonJudge({
+      ask: () => (answers ? Promise.resolve() : Promise.reject(new Error('silent'))),
+      activity: () => activity(turn++),
+      clock: { ...quick, boot: () => millis(now) },
+    })
+  t.equal(await asked(false, () => 'idle').verdict(), 'hung')
+  t.equal(await asked(false, () => 'busy').verdict(), 'slow')
+  t.equal(await asked(false, (turn) => (turn % 9 === 0 ? 'busy' : 'idle')).verdict(), 'hung', 'a little')
+  t.equal(await asked(false, () => 'gone').verdict(), 'gone')
+  t.equal(await asked(true, () => 'idle').verdict(), 'answers')
+  const circles = asked(false, () => 'busy')
+  t.equal(await circles.verdict(), 'slow')
+  now += 50_000
+  t.equal(await circles.verdict(), 'slow')
+  circles.heard()
+  now += 50_000
+  t.equal(await circles.verdict(), 'slow', 'it was heard meanwhile')
+  now += 60_000
+  t.equal(await circles.verdict(), 'hung', 'slow for a minute')
+})
+
+/** The folder of a shell that goes by charon's name. */
+function charonThat(t: Test, does: string): string {
+  const folder = mkdtempSync(join(tmpdir(), 'drover-charon-'))
+  symlinkSync('/bin/sh', join(folder, 'charon'))
+  const child = spawn(join(folder, 'charon'), ['-c', does], {
+    env: { STRONGSWAN_CONF: join(folder, 'strongswan.conf') },
+    stdio: 'ignore',
+  })
+  t.teardown(() => {
+    child.kill('SIGKILL')
+    rmSync(folder, { recursive: true })
+  })
+  return folder
+}
+
+test('what the threads of a charon do', async (t) => {
+  const shows = (folder: string, activity: Activity) =>
+    until(activity, () => Promise.resolve(activityOf(folder) === activity || undefined))
+  await shows(charonThat(t, 'while :; do :; done'), 'busy')
+  await shows(charonThat(t, 'kill -STOP $$'), 'idle')
+  t.equal(activityOf('/nowhere'), 'gone')
 })

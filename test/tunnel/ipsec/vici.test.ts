@@ -1,5 +1,12 @@
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import { test } from 'tap'
 import { concat, hex } from '../../../model/bytes.ts'
+import { isSilence, ViciClient } from '../../../tunnel/ipsec/vici-client.ts'
 import { decodeMessage, encodeMessage, type ViciSection } from '../../../tunnel/ipsec/vici-message.ts'
 import { decodePacket, encodePacket, type ViciPacket, ViciReader } from '../../../tunnel/ipsec/vici-packet.ts'
 import { SeededRandom } from '../../support/ports.ts'
@@ -135,4 +142,42 @@ test('any message survives; any bytes are refused or mean exactly themselves', (
     if (again.length > bytes.length) wrong.push(hex(bytes))
     if (JSON.stringify(decodeMessage(again)) !== JSON.stringify(section)) wrong.push(hex(bytes))
   }
+})
+
+/** Answers each question with the same packet, in a thread of its own. */
+const server = `
+const { workerData: { path, answer }, parentPort } = require('node:worker_threads')
+const server = require('node:net').createServer((socket) => {
+  socket.on('data', () => socket.write(Buffer.from(answer)))
+})
+server.listen(path, () => parentPort.postMessage('listens'))`
+
+test('silence is what charon does, not what this process misses while it is held up', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'drover-vici-'))
+  const path = join(folder, 'vici')
+  const answer = encodePacket({ is: 'response', message: {} })
+  const worker = new Worker(server, { eval: true, workerData: { path, answer } })
+  t.teardown(async () => {
+    await worker.terminate()
+    rmSync(folder, { recursive: true })
+  })
+  await once(worker, 'message')
+  const deadline = 400
+  const vici = await ViciClient.open(path, { deadline })
+  const asked = vici.request('version')
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, deadline * 2)
+  t.same(await asked, {}, 'the answer waits to be read')
+  vici.close()
+
+  await worker.terminate()
+  const mute = createServer((socket) => void socket.resume()).listen(join(folder, 'mute'))
+  t.teardown(() => mute.close())
+  await once(mute, 'listening')
+  t.ok(
+    await ViciClient.open(join(folder, 'mute'), { deadline }).then(
+      () => false,
+      (error: unknown) => isSilence(error),
+    ),
+    'who takes the question and says nothing is silent',
+  )
 })
