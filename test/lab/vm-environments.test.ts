@@ -39,8 +39,8 @@ async function drover<T>(vm: Vm, words: string): Promise<T> {
   return JSON.parse(stdout) as T
 }
 
-test('two environments as services', { ...needs, timeout: 900_000 }, async (t) => {
-  const vm = await vmFor(t, { systemd: true, seconds: 890 })
+test('two environments as services', { ...needs, timeout: 1_800_000 }, async (t) => {
+  const vm = await vmFor(t, { systemd: true, seconds: 1790 })
   const said = await vm.must(install)
   t.match(said, /created the environment default[\s\S]*created the environment shop \(10\.43\.0\.0\/16\)/)
   const [, tunnel = ''] = /systemctl start drover-tunnel@(\S+) drover@shop/.exec(said) ?? []
