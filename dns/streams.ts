@@ -4,7 +4,7 @@
  */
 import { createServer, type Server, type Socket } from 'node:net'
 import { type Ipv4, parseIpv4 } from '../model/ip.ts'
-import { Frames, framed } from './codec/frames.ts'
+import { Frames, framed, idleTime } from './codec/frames.ts'
 
 export interface Streams {
   /** Accepts nothing more, answers what was asked, and ends each connection once it is quiet. */
@@ -14,7 +14,6 @@ export interface Streams {
 /** undefined for a message that deserves no answer. */
 export type Respond = (bytes: Uint8Array, from: Ipv4) => Uint8Array | Promise<Uint8Array> | undefined
 
-const idle = 10_000 // ms, RFC 7766 6.2.3: a few seconds
 const quiet = 300 // ms, for connections of a server that closes
 const maxConnections = 1024
 const maxConnectionsOfOne = 64
@@ -92,7 +91,7 @@ class Conversation {
     this.#socket = socket
     this.#from = from
     this.#respond = respond
-    socket.setTimeout(idle)
+    socket.setTimeout(idleTime)
     socket.on('timeout', () => this.#silent())
     socket.on('data', (chunk: Buffer) => {
       this.#waiting.push(...this.#frames.push(chunk))

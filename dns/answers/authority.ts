@@ -10,7 +10,7 @@ import { type Body, bodyOf, type Sections } from '../codec/writer.ts'
 import { partTarget } from '../zone/parts.ts'
 import { reverseOf } from '../zone/reverse.ts'
 import { metadataName, type Target, type View, type Zone } from '../zone/targets.ts'
-import { candidatesOf, type SearchMode, turnOf } from './search.ts'
+import { candidatesOf, type SearchMode, staysHere, turnOf } from './search.ts'
 
 /** Containers come and go: nobody keeps their addresses longer than this. */
 export const localTtl = 1 // seconds
@@ -29,6 +29,8 @@ export type Local =
 
 export type Verdict =
   | Local
+  /** Ours unless Docker's networks know it: the upstreams are not asked. */
+  | { readonly is: 'unknown'; readonly otherwise: Local }
   /** Not ours to answer, except with `fallback` when the world does not know the name. */
   | { readonly is: 'foreign'; readonly fallback: Local | undefined }
 
@@ -69,6 +71,8 @@ function searched(zone: Zone, view: View, question: Question, mode: SearchMode):
   const local = turn === 'none' ? undefined : firstLocal(zone, view, question)
   if (local !== undefined && turn === 'local') return local
   if (question.type === types.ANY) return minimalAny(question, false)
+  if (staysHere(question.name, mode))
+    return { is: 'unknown', otherwise: nothing(zone, question, { rcode: rcodes.NXDOMAIN }) }
   return { is: 'foreign', fallback: local }
 }
 

@@ -5,37 +5,23 @@
  */
 import type { Ipv4 } from '../../model/ip.ts'
 import { answeredCookie, type CookieDeps } from '../codec/cookies.ts'
-import {
-  flags,
-  headerLength,
-  isInternet,
-  nameOf,
-  type Query,
-  rcodes,
-  readQuery,
-  types,
-} from '../codec/message.ts'
-import { isWithin, labelsOf, type Name } from '../codec/name.ts'
-import {
-  type Body,
-  bodyOf,
-  type Explanation,
-  finish,
-  questionBytes,
-  refusal,
-  sizeLimit,
-} from '../codec/writer.ts'
+import { idleTime } from '../codec/frames.ts'
+import { flags, isInternet, nameOf, type Query, rcodes, readQuery, types } from '../codec/message.ts'
+import { isWithin, type Name } from '../codec/name.ts'
+import { type Body, bodyOf, type Explanation, questionBytes, refusal, sizeLimit } from '../codec/writer.ts'
 import { answersAt, bodyAt, keptOf, type Stored } from '../forwarding/cache.ts'
-import type { ForeignQuestion, Forwarder, Outcome } from '../forwarding/forwarder.ts'
+import type { Forwarder, Outcome } from '../forwarding/forwarder.ts'
 import type { Forwarders } from '../forwarding/forwarders.ts'
+import { reverseRoot } from '../zone/reverse.ts'
 import type { Asker, Zone } from '../zone/targets.ts'
 import { everybody } from '../zone/views.ts'
+import { Asking, type Told, Turns } from './asking.ts'
 import { ipv4Bytes, type Local, localTtl } from './authority.ts'
 import type { CompiledAnswers } from './compiled.ts'
 import type { EngineNames } from './engine-names.ts'
 import { Perspectives } from './perspectives.ts'
 import type { QuestionLog } from './question-log.ts'
-import type { SearchMode } from './search.ts'
+import { type SearchMode, turnOf } from './search.ts'
 import { AnswerTable } from './table.ts'
 
 export interface ResolverOptions {
@@ -45,8 +31,6 @@ export interface ResolverOptions {
 }
 
 export type Answer = Uint8Array | Promise<Uint8Array> | undefined
-
-export type Transport = 'udp' | 'tcp'
 
 /** How questions ended, for metrics. */
 export type Result = 'local' | 'engine' | 'cached' | 'forwarded' | 'failed' | 'refused' | 'dropped'
@@ -135,7 +119,7 @@ export class Resolver {
   }
 
   /** The answer for a datagram or a TCP message; undefined for what deserves none. */
-  respond(bytes: Uint8Array, from: Ipv4, transport: Transport): Answer {
+  respond(bytes: Uint8Array, from: Ipv4, transport: 'udp' | 'tcp'): Answer {
     const reading = readQuery(bytes)
     if (reading.is === 'drop') {
       this.#results.dropped += 1
@@ -146,9 +130,8 @@ export class Resolver {
       return refusal(bytes, reading.rcode)
     }
     const perspective = this.#perspectives.of(from)
-    const shown = reading.query.edns?.cookie
     const asking = new Asking(reading.query, {
-      ...(shown === undefined ? {} : { cookie: answeredCookie(this.#cookies, shown, from) }),
+      told: this.#toldOf(reading.query, from, transport),
       limit: sizeLimit(reading.query, transport),
       turns: this.#turns,
       perspective,
@@ -158,6 +141,16 @@ export class Resolver {
     const error = errorOf(reading.query)
     if (error !== undefined) return this.#end(asking, 'refused', error)
     return this.#answer(asking, from)
+  }
+
+  #toldOf({ edns }: Query, from: Ipv4, transport: 'udp' | 'tcp'): Told {
+    const shown = edns?.cookie
+    // Over UDP the option is to be ignored (RFC 7828 3.3.2).
+    const stays = transport === 'tcp' && edns?.keepalive === true
+    return {
+      ...(shown === undefined ? {} : { cookie: answeredCookie(this.#cookies, shown, from) }),
+      ...(stays ? { keepalive: idleTime } : {}),
+    }
   }
 
   #forwarderFor(from: Ipv4): Forwarder {
@@ -173,20 +166,20 @@ export class Resolver {
     if (table === undefined) return this.#withoutZone(asking)
     const asker = table.zone.askers.get(from)
     const verdict = table.verdict(asking.query, asker?.view ?? everybody)
-    if (verdict.is !== 'foreign') return this.#local(asking, verdict)
+    if (verdict.is === 'answer' || verdict.is === 'chase') return this.#local(asking, verdict)
     const engine = this.#fromEngine(asking.query, from, asker)
     if (engine !== undefined) {
       const finished = { ...finishedOf(engine), serialAt: -1, lasting: true }
       this.#compiled.keep(asking.question, asking.perspective, finished)
       return this.#end(asking, 'engine', engine)
     }
+    if (verdict.is === 'unknown') return this.#local(asking, verdict.otherwise)
     return verdict.fallback === undefined ? this.#forward(asking) : this.#forwardOr(asking, verdict.fallback)
   }
 
   /** A name of ours must not leak to an upstream, which would say that there is none. */
   #withoutZone(asking: Asking): Answer {
-    const name = nameOf(asking.query)
-    if (!isWithin(name, this.#options.domain) && labelsOf(name).length > 1) return this.#forward(asking)
+    if (!mayBeOurs(nameOf(asking.query), this.#options.domain)) return this.#forward(asking)
     return this.#end(asking, 'failed', serverFailure, notReady)
   }
 
@@ -211,11 +204,11 @@ export class Resolver {
   #forward(asking: Asking): Answer {
     if (asking.query.type === types.TXT && this.#forwarders.cameBack(nameOf(asking.query)))
       return this.#end(asking, 'refused', refused)
-    const asked = foreignOf(asking.query)
+    const asked = asking.foreign
     const known = asking.forwarder.known(asked)
     if (known !== undefined) return this.#cached(asking, known)
     const kept = asking.kept()
-    return asking.forwarder.ask(foreignOf(kept.query)).then((outcome) => this.#relay(kept, outcome))
+    return asking.forwarder.ask(kept.foreign).then((outcome) => this.#relay(kept, outcome))
   }
 
   #cached(asking: Asking, known: Stored): Uint8Array {
@@ -237,7 +230,7 @@ export class Resolver {
   /** The world first; ours when it does not know the name, or when nobody there can be asked. */
   #forwardOr(now: Asking, fallback: Local): Answer {
     const asking = now.kept()
-    const asked = foreignOf(asking.query)
+    const asked = asking.foreign
     const known = asking.forwarder.known(asked)
     if (known === undefined && !asking.forwarder.hopeful()) {
       void asking.forwarder.ask(asked)
@@ -256,7 +249,7 @@ export class Resolver {
   /** Our CNAMEs, then what the upstreams say of where they lead; its rcode is the answer's (RFC 6604). */
   async #chase(asking: Asking, { chain, target }: Local & { is: 'chase' }): Promise<Uint8Array> {
     const { query } = asking
-    const asked = { ...foreignOf(query), question: questionBytes(target, query.type) }
+    const asked = { ...asking.foreign, question: questionBytes(target, query.type) }
     const known = asking.forwarder.known(asked)
     const outcome: Outcome =
       known === undefined ? await asking.forwarder.ask(asked) : { is: 'reply', stored: known }
@@ -279,86 +272,16 @@ export class Resolver {
   }
 }
 
-interface AskingOptions {
-  readonly limit: number
-  readonly turns: Turns
-  readonly perspective: number
-  readonly forwarder: Forwarder
-  readonly log?: ReturnType<QuestionLog['begin']>
-  readonly cookie?: Uint8Array
-}
-
 /** Where the serial stands in a SOA record without anything behind it. */
 const serialFromEnd = 20
 
 const finishedOf = (body: Body) => ({ ...body, flags: body.flags | (body.rcode & 15) })
 
-/** One question under way, with what its answer must respect. */
-class Asking {
-  readonly query: Query
-  readonly perspective: number
-  readonly #how: AskingOptions
-
-  constructor(query: Query, how: AskingOptions) {
-    this.query = query
-    this.perspective = how.perspective
-    this.#how = how
-  }
-
-  get forwarder(): Forwarder {
-    return this.#how.forwarder
-  }
-
-  /** To be told of the answer; undefined for most. */
-  get log(): AskingOptions['log'] {
-    return this.#how.log
-  }
-
-  /** The bytes of the question section. */
-  get question(): Uint8Array {
-    return this.query.bytes.subarray(headerLength, this.query.end)
-  }
-
-  /** Whether the client wants to hear that an upstream has validated (RFC 6840 5.7). */
-  get authentic(): boolean {
-    return this.query.edns?.secure === true || (this.query.flags & flags.AD) !== 0
-  }
-
-  /** The same with bytes of its own: those of a batch are reused after it. */
-  kept(): Asking {
-    return new Asking({ ...this.query, bytes: this.query.bytes.slice() }, this.#how)
-  }
-
-  finish(body: Body, explanation?: Explanation): Uint8Array {
-    const explained = explanation === undefined ? {} : { explanation }
-    const { limit, turns, cookie } = this.#how
-    const shown = cookie === undefined ? {} : { cookie }
-    return finish(this.query, body, { limit, turn: turns.next(body), ...explained, ...shown })
-  }
-}
-
-/**
- * Counts for each answer by itself: one counter for all would give a client that asks for A and AAAA together
- * always the same first address.
- */
-class Turns {
-  readonly #turns = new WeakMap<Body, number>()
-
-  next(body: Body): number {
-    if (body.rotating < 2) return 0
-    const turn = (this.#turns.get(body) ?? -1) + 1
-    this.#turns.set(body, turn)
-    return turn
-  }
-}
+/** As far as that can be told without a zone. */
+const mayBeOurs = (name: Name, domain: Name): boolean =>
+  isWithin(name, domain) || isWithin(name, reverseRoot) || turnOf(name, 'safe') === 'local'
 
 function errorOf(query: Query): Body | undefined {
   if ((query.edns?.version ?? 0) > 0) return badVersion
   return isInternet(query) ? undefined : notImplemented
 }
-
-const foreignOf = (query: Query): ForeignQuestion => ({
-  question: query.bytes.subarray(headerLength, query.end),
-  secure: query.edns?.secure === true,
-  checkingDisabled: (query.flags & flags.CD) !== 0,
-})

@@ -25,5 +25,14 @@ export function turnOf(name: Name, mode: SearchMode): Turn {
   return isDelegatedTld(labels[1] ?? '') ? 'upstream' : 'local'
 }
 
+/**
+ * Whether the upstreams are never asked for it: a single label that is no top-level domain is a mistyped name of ours,
+ * and nobody's business; nor does it wait for dead upstreams.
+ */
+export function staysHere(name: Name, mode: SearchMode): boolean {
+  const labels = labelsOf(name)
+  return mode === 'safe' && labels.length === 1 && !isDelegatedTld(labels[0] ?? '')
+}
+
 export const candidatesOf = (name: Name, search: readonly Name[]): readonly Name[] =>
   search.map((suffix) => `${name}.${suffix}`)

@@ -3,6 +3,9 @@
  */
 const lengthBytes = 2
 
+/** How long a connection may be quiet: RFC 7766 6.2.3 says a few seconds; told to clients that ask (RFC 7828). */
+export const idleTime = 10_000 // ms
+
 export class Frames {
   #rest: Uint8Array = new Uint8Array(0)
 

@@ -55,6 +55,8 @@ export interface Edns {
   readonly secure: boolean
   /** RFC 7873: the client's eight bytes, and ours behind them when it has some. */
   readonly cookie?: Uint8Array
+  /** RFC 7828: the client asks how long a quiet connection stays open. */
+  readonly keepalive?: true
 }
 
 export interface Query {
@@ -135,21 +137,22 @@ function readEdns(bytes: Uint8Array, start: number, count: number): Edns | undef
     if (record.type === types.OPT) {
       if (edns !== undefined || bytes[at] !== 0) return 'malformed'
       const options = bytes.subarray(record.dataAt, record.dataAt + record.dataLength)
-      const cookie = cookieIn(options)
-      if (cookie === 'malformed') return 'malformed'
-      edns = { ...ednsOf(record.class, record.ttl), ...(cookie === undefined ? {} : { cookie }) }
+      const found = optionsIn(options)
+      if (found === 'malformed') return 'malformed'
+      edns = { ...ednsOf(record.class, record.ttl), ...found }
     }
     at = record.dataAt + record.dataLength
   }
   return edns
 }
 
-/** RFC 7873 4. */
-export const cookieOption = 10
+export const cookieOption = 10 // RFC 7873 4
+export const keepaliveOption = 11 // RFC 7828 3.1
 
 /** RFC 6891 6.1.2, RFC 7873 5.2. */
-function cookieIn(options: Uint8Array): Uint8Array | undefined | 'malformed' {
+function optionsIn(options: Uint8Array): Pick<Edns, 'cookie' | 'keepalive'> | 'malformed' {
   let cookie: Uint8Array | undefined
+  let keepalive = false
   for (let at = 0; at < options.length; ) {
     const length = u16(options, at + 2)
     const end = at + 4 + length
@@ -158,9 +161,10 @@ function cookieIn(options: Uint8Array): Uint8Array | undefined | 'malformed' {
       if (length !== 8 && (length < 16 || length > 40)) return 'malformed'
       cookie ??= options.subarray(at + 4, end)
     }
+    keepalive ||= u16(options, at) === keepaliveOption
     at = end
   }
-  return cookie
+  return { ...(cookie === undefined ? {} : { cookie }), ...(keepalive ? { keepalive } : {}) }
 }
 
 const ednsOf = (size: number, ttl: number): Edns => ({
@@ -249,8 +253,8 @@ export function readReply(
 /** One that cannot be read is none. */
 function cookieOf(bytes: Uint8Array, opt: RecordHead | undefined): Uint8Array | undefined {
   if (opt === undefined) return undefined
-  const cookie = cookieIn(bytes.subarray(opt.dataAt, opt.dataAt + opt.dataLength))
-  return cookie === 'malformed' ? undefined : cookie
+  const found = optionsIn(bytes.subarray(opt.dataAt, opt.dataAt + opt.dataLength))
+  return found === 'malformed' ? undefined : found.cookie
 }
 
 function readRecords(bytes: Uint8Array, start: number, count: number) {

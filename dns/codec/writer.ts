@@ -9,6 +9,7 @@ import {
   type Edns,
   flags,
   headerLength,
+  keepaliveOption,
   type Query,
   type ResourceRecord,
   rcodes,
@@ -148,6 +149,8 @@ export interface Finishing {
   readonly explanation?: Explanation
   /** The client's cookie with ours behind it. */
   readonly cookie?: Uint8Array
+  /** Milliseconds that a quiet connection stays open, for a client that asks. */
+  readonly keepalive?: number
 }
 
 /** The message for one query. Too big for `limit`: no records, and TC. */
@@ -190,10 +193,16 @@ const none = new Uint8Array(0)
 const option = (code: number, data: Uint8Array): Uint8Array =>
   Uint8Array.from([code >>> 8, code & 255, data.length >>> 8, data.length & 255, ...data])
 
-/** RFC 7873 4, RFC 8914 2. */
-function optionsOf({ explanation, cookie }: Pick<Finishing, 'explanation' | 'cookie'>): Uint8Array {
+type Told = Pick<Finishing, 'explanation' | 'cookie' | 'keepalive'>
+
+/** RFC 7873 4, RFC 7828 3.1, RFC 8914 2. */
+function optionsOf({ explanation, cookie, keepalive }: Told): Uint8Array {
   const options: Uint8Array[] = []
   if (cookie !== undefined) options.push(option(cookieOption, cookie))
+  if (keepalive !== undefined) {
+    const tenths = Math.floor(keepalive / 100)
+    options.push(option(keepaliveOption, Uint8Array.of(tenths >>> 8, tenths & 255)))
+  }
   if (explanation !== undefined) {
     const { code, text } = explanation
     options.push(option(15, Uint8Array.from([code >>> 8, code & 255, ...utf8(text)])))

@@ -32,15 +32,22 @@ export function storedReply(reply: Reply, end: number, at: Millis): Stored {
   return { reply, end, at, lifetime: lifetimeOf(reply) }
 }
 
-function lifetimeOf({ rcode, answers, authority, bytes }: Reply): number {
+/** More than 31 bits are none (RFC 2181 8). */
+const saneTtl = (ttl: number): number => (ttl < 2 ** 31 ? ttl : 0)
+
+/** Whether it has what was asked for, beyond aliases that lead there. */
+const isPositive = ({ rcode, answers }: Reply): boolean =>
+  rcode === rcodes.NOERROR && answers.some(({ type }) => type !== types.CNAME)
+
+function lifetimeOf(reply: Reply): number {
+  const { rcode, answers, authority, bytes } = reply
   if (rcode !== rcodes.NOERROR && rcode !== rcodes.NXDOMAIN) return 0
-  const positive = answers.map(({ ttl }) => Math.min(ttl, day))
-  const ended = rcode === rcodes.NOERROR && answers.some(({ type }) => type !== types.CNAME)
-  if (ended) return Math.min(...positive)
+  const positive = answers.map(({ ttl }) => Math.min(saneTtl(ttl), day))
+  if (isPositive(reply)) return Math.min(...positive)
   const soa = authority.find(({ type }) => type === types.SOA)
   if (soa === undefined || soa.dataLength < 20) return 0
   const minimum = u32(bytes, soa.dataAt + soa.dataLength - 4)
-  return Math.min(...positive, soa.ttl, minimum, maxNegative)
+  return Math.min(...positive, saneTtl(soa.ttl), minimum, maxNegative)
 }
 
 const ageOf = (stored: Stored, now: Millis): number => Math.max(0, Math.floor((now - stored.at) / 1000))
@@ -56,15 +63,20 @@ const prefetchFrom = 10 // seconds
 export const refreshAt = ({ at, lifetime }: Stored): number =>
   at + lifetime * (lifetime >= prefetchFrom ? 900 : 1000)
 
+/** As it came; of what does not exist never more than it may be kept, whatever its SOA has (RFC 2308 5). */
+const ttlOf = ({ reply, lifetime }: Pick<Stored, 'reply' | 'lifetime'>, ttl: number): number =>
+  isPositive(reply) ? saneTtl(ttl) : Math.min(saneTtl(ttl), lifetime)
+
 const left = (ttl: number, age: number, stale: boolean): number => (stale ? staleTtl : Math.max(0, ttl - age))
 
 /** The reply as the body of an answer of ours, with the TTLs that are left. */
-export function bodyAt({ reply, ...stored }: Stored, now: Millis, authentic: boolean): Body {
-  const age = ageOf({ reply, ...stored }, now)
-  const stale = isStale({ reply, ...stored }, now)
-  const tail = Buffer.from(reply.bytes.subarray(stored.end, reply.end))
+export function bodyAt(stored: Stored, now: Millis, authentic: boolean): Body {
+  const { reply, end } = stored
+  const age = ageOf(stored, now)
+  const stale = isStale(stored, now)
+  const tail = Buffer.from(reply.bytes.subarray(end, reply.end))
   for (const { ttl, ttlAt } of [...reply.answers, ...reply.authority])
-    tail.writeUInt32BE(left(ttl, age, stale), ttlAt - stored.end)
+    tail.writeUInt32BE(left(ttlOf(stored, ttl), age, stale), ttlAt - end)
   return {
     flags: flags.RA | (authentic ? reply.flags & flags.AD : 0),
     // An extended code is between us and the upstream (RFC 6891 6.1.3).
@@ -77,10 +89,12 @@ export function bodyAt({ reply, ...stored }: Stored, now: Millis, authentic: boo
 }
 
 /** What a compiled answer must know of a stored one: until when, since when, and where its times to live stand. */
-export const keptOf = ({ reply, end, at, lifetime }: Stored): Kept => ({
-  until: refreshAt({ reply, end, at, lifetime }),
-  since: at,
-  ttls: [...reply.answers, ...reply.authority].map(({ ttl, ttlAt }) => [ttlAt - end, ttl] as const),
+export const keptOf = (stored: Stored): Kept => ({
+  until: refreshAt(stored),
+  since: stored.at,
+  ttls: [...stored.reply.answers, ...stored.reply.authority].map(
+    ({ ttl, ttlAt }) => [ttlAt - stored.end, ttlOf(stored, ttl)] as const,
+  ),
 })
 
 /** The records of the answer with the TTLs that are left. */
@@ -88,7 +102,7 @@ export function answersAt(stored: Stored, now: Millis): readonly ResourceRecord[
   const age = ageOf(stored, now)
   const records = readSection(stored.reply.bytes, stored.reply.answers) ?? []
   const stale = isStale(stored, now)
-  return records.map((record) => ({ ...record, ttl: left(record.ttl, age, stale) }))
+  return records.map((record) => ({ ...record, ttl: left(ttlOf(stored, record.ttl), age, stale) }))
 }
 
 export interface CacheLimits {

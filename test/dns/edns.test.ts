@@ -96,7 +96,23 @@ const rows: readonly Row[] = [
     has: [noError, soa, opt, /COOKIE: .*\(good\)/],
     hasNot: [/CLIENT-SUBNET/],
   },
-  { name: 'ednstcp', args: ['+edns=0', '+nocookie', '+tcp'], has: [noError, soa, opt] },
+  {
+    name: 'ednstcp',
+    args: ['+edns=0', '+nocookie', '+tcp'],
+    has: [noError, soa, opt],
+    hasNot: [/TCP.KEEPALIVE/],
+  },
+  {
+    name: 'keepalive, RFC 7828',
+    args: ['+edns=0', '+nocookie', '+tcp', '+keepalive'],
+    has: [noError, soa, opt, /TCP.KEEPALIVE: 10\.0 secs/],
+  },
+  {
+    name: 'keepalive where there is nothing to keep',
+    args: ['+edns=0', '+nocookie', '+keepalive'],
+    has: [noError, soa, opt],
+    hasNot: [/TCP.KEEPALIVE/],
+  },
 ]
 
 /** Of an answer that does not fit: 100 addresses. */

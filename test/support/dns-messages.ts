@@ -177,14 +177,15 @@ export interface Made {
   readonly truncated?: boolean
   readonly addresses?: readonly string[]
   readonly ttl?: number
-  /** Minimum and TTL of an SOA of `example.com` in the authority. */
+  /** Minimum of an SOA of `example.com` in the authority, and its TTL where that is not another. */
   readonly soa?: number
+  readonly soaTtl?: number
 }
 
 /** An answer to `asked`, with addresses of the name itself. */
 export function made(
   asked: Buffer,
-  { rcode = 0, truncated = false, addresses = [], ttl = 30, soa }: Made,
+  { rcode = 0, truncated = false, addresses = [], ttl = 30, soa, soaTtl = soa }: Made,
 ): Buffer {
   let end = 12
   while ((asked[end] ?? 0) !== 0) end += 1 + (asked[end] ?? 0)
@@ -203,16 +204,20 @@ export function made(
     for (const [at, octet] of address.split('.').entries()) record.writeUInt8(Number(octet), 12 + at)
     return record
   })
-  return Buffer.concat([head, ...records, soa === undefined ? Buffer.alloc(0) : soaRecord(soa)])
+  return Buffer.concat([
+    head,
+    ...records,
+    soa === undefined ? Buffer.alloc(0) : soaRecord(soa, soaTtl ?? soa),
+  ])
 }
 
-function soaRecord(ttl: number): Buffer {
+function soaRecord(minimum: number, ttl: number): Buffer {
   const fixed = Buffer.alloc(10)
   fixed.writeUInt16BE(6, 0)
   fixed.writeUInt16BE(1, 2)
   fixed.writeUInt32BE(ttl, 4)
   fixed.writeUInt16BE(22, 8)
   const numbers = Buffer.alloc(20)
-  numbers.writeUInt32BE(ttl, 16)
+  numbers.writeUInt32BE(minimum, 16)
   return Buffer.concat([Buffer.from('\x07example\x03com\x00', 'latin1'), fixed, Buffer.of(0, 0), numbers])
 }

@@ -93,7 +93,15 @@ test('search on the server', async (t) => {
     ['github.com. A 30 192.0.2.7'],
     'public names are not captured',
   )
-  t.match((await safe.ask('inner')).answers, ['inner. A 30 192.0.2.7'], 'a stack alone is no host')
+  const { length } = safe.exchange.asked
+  for (const type of ['A', 'AAAA', 'MX'])
+    t.match(
+      await safe.ask('inner', type),
+      { rcode: 3, aa: 1, answers: [], authority: [soa] },
+      'one label never leaves: a stack alone is no host',
+    )
+  t.equal(safe.exchange.asked.length, length)
+  t.match((await safe.ask('com')).answers, ['com. A 30 192.0.2.7'], 'but for what is the world’s')
   const unknown = ready('safe', { '192.0.2.53': (message) => made(message, { rcode: 3, soa: 5 }) })
   t.equal((await unknown.ask('web.shop')).answers.length, 2, 'local where the world knows no such name')
   const dead = ready('safe', { '192.0.2.53': () => 'silent' })
@@ -108,6 +116,7 @@ test('search on the server', async (t) => {
   t.match((await always.ask('github.com')).answers, ['github.com. A 1 10.42.0.66'], 'as Rancher did')
   const never = ready('never')
   t.match((await never.ask('web', 'A', { from: '10.42.0.11' })).answers, ['web. A 30 192.0.2.7'])
+  t.match((await always.ask('nosuch')).answers, ['nosuch. A 30 192.0.2.7'], 'as Rancher did, too')
 })
 
 test('aliases to elsewhere', async (t) => {
@@ -129,6 +138,8 @@ test('before the first snapshot', async (t) => {
   const { ask, exchange } = world()
   t.match(await ask('web.shop.rancher.internal'), { rcode: 2 }, 'ours, but unknown: try again')
   t.match(await ask('web'), { rcode: 2 })
+  t.match(await ask('web.inner'), { rcode: 2 }, 'nobody in the world owns .inner')
+  t.match(await ask('11.0.42.10.in-addr.arpa', 'PTR'), { rcode: 2 }, 'perhaps of our subnet')
   t.strictSame(exchange.asked, [], 'nothing leaks')
   t.match(await ask('github.com'), { rcode: 0 })
 })
@@ -179,12 +190,8 @@ test('names of Docker’s networks', async (t) => {
     'by address of the engine',
   )
   t.strictSame(exchange.asked, [])
-  t.match(
-    (await ask('secret', 'A', mine)).answers,
-    ['secret. A 30 192.0.2.7'],
-    'another network’s names are not given',
-  )
-  t.match((await ask('db-1')).answers, ['db-1. A 30 192.0.2.7'], 'nor to strangers')
+  t.match(await ask('secret', 'A', mine), { rcode: 3, answers: [] }, 'another network’s names are not given')
+  t.match(await ask('db-1'), { rcode: 3, answers: [] }, 'nor to strangers')
 })
 
 /** How long an answer may be: what the question says, as far as it can be read, never less than 512 bytes. */

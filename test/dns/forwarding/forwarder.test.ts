@@ -36,7 +36,10 @@ test('the cache', async (t) => {
   t.equal(exchange.asked.length, 4, 'equal questions are asked once')
   await ask('no.example.com')
   t.equal(exchange.asked.length, 4, 'also what does not exist is kept')
-  clock.advance(millis(5100))
+  clock.advance(millis(2000))
+  for (const way of ['kept', 'compiled'])
+    t.match((await ask('no.example.com')).authority, [/ SOA 3 /], `and ${way}, with what is left`)
+  clock.advance(millis(3100))
   await ask('no.example.com')
   t.equal(exchange.asked.length, 5, 'as long as its SOA says (RFC 2308 5)')
   await ask('no.example.com', 'A', { flags: 0x0110 })
@@ -60,6 +63,23 @@ test('the cache', async (t) => {
   t.equal(cache.find('k6', millis(30_000)), undefined, 'and what is over')
   cache.clear()
   t.equal(cache.bytes, 0)
+})
+
+test('times to live of all sorts', async (t) => {
+  const { ask, exchange } = ready('safe', {
+    '192.0.2.53': (message) => made(message, { rcode: 3, soa: 5, soaTtl: 86_400 }),
+  })
+  for (const way of ['relayed', 'kept', 'compiled'])
+    t.match(
+      (await ask('no.example.com')).authority,
+      [/ SOA 5 /],
+      `${way}: a SOA lives no longer than what it stands for (RFC 2308 5)`,
+    )
+  exchange.behaviours.set('192.0.2.53', good('192.0.2.7', 2 ** 31))
+  for (const round of [2, 3]) {
+    t.match(await ask('odd.example.com'), { answers: ['odd.example.com. A 0 192.0.2.7'] })
+    t.equal(exchange.asked.length, round, 'more than 31 bits are none, and not kept (RFC 2181 8)')
+  }
 })
 
 test('upstreams that fail', async (t) => {
