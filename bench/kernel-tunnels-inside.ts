@@ -6,7 +6,7 @@ import { SystemRunner } from '../linux/run.ts'
 import { DroverError, reasonOf } from '../model/errors.ts'
 import { espMissing } from '../tunnel/ipsec/esp-probe.ts'
 import { iperf } from './iperf.ts'
-import { kernelWireguard, ourEsp, rawEsp } from './peers/kernel.ts'
+import { kernelWireguard, ourEsp, rawEsp, rawLinkEsp } from './peers/kernel.ts'
 import type { Figures } from './report.ts'
 import { inScene, type Scene } from './scene.ts'
 import { machine } from './table.ts'
@@ -33,7 +33,7 @@ const say = (line: string): void => void process.stderr.write(`${line}\n`)
 
 async function started(scene: Scene): Promise<readonly Pair[]> {
   const pairs: Pair[] = []
-  for (const contestant of [plain, rawEsp, kernelWireguard, ourEsp]) {
+  for (const contestant of [plain, rawEsp, rawLinkEsp, kernelWireguard, ourEsp]) {
     try {
       pairs.push(await pairOf(scene, contestant))
     } catch (error) {

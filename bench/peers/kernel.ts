@@ -9,7 +9,11 @@ import { authorityIn, connect, IpsecHost } from '../../test/support/ipsec-hosts.
 import { carried, meet } from '../../test/support/ipsec-sas.ts'
 import type { Contestant, End, Site } from '../tunnel-pair.ts'
 
-export const rawEsp: Contestant = { name: 'ESP by ip xfrm', start: startRaw }
+export const rawEsp: Contestant = { name: 'ESP by ip xfrm', start: (site) => startRaw(site, byPolicies) }
+export const rawLinkEsp: Contestant = {
+  name: 'ESP by ip xfrm, XFRM interface',
+  start: (site) => startRaw(site, byInterface),
+}
 export const ourEsp: Contestant = { name: "drover's IPsec backend", role: 'ours', start: startOurs }
 export const kernelWireguard: Contestant = { name: "the kernel's WireGuard", start: startWireguard }
 
@@ -23,20 +27,41 @@ const both = ([one, two]: Site['ends']) =>
 const key = `0x${'5a'.repeat(36)}`
 const aead = `flag esn replay-window 32 aead rfc4106(gcm(aes)) ${key} 128 encap espinudp 4500 4500 0.0.0.0`
 
+/** How packets come to the SAs: a route, and what states and policies have besides. */
+interface Way {
+  readonly suffix: string
+  readonly lines: (own: End, peer: End) => readonly string[]
+}
+
 /** By policies alone, without an interface. */
-async function startRaw(site: Site) {
+const byPolicies: Way = {
+  suffix: '',
+  lines: (own, peer) => [`ip route add ${peer.inner}/32 dev w0 src ${own.inner} mtu 1400`],
+}
+
+/** By an interface that states and policies are tied to, as ours are. */
+const byInterface: Way = {
+  suffix: ' if_id 7',
+  lines: (own, peer) => [
+    'ip link add x0 type xfrm if_id 7',
+    'ip link set dev x0 mtu 1400 up',
+    `ip route add ${peer.inner}/32 dev x0 src ${own.inner}`,
+  ],
+}
+
+async function startRaw(site: Site, { suffix, lines }: Way) {
   for (const [own, peer] of both(site.ends)) {
     site.engine(own, [node, join(root, 'bench', 'peers', 'esp-socket.ts')])
     await own.space.sh(`ip addr add ${own.inner}/32 dev lo`)
-    await own.space.sh(`ip route add ${peer.inner}/32 dev w0 src ${own.inner} mtu 1400`)
+    for (const line of lines(own, peer)) await own.space.sh(line)
     for (const [from, to, spi, direction] of [
       [own, peer, spiOf(own), 'out'],
       [peer, own, spiOf(peer), 'in'],
     ] as const) {
       const way = `src ${from.outer} dst ${to.outer} proto esp`
-      await own.space.sh(`ip xfrm state add ${way} spi ${spi} mode tunnel ${aead}`)
+      await own.space.sh(`ip xfrm state add ${way} spi ${spi} mode tunnel ${aead}${suffix}`)
       const selector = `src ${from.inner}/32 dst ${to.inner}/32 dir ${direction}`
-      await own.space.sh(`ip xfrm policy add ${selector} tmpl ${way} mode tunnel`)
+      await own.space.sh(`ip xfrm policy add ${selector} tmpl ${way} mode tunnel${suffix}`)
     }
   }
   return { target: site.ends[1].inner, pids: [] }
