@@ -147,13 +147,16 @@ export class IpsecTunnel {
     return { esp: is === 'none' ? null : is, running: this.#deps.keeper.running, reason: why, perCpu }
   }
 
-  /** What keeps it from working. Where nobody asked for it, a charon that is not there is not missed. */
+  /** What keeps it from working. Where nobody asked for it, a charon that is not installed is not missed. */
   problems(nameOf: (host: HostId) => string): readonly Finding[] {
-    const own = this.#trouble !== undefined && this.#place.wish === 'ipsec' ? [this.#trouble] : []
-    return [...own, ...this.#faults].map(({ message, fields, remedy }) => {
-      const peer = typeof fields.peer === 'string' ? ` to ${nameOf(fields.peer as HostId)}` : ''
-      return warningIn('tunnel', `IPsec${peer}: ${message}`, `${remedy}; WireGuard carries meanwhile`)
-    })
+    const trouble = this.#trouble
+    const isMissed = trouble?.code !== 'IPSEC_MISSING' || this.#place.wish === 'ipsec'
+    return [...(trouble !== undefined && isMissed ? [trouble] : []), ...this.#faults].map(
+      ({ message, fields, remedy }) => {
+        const peer = typeof fields.peer === 'string' ? ` to ${nameOf(fields.peer as HostId)}` : ''
+        return warningIn('tunnel', `IPsec${peer}: ${message}`, `${remedy}; WireGuard carries meanwhile`)
+      },
+    )
   }
 
   /** Charon goes on. */

@@ -92,4 +92,10 @@ test('what is in its way is one line with the way out', async (t) => {
     [],
     'a charon that nobody asked for is not missed',
   )
+  nobodyAsked.trouble(new DroverError('IPSEC_PORT', 'UDP 4500 is held by charon (process 7)'))
+  t.match(
+    nobodyAsked.problems(() => ''),
+    [{ what: 'IPsec: the port of IPsec is taken: UDP 4500 is held by charon (process 7)' }],
+    'what is in the way of one that is there is said',
+  )
 })
