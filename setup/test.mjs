@@ -3,10 +3,18 @@
  * tests two at a time, then those that use the lab one by one. A failing file shows what it printed. The last
  * line is `N passed, N failed` (with `, N skipped` where some were), counted over assertions; exit code 1 when
  * anything failed. Arguments are test files or folders to run instead of all. Tests that take many minutes run when
- * they are named, or with DROVER_NIGHTLY=1.
+ * they are named, with DROVER_NIGHTLY=1, or alone by `npm run nightly` (`--nightly`), which ends with a line per file.
  */
 import { spawn } from 'node:child_process'
-import { appendFileSync, existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -17,6 +25,8 @@ import { failures, TapOutput } from './tap-output.mjs'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const isRoot = process.getuid?.() === 0
 const logFile = join(root, '.tap', 'npm-test.tap')
+/** @type {{ok: boolean, line: string}[]} */
+const verdicts = []
 
 function setUp() {
   const vm = process.arch === 'x64' && process.env.DROVER_SKIP_VM !== '1' ? missingPackages(vmPackages) : []
@@ -43,6 +53,12 @@ function testFiles(folder) {
     .sort()
 }
 
+/** Those with tests that wait for the night (`vmNeedsNightly`, `labNeedsNightly`). */
+const nightlyFiles = () =>
+  testFiles(join(root, 'test')).filter((file) =>
+    /NeedsNightly\(/.test(readFileSync(join(root, file), 'utf8')),
+  )
+
 /** @param {import('./tap-output.mjs').FileResult | undefined} result */
 function tell(result) {
   if (result === undefined) return
@@ -50,7 +66,9 @@ function tell(result) {
   const skips = lines.flatMap((line) => /# SKIP (.+)$/.exec(line)?.[1] ?? [])
   const note =
     skipped ?? (skips.length > 0 ? `${skips.length} skipped: ${[...new Set(skips)].join('; ')}` : '')
-  say(`${ok ? '    ok' : 'not ok'} ${name} ${took}${note === '' ? '' : ` (${note})`}`)
+  const line = `${ok ? '    ok' : 'not ok'} ${name} ${took}${note === '' ? '' : ` (${note})`}`
+  verdicts.push({ ok, line })
+  say(line)
   if (!ok) for (const line of failures(lines)) say(line)
 }
 
@@ -90,12 +108,15 @@ if (!isRoot)
   )
 mkdirSync(dirname(logFile), { recursive: true })
 writeFileSync(logFile, '')
-const asked = process.argv.slice(2).flatMap((path) => {
-  const whole = resolve(path)
-  return statSync(whole, { throwIfNoEntry: false })?.isDirectory()
-    ? testFiles(whole)
-    : [relative(root, whole)]
-})
+const nightly = process.argv.includes('--nightly')
+const asked = nightly
+  ? nightlyFiles()
+  : process.argv.slice(2).flatMap((path) => {
+      const whole = resolve(path)
+      return statSync(whole, { throwIfNoEntry: false })?.isDirectory()
+        ? testFiles(whole)
+        : [relative(root, whole)]
+    })
 if (asked.length > 0) process.env.DROVER_NIGHTLY = '1'
 const files = asked.length > 0 ? asked : testFiles(join(root, 'test'))
 const usesLab = (/** @type {string} */ file) => file.startsWith('test/lab/')
@@ -110,6 +131,9 @@ const lab = await run(files.filter(usesLab), {
 const passed = unit.passed + lab.passed
 const failed = unit.failed + lab.failed
 const skipped = unit.skipped + lab.skipped
+// What failed, or all of a night, once more where its reader looks first.
+const shown = verdicts.filter(({ ok }) => nightly || !ok)
+if (verdicts.length > 1 && shown.length > 0) say(`\n${shown.map(({ line }) => line).join('\n')}`)
 say(`\nThe whole output is in ${relative(root, logFile)}`)
 say(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
 process.exit(failed > 0 || passed === 0 ? 1 : 0)

@@ -139,8 +139,8 @@ kill -INT $(cat /run/tcpdump.pid)
 while kill -0 $(cat /run/tcpdump.pid) 2>/dev/null; do sleep 0.1; done
 cat /run/clear`
 
-test("the kernel's WireGuard as the engine", { ...needs, timeout: 900_000 }, async (t) => {
-  const vm = await vmFor(t, { seconds: 890 })
+test("the kernel's WireGuard as the engine", { ...needs, timeout: 1_800_000 }, async (t) => {
+  const vm = await vmFor(t, { seconds: 1790 })
   await vm.must(hosts)
   await vm.must(peerInUserspace)
   const a = new EngineHost(vm, 'a', '192.0.2.1')

@@ -154,6 +154,38 @@ function start(folder: string, programs: readonly string[], ...args: readonly st
   return { code: status, stdout, stderr }
 }
 
+/** A tap that passes every file but those named so. */
+const fakeTap = `
+let number = 0
+for (const file of process.argv.slice(2).filter((word) => word.endsWith('.test.ts')))
+  console.log((file.includes('bad') ? 'not ok ' : 'ok ') + ++number + ' - ' + file + ' # time=1ms')
+console.log('# { total: 2, pass: 1, fail: 1 }')`
+
+test('npm run nightly: the tests that wait for the night, and a line for each at the end', async (t) => {
+  const folder = clone(t)
+  prestart(folder)
+  writeFileSync(join(folder, 'node_modules/.bin/tap'), fakeTap)
+  mkdirSync(join(folder, 'test/lab'), { recursive: true })
+  for (const [name, text] of [
+    ['long', 'const needs = await vmNeedsNightly()'],
+    ['bad', 'labNeedsNightly()'],
+    ['short', 'labNeeds()'],
+  ] as const)
+    writeFileSync(join(folder, `test/lab/${name}.test.ts`), text)
+  const env = { ...process.env, DROVER_SKIP_VM: '1' }
+  const run = (...words: string[]) =>
+    spawnSync(process.execPath, ['setup/test.mjs', ...words], { cwd: folder, encoding: 'utf8', env })
+  const { status, stdout } = run('--nightly')
+  t.equal(status, 1)
+  t.match(
+    stdout.split('\n\n').at(-2),
+    /^not ok test\/lab\/bad\.test\.ts 1ms\n {4}ok test\/lab\/long\.test\.ts 1ms$/,
+  )
+  t.match(stdout, /\n1 passed, 1 failed\n$/)
+  t.notMatch(stdout, 'short')
+  t.match(run().stdout.split('\n\n').at(-2), /^not ok test\/lab\/bad\.test\.ts 1ms$/, 'of all: what failed')
+})
+
 test('npm start names the exact command for what is missing', async (t) => {
   const folder = clone(t)
   prestart(folder)
