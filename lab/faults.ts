@@ -11,12 +11,18 @@ export type Port = string
 
 const table = (port: Port): string => `fault_${port}`
 
-/** Rules that see what the port sends (`iifname`) and what it gets (`oifname`). */
-async function rules(lab: LabPlace, port: Port, verdicts: readonly string[]): Promise<void> {
-  const lines = verdicts.flatMap((verdict) => [
-    `add rule bridge ${table(port)} forward iifname "${port}" ${verdict}`,
-    `add rule bridge ${table(port)} forward oifname "${port}" ${verdict}`,
-  ])
+/** What the port sends, and what it gets. */
+const bothWays = ['iifname', 'oifname'] as const
+
+async function rules(
+  lab: LabPlace,
+  port: Port,
+  verdicts: readonly string[],
+  ways: readonly (typeof bothWays)[number][] = bothWays,
+): Promise<void> {
+  const lines = verdicts.flatMap((verdict) =>
+    ways.map((way) => `add rule bridge ${table(port)} forward ${way} "${port}" ${verdict}`),
+  )
   const input = [
     `add table bridge ${table(port)}`,
     `add chain bridge ${table(port)} forward { type filter hook forward priority 0; }`,
@@ -36,8 +42,14 @@ export const lose = (lab: LabPlace, port: Port, percent: number): Promise<void> 
 /** IKE, and IKE with ESP in UDP (RFC 3947). */
 export const ipsecPorts = [500, 4500] as const
 
+const dropped = (udpPorts: readonly number[]): string => `udp dport { ${udpPorts.join(', ')} } drop`
+
 export const block = (lab: LabPlace, port: Port, udpPorts: readonly number[]): Promise<void> =>
-  rules(lab, port, [`udp dport { ${udpPorts.join(', ')} } drop`])
+  rules(lab, port, [dropped(udpPorts)])
+
+/** Of what the port sends alone: what others send to it arrives. */
+export const blockSent = (lab: LabPlace, port: Port, udpPorts: readonly number[]): Promise<void> =>
+  rules(lab, port, [dropped(udpPorts)], ['iifname'])
 
 /** A path that swallows larger packets without a word. */
 export const shrink = async (lab: LabPlace, port: Port, mtu: number): Promise<void> => {

@@ -5,7 +5,7 @@
 import { join } from 'node:path'
 import { test } from 'tap'
 import { until } from '../../lab/command.ts'
-import { block, heal, ipsecPorts } from '../../lab/faults.ts'
+import { block, blockSent, heal, ipsecPorts } from '../../lab/faults.ts'
 import type { LabHost } from '../../lab/host.ts'
 import { reasonOf } from '../../model/errors.ts'
 import type { HostId } from '../../model/records.ts'
@@ -92,28 +92,31 @@ test('IPsec, WireGuard while it is blocked, and back', { ...labNeeds(), timeout:
     ])
   })
 
-  await t.test('blocked: WireGuard takes over; open again: back without a lost packet', async (t) => {
-    const through = await Pinger.start(pid, two)
-    const blocked = performance.now()
-    await block(lab.place, 'h1', ipsecPorts)
-    const [peer] = await Promise.all([reachedBy(h1, 'wireguard'), reachedBy(h2, 'wireguard')])
-    said(t, 'both hosts use WireGuard', blocked)
-    t.match(peer, { reason: 'IPsec carries no probe' })
-    const { replies } = through
-    await until('replies again', () => through.replies > replies + 10 || undefined)
-    const { sent, received } = await through.stop()
-    t.comment(`${sent - received} of ${sent} pings were lost, 20 a second`)
+  const blocks = (how: string, fault: typeof block) =>
+    t.test(`blocked ${how}: WireGuard takes over; open again: back without a lost packet`, async (t) => {
+      const through = await Pinger.start(pid, two)
+      const blocked = performance.now()
+      await fault(lab.place, 'h1', ipsecPorts)
+      const [peer] = await Promise.all([reachedBy(h1, 'wireguard'), reachedBy(h2, 'wireguard')])
+      said(t, 'both hosts use WireGuard', blocked)
+      t.match(peer, { reason: 'IPsec carries no probe' })
+      const { replies } = through
+      await until('replies again', () => through.replies > replies + 10 || undefined)
+      const { sent, received } = await through.stop()
+      t.comment(`${sent - received} of ${sent} pings were lost, 20 a second`)
 
-    const back = await Pinger.start(pid, two)
-    const open = performance.now()
-    await heal(lab.place, 'h1')
-    await Promise.all([reachedBy(h1, 'ipsec'), reachedBy(h2, 'ipsec')])
-    said(t, 'both hosts use IPsec again', open)
-    const before = back.replies
-    await until('replies by IPsec', () => back.replies > before + 20 || undefined)
-    const count = await back.stop()
-    t.equal(count.received, count.sent, 'not one was lost on the way back')
-  })
+      const back = await Pinger.start(pid, two)
+      const open = performance.now()
+      await heal(lab.place, 'h1')
+      await Promise.all([reachedBy(h1, 'ipsec'), reachedBy(h2, 'ipsec')])
+      said(t, 'both hosts use IPsec again', open)
+      const before = back.replies
+      await until('replies by IPsec', () => back.replies > before + 20 || undefined)
+      const count = await back.stop()
+      t.equal(count.received, count.sent, 'not one was lost on the way back')
+    })
+  await blocks('both ways', block)
+  await blocks('one way', blockSent)
 
   await t.test('the daemon restarts: nothing changes', async (t) => {
     const charon = await h1.pidOf('charon')
