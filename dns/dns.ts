@@ -12,10 +12,11 @@ import type { Clock, Log, Meter, Timer } from '../model/ports.ts'
 import { millis, seconds } from '../model/time.ts'
 import { EngineNames } from './answers/engine-names.ts'
 import { explained } from './answers/explain.ts'
-import { type Asked, addressesOf, type Follower } from './answers/question-log.ts'
+import { type Asked, addressesOf, type Follower, whyNotFollowed } from './answers/question-log.ts'
 import type { Result } from './answers/resolver.ts'
 import type { SearchMode } from './answers/search.ts'
 import { parseName } from './codec/name.ts'
+import { Inquiries } from './inquiries.ts'
 import type { DnsSockets, FromWorker, ListenOptions, Report, ToWorker, WorkerOptions } from './link.ts'
 import { packed } from './packed.ts'
 import type { ZoneChanges } from './zone/changes.ts'
@@ -49,7 +50,7 @@ export interface Dns {
   /** All user-defined networks of the engine. */
   applyNetworks(networks: readonly EngineNetwork[]): void
   /** Why a name gets the answer it gets, for a container by name, id or address, or for anybody else. */
-  explain(name: string, from: string | undefined): Explained
+  explain(name: string, from: string | undefined): Promise<Explained>
   /** Tells every question of a container (as for `explain`) from now on; returns what ends it. */
   follow(which: string, push: (asked: Asked) => void): () => void
   /** As the worker last reported; no older than two seconds while it is up. */
@@ -136,6 +137,7 @@ class DnsHandle implements Dns {
   readonly #zone: ZoneProjection
   #environment: Environment | undefined
   #networks: readonly EngineNetwork[] = []
+  readonly #inquiries = new Inquiries((message) => this.#tell(message))
   readonly #followers = new Map<Follower, readonly Ipv4[]>()
   #report = silence
   #inherited: DnsSockets | undefined
@@ -181,7 +183,7 @@ class DnsHandle implements Dns {
     this.#tell({ is: 'networks', networks })
   }
 
-  explain(name: string, from: string | undefined): Explained {
+  async explain(name: string, from: string | undefined): Promise<Explained> {
     const environment = this.#environment
     const { zone } = this.#zone
     if (environment === undefined || zone === undefined)
@@ -192,9 +194,9 @@ class DnsHandle implements Dns {
     const engine = new EngineNames(this.#networks)
     const { search: mode } = this.#options
     const found = explained({ environment, zone, engine, mode, upstreams }, name, from)
-    if (found === undefined)
-      throw new DroverError('USAGE', `not a name, or no container of this host: ${from ?? name}`)
-    return found
+    if (found.openFor === undefined) return found.explained
+    const answer = await this.#inquiries.answers(found.explained.name, found.openFor)
+    return { ...found.explained, answer }
   }
 
   follow(which: string, push: (asked: Asked) => void): () => void {
@@ -202,7 +204,7 @@ class DnsHandle implements Dns {
     if (environment === undefined)
       throw new DroverError('USAGE', 'the environment is not known yet; try again')
     if (addressesOf(environment, which).length === 0)
-      throw new DroverError('USAGE', `no container of this host that has an address: ${which}`)
+      throw new DroverError('USAGE', whyNotFollowed(environment, which))
     const follower = { which, push }
     this.#followers.set(follower, [])
     this.#watchFollowed()
@@ -293,7 +295,8 @@ class DnsHandle implements Dns {
     } else if (message.is === 'asked') {
       for (const [{ push }, addresses] of this.#followers)
         if (addresses.includes(message.asked.from)) push(message.asked)
-    } else if (message.is === 'upstreams') this.#tellUpstreams(message.addresses)
+    } else if (message.is === 'told') this.#inquiries.hear(message.id, message.answers)
+    else if (message.is === 'upstreams') this.#tellUpstreams(message.addresses)
   }
 
   /** Once for each. */
@@ -344,6 +347,7 @@ class DnsHandle implements Dns {
     const wasUp = this.#up
     this.#up = false
     this.#worker = undefined
+    this.#inquiries.end()
     if (this.#closing || (this.#restarts === 0 && !wasUp && this.#port === 0)) return
     this.#restarts += 1
     this.#deps.meter.count('drover_worker_restarts_total', 1, { worker: 'dns' })

@@ -40,6 +40,13 @@ export type ToWorker =
   | { readonly is: 'listen' }
   /** Whose questions are to be told, one by one. */
   | { readonly is: 'watch'; readonly addresses: readonly Ipv4[] }
+  /** What `from` gets for these messages. */
+  | {
+      readonly is: 'ask'
+      readonly id: number
+      readonly questions: readonly Uint8Array[]
+      readonly from: Ipv4
+    }
   /** Asks for a report: one that does not come means that the worker hangs. */
   | { readonly is: 'report' }
   | { readonly is: 'close' }
@@ -58,5 +65,6 @@ export type FromWorker =
   | { readonly is: 'failed'; readonly why: string }
   | { readonly is: 'report'; readonly report: Report }
   | { readonly is: 'asked'; readonly asked: Asked }
+  | { readonly is: 'told'; readonly id: number; readonly answers: readonly Uint8Array[] }
   | { readonly is: 'upstreams'; readonly addresses: readonly string[] }
   | { readonly is: 'closed' }

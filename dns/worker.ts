@@ -109,6 +109,7 @@ class DnsThread {
     else if (message.is === 'listen') this.#listen()
     else if (message.is === 'watch') this.#log.watch(message.addresses)
     else if (message.is === 'report') this.#report()
+    else if (message.is === 'ask') await this.#ask(message)
     else await this.#close()
   }
 
@@ -143,6 +144,11 @@ class DnsThread {
     this.#resolver.use(list)
     if (this.#server !== undefined) this.#forwarders.host.probeLoops()
     this.#say({ is: 'upstreams', addresses: list.map(({ address, port }) => `${address}:${port}`) })
+  }
+
+  async #ask({ id, questions, from }: ToWorker & { is: 'ask' }): Promise<void> {
+    const answers = await Promise.all(questions.map((one) => this.#resolver.respond(one, from, 'tcp')))
+    this.#say({ is: 'told', id, answers: answers.map((one) => one ?? new Uint8Array(0)) })
   }
 
   #report(): void {

@@ -17,7 +17,7 @@ export interface Explained {
   readonly rule: string
   /** The name of ours that it comes to; null when it is none. */
   readonly found: string | null
-  /** What the asker gets, as far as this host decides it. */
+  /** What the asker gets: a line for each record, or one that says that there is none. */
   readonly answer: readonly string[]
   readonly containers: readonly ExplainedContainer[]
 }

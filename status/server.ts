@@ -21,7 +21,7 @@ export interface AdminActions {
   >
   metrics(): Promise<string>
   /** Why a name gets the answer it gets; undefined while nothing is served. */
-  explain(name: string, from: string | undefined): unknown
+  explain(name: string, from: string | undefined): Promise<unknown> | undefined
 }
 
 export interface AdminServer {
@@ -38,9 +38,9 @@ export async function startAdmin(actions: AdminActions, socket: string): Promise
       return value === undefined ? reply.code(503).send({ error: starting }) : reply.send(value)
     })
   }
-  server.get<{ Querystring: { name?: string; from?: string } }>('/v1/dns/explain', (request, reply) => {
+  server.get<{ Querystring: { name?: string; from?: string } }>('/v1/dns/explain', async (request, reply) => {
     const { name = '', from } = request.query
-    const value = actions.explain(name, from)
+    const value = await actions.explain(name, from)
     return value === undefined ? reply.code(503).send({ error: starting }) : reply.send(value)
   })
   server.get('/metrics', (_request, reply) =>

@@ -3,14 +3,15 @@
  * is in the answer or not. Follows the steps of resolver.ts on the same zone. Pure.
  */
 import type { Environment } from '../../model/environment.ts'
+import { DroverError } from '../../model/errors.ts'
 import type { Explained, ExplainedContainer } from '../../model/explained.ts'
 import { formatIpv4, type Ipv4, parseIpv4 } from '../../model/ip.ts'
-import { dnsLabel } from '../../model/names.ts'
+import { dnsLabel, printable } from '../../model/names.ts'
 import type { ContainerId, ContainerRecord } from '../../model/records.ts'
 import { isRunning } from '../../model/services.ts'
 import { isWithin, labelsOf, type Name, parentOf, parseName } from '../codec/name.ts'
 import { partTarget } from '../zone/parts.ts'
-import { reverseOf } from '../zone/reverse.ts'
+import { type Reverse, reverseOf } from '../zone/reverse.ts'
 import {
   addressOf,
   isPresent,
@@ -22,7 +23,8 @@ import {
 } from '../zone/targets.ts'
 import { everybody } from '../zone/views.ts'
 import type { EngineNames } from './engine-names.ts'
-import { candidatesOf, type SearchMode, turnOf } from './search.ts'
+import { candidatesOf, type SearchMode, staysHere, turnOf } from './search.ts'
+import { containerHere, notHere } from './whose.ts'
 
 export interface ExplainDeps {
   readonly environment: Environment
@@ -40,28 +42,35 @@ interface Seen {
   readonly view: View
 }
 
-/** undefined for a name that no message can carry, or an asker that is not known here. */
-export function explained(deps: ExplainDeps, text: string, from: string | undefined): Explained | undefined {
+export interface Finding {
+  readonly explained: Explained
+  /** Others decide what the answer is: it is to be asked for as this address would. */
+  readonly openFor: Ipv4 | undefined
+}
+
+/** Throws USAGE for a name that no message can carry, and for an asker that is not known here. */
+export function explained(deps: ExplainDeps, text: string, from: string | undefined): Finding {
   const name = parseName(text)
+  if (name === undefined)
+    throw new DroverError('USAGE', `no message of DNS can carry this name: ${printable(text)}`)
   const seen = seenBy(deps, from)
-  if (name === undefined || seen === undefined) return undefined
   const { asker, view } = seen
   const step = decide(deps, seen, name)
   const containers = step.found === null ? [] : containersBehind(deps, step.found, step.target)
   const { rule, found, answer } = step
-  return { name, asker, search: view.search, rule, found, answer, containers }
+  return {
+    explained: { name, asker, search: view.search, rule, found, answer: answer ?? [], containers },
+    openFor: answer === undefined ? seen.address : undefined,
+  }
 }
 
-function seenBy({ environment, zone }: ExplainDeps, from: string | undefined): Seen | undefined {
+function seenBy({ environment, zone }: ExplainDeps, from: string | undefined): Seen {
   const view = zone.views.get(everybody) ?? viewOfOthers(zone.domain)
   if (from === undefined)
     return { asker: 'anybody outside of containers', address: 0 as Ipv4, container: undefined, view }
-  const container = [...environment.containers.values()].find(
-    (one) =>
-      one.host === environment.self && (one.name === from || (from.length >= 6 && one.id.startsWith(from))),
-  )
+  const container = containerHere(environment, from)
   const address = container === undefined ? parseIpv4(from) : addressOf(environment, container)
-  if (address === undefined) return undefined
+  if (address === undefined) throw new DroverError('USAGE', notHere(environment, from))
   const known = address === null ? undefined : zone.askers.get(address)
   const own = known === undefined ? view : (zone.views.get(known.view) ?? view)
   const id = container?.id ?? known?.container
@@ -72,7 +81,8 @@ interface Step {
   readonly rule: string
   readonly found: Name | null
   readonly target?: Target | undefined
-  readonly answer: readonly string[]
+  /** undefined where others decide. */
+  readonly answer: readonly string[] | undefined
 }
 
 function decide(deps: ExplainDeps, seen: Seen, name: Name): Step {
@@ -80,9 +90,8 @@ function decide(deps: ExplainDeps, seen: Seen, name: Name): Step {
   if (isWithin(name, zone.domain)) return local(zone, seen.view, name, 'it is a name of the environment')
   const reverse = reverseOf(name, zone.subnet)
   if (reverse !== undefined) {
-    const pointer = reverse.is === 'address' ? zone.pointers.get(reverse.address) : undefined
     const rule = 'it is the name of an address of the environment, which is never forwarded'
-    return { rule, found: null, answer: pointer === undefined ? [] : [`PTR ${pointer}`] }
+    return { rule, found: null, answer: [reverseText(zone, reverse)] }
   }
   return elsewhere(deps, seen, name)
 }
@@ -101,15 +110,26 @@ function elsewhere({ zone, engine, mode, upstreams }: ExplainDeps, seen: Seen, n
     const rule = 'it is a name on one of the Docker networks of the asker'
     return { rule, found: null, answer: addresses.map((address) => `A ${formatIpv4(address)}`) }
   }
+  if (candidate === undefined && staysHere(name, mode))
+    return {
+      rule: 'one label that nobody here has: no upstream is asked',
+      found: null,
+      answer: [nothingThere],
+    }
   const asked = askedText(upstreams, seen.view)
-  if (candidate === undefined) return { rule: `it is none of ours: ${asked}`, found: null, answer: [] }
+  if (candidate === undefined) return { rule: `it is none of ours: ${asked}`, found: null, answer: undefined }
   const tld = labelsOf(name).at(-1) ?? ''
-  return local(
-    zone,
-    seen.view,
-    candidate,
-    `.${tld} exists in the world: ${asked}; ours if they know no such name`,
-  )
+  const rule = `.${tld} exists in the world: ${asked}; ours if they know no such name`
+  return { ...local(zone, seen.view, candidate, rule), answer: undefined }
+}
+
+const nothingThere = 'NXDOMAIN'
+const onlyBelow = 'NODATA: only names below it exist'
+
+function reverseText(zone: Zone, reverse: Reverse): string {
+  if (reverse.is !== 'address') return reverse.is === 'branch' ? onlyBelow : nothingThere
+  const pointer = zone.pointers.get(reverse.address)
+  return pointer === undefined ? nothingThere : `PTR ${pointer}`
 }
 
 function askedText(upstreams: readonly string[], view: View): string {
@@ -131,11 +151,12 @@ function local(zone: Zone, view: View, name: Name, rule: string): Step {
   return { rule, found: first === undefined ? null : name, target: first, answer: shown(first) }
 }
 
-function shown(target: Target | undefined): readonly string[] {
-  if (target === undefined) return ['NXDOMAIN']
-  if (target.is === 'alias' || target.is === 'same') return [`CNAME ${target.name}`]
+/** undefined for what leads elsewhere. */
+function shown(target: Target | undefined): readonly string[] | undefined {
+  if (target === undefined) return [nothingThere]
+  if (target.is === 'alias' || target.is === 'same') return undefined
   if (target.is === 'servers') return target.servers.map((server) => `SRV 0 1 ${target.port} ${server}`)
-  if (target.is === 'branch') return ['NODATA: only names below it exist']
+  if (target.is === 'branch') return [onlyBelow]
   const records = [
     ...target.four.map((one) => `A ${formatIpv4(one)}`),
     ...target.six.map((one) => `AAAA ${one}`),

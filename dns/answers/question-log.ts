@@ -3,12 +3,13 @@
  * asks very fast is written down in part, and how many are missing is said. Pure.
  */
 import type { Environment } from '../../model/environment.ts'
-import { formatIpv4, type Ipv4, ipv6Text, parseIpv4 } from '../../model/ip.ts'
+import { type Ipv4, parseIpv4 } from '../../model/ip.ts'
 import type { Clock } from '../../model/ports.ts'
-import type { ContainerRecord } from '../../model/records.ts'
-import { headerLength, nameOf, type Query, rcodes, readReply, types } from '../codec/message.ts'
+import { headerLength, nameOf, type Query, readReply } from '../codec/message.ts'
+import { addressText, rcodeText, typeText } from '../codec/words.ts'
 import { sourcesOf } from '../zone/views.ts'
 import type { Result } from './resolver.ts'
+import { containerHere, notHere } from './whose.ts'
 
 export interface Asked {
   /** Milliseconds since the epoch. */
@@ -82,10 +83,6 @@ export class QuestionLog {
   }
 }
 
-const typeNames = new Map<number, string>(Object.entries(types).map(([name, number]) => [number, name]))
-const typeText = (type: number): string => typeNames.get(type) ?? `TYPE${type}`
-const rcodeNames = new Map<number, string>(Object.entries(rcodes).map(([name, number]) => [number, name]))
-
 function answerOf(
   answer: Uint8Array,
   asked: Parameters<typeof readReply>[1],
@@ -93,12 +90,9 @@ function answerOf(
   const reply = readReply(answer, asked)
   const rcode = reply?.rcode ?? (answer[3] ?? 0) & 15
   const answers = (reply?.answers ?? []).map(({ type, dataAt, dataLength }) => {
-    const data = answer.subarray(dataAt, dataAt + dataLength)
-    if (type === types.A && data.length === 4)
-      return formatIpv4(data.reduce((sum, byte) => sum * 256 + byte, 0) as Ipv4)
-    return type === types.AAAA && data.length === 16 ? ipv6Text(data) : typeText(type)
+    return addressText(type, answer.subarray(dataAt, dataAt + dataLength)) ?? typeText(type)
   })
-  return { rcode: rcodeNames.get(rcode) ?? `RCODE${rcode}`, answers }
+  return { rcode: rcodeText(rcode), answers }
 }
 
 export interface Follower {
@@ -109,10 +103,12 @@ export interface Follower {
 
 /** The addresses that a container of this host asks from; an address is one by itself. Empty for nobody. */
 export function addressesOf(environment: Environment, which: string): readonly Ipv4[] {
-  const isIt = ({ host, name, id }: ContainerRecord): boolean =>
-    host === environment.self && (name === which || (which.length >= 6 && id.startsWith(which)))
-  const container = [...environment.containers.values()].find(isIt)
+  const container = containerHere(environment, which)
   if (container !== undefined) return sourcesOf(environment, container)
   const address = parseIpv4(which)
   return address === undefined ? [] : [address]
 }
+
+/** For whom `addressesOf` finds nothing. */
+export const whyNotFollowed = (environment: Environment, which: string): string =>
+  containerHere(environment, which) === undefined ? notHere(environment, which) : `${which} has no address`

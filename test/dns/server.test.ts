@@ -157,12 +157,13 @@ test('dig', async (t) => {
     '10.42.0.1',
     'gone with the snapshot',
   )
-  t.match(dns.explain('web.shop.rancher.internal', 'shop-web-1'), {
+  t.match(await dns.explain('web.shop.rancher.internal', 'shop-web-1'), {
     found: 'web.shop.rancher.internal',
     answer: ['A 10.42.0.1'],
     containers: [{ name: 'shop-web-1', given: true }],
   })
-  t.throws(() => dns.explain('web', 'nobody'), { code: 'USAGE' })
+  t.match(await dns.explain('www.example.com', undefined), { found: null, answer: [/^A 192\.0\.2\.1$/] })
+  await t.rejects(dns.explain('web', 'nobody'), { code: 'USAGE' })
   await until('a report', () => (meter.values.get('drover_dns_questions_total{"result":"local"}') ?? 0) >= 6)
   t.match(dns.stats(), {
     up: true,
