@@ -140,6 +140,8 @@ class DnsHandle implements Dns {
   readonly #inquiries = new Inquiries((message) => this.#tell(message))
   readonly #followers = new Map<Follower, readonly Ipv4[]>()
   #report = silence
+  /** Among those of the report, which has containers' own as well. */
+  #hostUpstreams: readonly string[] = []
   #inherited: DnsSockets | undefined
   #sockets: DnsSockets | undefined
   #port = 0
@@ -188,15 +190,20 @@ class DnsHandle implements Dns {
     const { zone } = this.#zone
     if (environment === undefined || zone === undefined)
       throw new DroverError('USAGE', 'the environment is not known yet; try again')
-    const upstreams = this.#report.upstreams.map(
-      ({ address, port, up, rtt }) => `${address}:${port} (${up ? `${rtt.toFixed(0)} ms` : 'silent'})`,
-    )
     const engine = new EngineNames(this.#networks)
-    const { search: mode } = this.#options
-    const found = explained({ environment, zone, engine, mode, upstreams }, name, from)
+    const { search: mode, address } = this.#options
+    const own = [...this.#options.own, formatIpv4(address)]
+    const deps = { environment, zone, engine, mode, own, upstreams: this.#hostUpstreamTexts() }
+    const found = explained(deps, name, from)
     if (found.openFor === undefined) return found.explained
     const answer = await this.#inquiries.answers(found.explained.name, found.openFor)
     return { ...found.explained, answer }
+  }
+
+  #hostUpstreamTexts(): readonly string[] {
+    return this.#report.upstreams
+      .filter(({ address, port }) => this.#hostUpstreams.includes(`${address}:${port}`))
+      .map(({ address, port, up, rtt }) => `${address}:${port} (${up ? `${rtt.toFixed(0)} ms` : 'silent'})`)
   }
 
   follow(which: string, push: (asked: Asked) => void): () => void {
@@ -311,6 +318,7 @@ class DnsHandle implements Dns {
   }
 
   #tellUpstreams(addresses: readonly string[]): void {
+    this.#hostUpstreams = addresses
     if (addresses.length === 0)
       this.#deps.log.warn('no upstream resolver is known: only local names are answered')
     else this.#deps.log.info('upstream resolvers', { upstreams: addresses })

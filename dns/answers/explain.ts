@@ -10,6 +10,7 @@ import { dnsLabel, printable } from '../../model/names.ts'
 import type { ContainerId, ContainerRecord } from '../../model/records.ts'
 import { isRunning } from '../../model/services.ts'
 import { isWithin, labelsOf, type Name, parentOf, parseName } from '../codec/name.ts'
+import { askableOf } from '../forwarding/forwarders.ts'
 import { partTarget } from '../zone/parts.ts'
 import { type Reverse, reverseOf } from '../zone/reverse.ts'
 import {
@@ -31,8 +32,10 @@ export interface ExplainDeps {
   readonly zone: Zone
   readonly engine: EngineNames
   readonly mode: SearchMode
-  /** Resolvers that are asked, in words. */
+  /** The host's resolvers, in words. */
   readonly upstreams: readonly string[]
+  /** Addresses that lead back to us. */
+  readonly own: readonly string[]
 }
 
 interface Seen {
@@ -96,7 +99,7 @@ function decide(deps: ExplainDeps, seen: Seen, name: Name): Step {
   return elsewhere(deps, seen, name)
 }
 
-function elsewhere({ zone, engine, mode, upstreams }: ExplainDeps, seen: Seen, name: Name): Step {
+function elsewhere({ zone, engine, mode, ...deps }: ExplainDeps, seen: Seen, name: Name): Step {
   const turn = turnOf(name, mode)
   const candidates = turn === 'none' ? [] : candidatesOf(name, seen.view.search)
   const candidate = candidates.find((one) => {
@@ -116,7 +119,7 @@ function elsewhere({ zone, engine, mode, upstreams }: ExplainDeps, seen: Seen, n
       found: null,
       answer: [nothingThere],
     }
-  const asked = askedText(upstreams, seen.view)
+  const asked = askedText(deps, seen.view)
   if (candidate === undefined) return { rule: `it is none of ours: ${asked}`, found: null, answer: undefined }
   const tld = labelsOf(name).at(-1) ?? ''
   const rule = `.${tld} exists in the world: ${asked}; ours if they know no such name`
@@ -132,9 +135,9 @@ function reverseText(zone: Zone, reverse: Reverse): string {
   return pointer === undefined ? nothingThere : `PTR ${pointer}`
 }
 
-function askedText(upstreams: readonly string[], view: View): string {
-  if (view.upstreams.length > 0)
-    return `the asker's own resolvers (--dns) are asked: ${view.upstreams.join(', ')}`
+function askedText({ upstreams, own }: Pick<ExplainDeps, 'upstreams' | 'own'>, view: View): string {
+  const chosen = askableOf(view.upstreams, own).map(({ address }) => address)
+  if (chosen.length > 0) return `the asker's own resolvers (--dns) are asked: ${chosen.join(', ')}`
   return upstreams.length === 0 ? 'no upstream is known' : `the upstreams are asked: ${upstreams.join(', ')}`
 }
 
@@ -173,14 +176,16 @@ function containersBehind(
   const members = [...environment.containers.values()].filter((container) =>
     namesOf(container, zone.domain).includes(service),
   )
-  const given = new Set(target?.is === 'addresses' ? target.four : [])
+  const isGiven = (index: number, address: Ipv4 | null): boolean =>
+    (target?.is === 'servers' && target.servers.includes(`${index}.${service}`)) ||
+    (target?.is === 'addresses' && address !== null && target.four.includes(address))
   return members.map((container) => {
     const address = addressOf(environment, container)
     return {
       name: container.name,
       host: environment.hosts.get(container.host)?.record.name ?? container.host,
       address: address === null ? null : formatIpv4(address),
-      given: address !== null && given.has(address),
+      given: isGiven(container.index, address),
       why: conditionOf(environment, container),
     }
   })

@@ -32,7 +32,7 @@ export class Forwarders {
   /** For an asker with these resolvers; for nobody's own, and for those that cannot be asked from here, the host's. */
   of(resolvers: readonly string[]): Forwarder {
     if (resolvers.length === 0) return this.host
-    const list = this.#askable(resolvers)
+    const list = askableOf(resolvers, this.#deps.own)
     if (list.length === 0) return this.host
     const key = list.map(({ address }) => address).join()
     const known = this.#lists.get(key)
@@ -49,7 +49,7 @@ export class Forwarders {
     if (this.#lists.size === 0) return
     const wanted = new Set<string>()
     for (const { upstreams } of views) {
-      const key = this.#askable(upstreams)
+      const key = askableOf(upstreams, this.#deps.own)
         .map(({ address }) => address)
         .join()
       wanted.add(key)
@@ -75,12 +75,10 @@ export class Forwarders {
   get #all(): readonly Forwarder[] {
     return [...this.#lists.values(), this.host]
   }
-
-  /** The container's loopback is not ours. */
-  #askable(resolvers: readonly string[]): readonly Upstream[] {
-    const { own } = this.#deps
-    return [...new Set(resolvers)]
-      .filter((address) => isIpAddress(address) && !own.includes(address) && !/^(127\.|::1$)/.test(address))
-      .map((address) => ({ address, port: dnsPort }))
-  }
 }
+
+/** Those of a container's resolvers that can be asked from here; its loopback is not ours, and `own` are we. */
+export const askableOf = (resolvers: readonly string[], own: readonly string[]): readonly Upstream[] =>
+  [...new Set(resolvers)]
+    .filter((address) => isIpAddress(address) && !own.includes(address) && !/^(127\.|::1$)/.test(address))
+    .map((address) => ({ address, port: dnsPort }))

@@ -162,7 +162,9 @@ test('dig', async (t) => {
     answer: ['A 10.42.0.1'],
     containers: [{ name: 'shop-web-1', given: true }],
   })
-  t.match(await dns.explain('www.example.com', undefined), { found: null, answer: [/^A 192\.0\.2\.1$/] })
+  const outside = await dns.explain('www.example.com', undefined)
+  t.match(outside, { found: null, answer: [/^A 192\.0\.2\.1$/] })
+  t.match(outside.rule, new RegExp(`are asked: 127\\.0\\.0\\.1:${upstream.port} \\(\\d+ ms\\)$`))
   await t.rejects(dns.explain('web', 'nobody'), { code: 'USAGE' })
   await until('a report', () => (meter.values.get('drover_dns_questions_total{"result":"local"}') ?? 0) >= 6)
   t.match(dns.stats(), {

@@ -38,7 +38,11 @@ const environment = environmentOf({
     web(3, { host: hostIdOf(2) }),
     web(4, { state: 'exited' }),
     web(5, { address: null }),
-    containerRecordOf(6, { name: 'other', address: ip('10.42.0.6') }),
+    containerRecordOf(6, {
+      name: 'other',
+      address: ip('10.42.0.6'),
+      dns: ['127.0.0.11', '169.254.169.250', '192.0.2.99'],
+    }),
   ],
   services: [
     declaredOf({ stack: 'shop', name: 'db', kind: 'externalService', hostname: 'db.example.com' }),
@@ -57,8 +61,10 @@ const engine = new EngineNames([
   },
 ])
 const zone = zoneOf(environment, { service: ip('169.254.169.250') })
+const upstreams = ['192.0.2.53:53 (3 ms)']
+const own = ['169.254.169.250']
 const finding = (name: string, from?: string) =>
-  explained({ environment, zone, engine, mode: 'safe', upstreams: ['192.0.2.53:53 (3 ms)'] }, name, from)
+  explained({ environment, zone, engine, mode: 'safe', upstreams, own }, name, from)
 const ask = (name: string, from?: string) => finding(name, from).explained
 
 test('what decides', (t) => {
@@ -74,6 +80,7 @@ test('what decides', (t) => {
     explained: { rule: 'it is none of ours: the upstreams are asked: 192.0.2.53:53 (3 ms)', found: null },
     openFor: ip('10.42.0.1'),
   })
+  t.match(ask('www.example.org', 'other'), { rule: /own resolvers \(--dns\) are asked: 192\.0\.2\.99$/ })
   t.match(finding('github.com'), { explained: { rule: /\.com exists in the world/ }, openFor: 0 })
   t.match(ask('mine.rancher.internal', 'web-1'), { rule: /by a link/, answer: ['A 10.42.0.6'] })
   t.match(ask('cache', 'web-1'), { rule: /Docker networks/, answer: ['A 172.18.0.3'] })
@@ -103,6 +110,10 @@ test('who is in, and why', (t) => {
     ],
   )
   t.match(ask('2.web.shop.rancher.internal').containers, [{}, { name: 'web-2', given: true }])
+  t.match(ask('_80._tcp.web.shop.rancher.internal').containers, [
+    { name: 'web-1', given: true },
+    { name: 'web-2', given: false },
+  ])
   t.match(explainedText(found), /web-2 +host1 +10\.42\.0\.2 +left out +it is unhealthy/)
   t.end()
 })
