@@ -7,10 +7,13 @@ import tap, { type Test, test } from 'tap'
 import type { Cidr } from '../../../model/ip.ts'
 import type { Peer } from '../../../tunnel/backend.ts'
 import { endCharon } from '../../../tunnel/ipsec/charon-place.ts'
+import { IpsecBackend } from '../../../tunnel/ipsec/ipsec-backend.ts'
+import type { Vici } from '../../../tunnel/ipsec/vici-client.ts'
 import { type IpsecHost, IpsecWorld, needsIpsec, peerOf, pings } from '../../support/ipsec-hosts.ts'
 import { carried, isSingle, meet, standing } from '../../support/ipsec-sas.ts'
 import { until } from '../../support/netns.ts'
 import { realClock } from '../../support/real-clock.ts'
+import { hostIdOf } from '../../support/snapshots.ts'
 
 tap.setTimeout(240000)
 
@@ -88,6 +91,71 @@ test('many questions at once take one connection, and none outlives who asks', n
   await host.stop()
   await late
   await until('what began late to be closed', () => connections(host.socket) === 0)
+})
+
+test(
+  'one changed peer of many is one changed connection, and the same peers are none',
+  needsIpsec,
+  async (t) => {
+    const world = await IpsecWorld.open()
+    t.teardown(() => world.close())
+    const host = await world.host({ number: 1, esp: 'userspace' })
+    await host.start()
+    const told: string[] = []
+    const connect = async (): Promise<Vici> => {
+      const vici = await host.vici()
+      const request: Vici['request'] = (command, message) => {
+        if (/^(un)?load-conn$/.test(command))
+          told.push(`${command} ${message?.name ?? Object.keys(message ?? {})}`)
+        return vici.request(command, message)
+      }
+      return {
+        request,
+        list: (command) => vici.list(command),
+        subscribe: (names, heard) => vici.subscribe(names, heard),
+        ended: vici.ended,
+        close: () => vici.close(),
+      }
+    }
+    const credentials = () => ({
+      certificate: host.certificate,
+      key: host.identity.tlsKey(),
+      authorities: [host.authority.certificate.pem],
+    })
+    const backend = new IpsecBackend(
+      { connect, credentials, kernelSas: undefined, clock: realClock, log: host.log, meter: host.meter },
+      {
+        host: host.identity.id,
+        environment: 'default',
+        subnet: '10.42.0.0/16' as Cidr,
+        esp: 'userspace',
+        port: 4500,
+      },
+    )
+    t.teardown(() => backend.close())
+    const peers = Array.from({ length: 20 }, (_, at) => absentPeer(at))
+    const after = async (wanted: readonly Peer[]): Promise<readonly string[]> => {
+      told.length = 0
+      await backend.apply(wanted)
+      return [...told]
+    }
+    t.equal((await after(peers)).length, 20)
+    t.same(await after(peers), [])
+    const grown = peers.map((peer, at) =>
+      at === 7 ? { ...peer, allowed: [...peer.allowed, '10.42.99.0/26' as Cidr] } : peer,
+    )
+    t.same(await after(grown), [`load-conn ${peers[7]?.host}`])
+    t.same(await after(grown.slice(1)), [`unload-conn ${peers[0]?.host}`])
+  },
+)
+
+const absentPeer = (at: number): Peer => ({
+  host: hostIdOf(at + 2),
+  publicKey: '',
+  endpoint: { address: `192.168.77.${at + 100}`, port: 51_820 },
+  allowed: [`10.42.${at + 2}.0/26` as Cidr],
+  marks: false,
+  ipsec: { port: 4500, esp: 'userspace' },
 })
 
 test('both initiate at once and end with one SA', needsIpsec, async (t) => {
