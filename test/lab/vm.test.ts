@@ -53,6 +53,14 @@ const another = (vm: Vm, unit: string, before: string): Promise<string> =>
     { patience, every: 3000 },
   )
 
+/** Once a process is no more. */
+const gone = (vm: Vm, pid: string): Promise<true> =>
+  until(
+    'the predecessor to be gone',
+    async () => (await vm.run(`test -e /proc/${pid}`)).code !== 0 || undefined,
+    { patience, every: 3000 },
+  )
+
 /** Once the tunnel's process answers, as its status is asked by `wg`. */
 const tunnelKey = (vm: Vm): Promise<string> =>
   until(
@@ -214,18 +222,16 @@ test('the units on a real systemd', { ...needs, timeout: 1_800_000 }, async (t) 
       const pid = await another(vm, 'drover-tunnel', before)
       t.match(await vm.must(`grep CapBnd /proc/${pid}/status`), /\s0*1000$/, `${round}: in the same sandbox`)
       t.equal(await tunnelKey(vm), key)
-      await until('the predecessor to be gone', async () => {
-        const { code } = await vm.run(`test -e /proc/${before}`)
-        return code !== 0 || undefined
-      })
+      await gone(vm, before)
     }
     t.equal(await device(vm), index, 'the same device')
     t.equal(await show(vm, 'drover-tunnel', 'NRestarts'), restarts, 'systemd started none')
     t.equal(await show(vm, 'drover', 'MainPID'), daemon)
-    await until('the daemon to follow', async () => {
+    const follows = async () => {
       const said = await vm.must('journalctl --no-pager -o cat -u drover')
       return said.split('the tunnel process was replaced').length === 3 || undefined
-    })
+    }
+    await until('the daemon to follow', follows, { patience, every: 3000 })
   })
 
   await t.test('a reload gives the daemon to a new process', async (t) => {
@@ -236,10 +242,7 @@ test('the units on a real systemd', { ...needs, timeout: 1_800_000 }, async (t) 
     await vm.must('systemctl reload drover')
     await another(vm, 'drover', before)
     t.equal(await show(vm, 'drover', 'ActiveState'), 'active')
-    await until('the predecessor to be gone', async () => {
-      const { code } = await vm.run(`test -e /proc/${before}`)
-      return code !== 0 || undefined
-    })
+    await gone(vm, before)
     t.equal(await show(vm, 'drover', 'NRestarts'), restarts, 'systemd started none')
     await vm.must('node cli/main.ts status --json || test $? = 1')
   })
