@@ -126,7 +126,7 @@ const unit = await run(
 )
 const lab = await run(files.filter(usesLab), {
   jobs: 1,
-  seconds: process.env.DROVER_NIGHTLY === '1' ? 1800 : 900,
+  seconds: process.env.DROVER_NIGHTLY === '1' ? 3600 : 900,
 })
 const passed = unit.passed + lab.passed
 const failed = unit.failed + lab.failed

@@ -112,8 +112,8 @@ test('the archive that the kernel starts from', (t) => {
   t.end()
 })
 
-test('the units on a real systemd', { ...needs, timeout: 1_800_000 }, async (t) => {
-  const vm = await vmFor(t, { systemd: true, seconds: 1790 })
+test('the units on a real systemd', { ...needs, timeout: 2_700_000 }, async (t) => {
+  const vm = await vmFor(t, { systemd: true, seconds: 2690 })
   t.match(await vm.must(install), /created the environment default/)
 
   await t.test('they are well-formed and hardened', async (t) => {
