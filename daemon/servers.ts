@@ -34,11 +34,10 @@ export class Servers {
 
   /** Loads what answers, on the sockets of a predecessor where they fit, while the rest of the daemon starts. */
   prepare(domain: string, sockets: ServerSockets | undefined): void {
-    const { port, upstreams, resolvConf, search } = this.#config.dns
+    const { dns } = this.#config
     const inherited = sockets?.dns
     const address = formatIpv4(serversAddress)
-    const options = { address, port, upstreams, resolvConf, search, domain, inherited }
-    this.#prepared = prepareDns(this.#deps, options)
+    this.#prepared = prepareDns(this.#deps, { ...dns, address, domain, inherited })
   }
 
   /** DNS answers of `shown` from the first question on. */

@@ -21,6 +21,7 @@ import type { DnsSockets, FromWorker, ListenOptions, Report, ToWorker, WorkerOpt
 import { packed } from './packed.ts'
 import type { ZoneChanges } from './zone/changes.ts'
 import { ZoneProjection } from './zone/projection.ts'
+import type { LastResort } from './zone/service-target.ts'
 
 export interface DnsOptions {
   /** Must be on an interface of this machine before DNS starts. */
@@ -32,6 +33,8 @@ export interface DnsOptions {
   readonly resolvConf: string
   readonly domain: string
   readonly search: SearchMode
+  /** As in `ZoneOptions`. */
+  readonly lastResort?: LastResort
   /** Further addresses of this host at which we answer: never forwarded to. */
   readonly own?: readonly string[]
   /** Sockets that a predecessor has bound to this address and port. */
@@ -80,7 +83,7 @@ export interface PreparedDns {
 
 /** Loading takes the thread longer than all that comes after it: begin early. */
 export function prepareDns(deps: DnsDeps, options: DnsOptions): PreparedDns {
-  const dns = new DnsHandle(deps, workerOptions(options), options.inherited)
+  const dns = new DnsHandle(deps, workerOptions(options), options)
   return {
     start: async (environment, networks = []) => {
       if (environment !== undefined) dns.apply(environment)
@@ -100,7 +103,8 @@ export const startDns = (
   networks?: readonly EngineNetwork[],
 ): Promise<Dns> => prepareDns(deps, options).start(environment, networks)
 
-function workerOptions({ address, domain, own = [], inherited: _, ...rest }: DnsOptions): ListenOptions {
+function workerOptions({ address, domain, own = [], ...given }: DnsOptions): ListenOptions {
+  const { inherited: _, lastResort: __, ...rest } = given
   const parsed = parseIpv4(address)
   if (parsed === undefined) throw new DroverError('DNS_ADDRESS', `${address} is no IPv4 address`)
   return { ...rest, address: parsed, domain: parseName(domain) ?? 'rancher.internal', own }
@@ -155,11 +159,15 @@ class DnsHandle implements Dns {
   /** Why the first thread does not listen; undefined when it does. */
   readonly #launched: Promise<string | undefined>
 
-  constructor(deps: DnsDeps, options: ListenOptions, inherited: DnsSockets | undefined) {
+  constructor(
+    deps: DnsDeps,
+    options: ListenOptions,
+    { inherited, lastResort = 'running' }: Pick<DnsOptions, 'inherited' | 'lastResort'>,
+  ) {
     this.#deps = deps
     this.#options = options
     this.#inherited = inherited
-    this.#zone = new ZoneProjection({ service: options.address })
+    this.#zone = new ZoneProjection({ service: options.address, lastResort })
     this.#launched = this.#launch()
   }
 

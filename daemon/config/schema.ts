@@ -119,6 +119,12 @@ export const configSchema = z.object({
       .enum(['always', 'safe', 'never'])
       .default('safe')
       .describe('Whether the server itself completes short names.'),
+    lastResort: z
+      .enum(['running', 'none'])
+      .default('running')
+      .describe(
+        'What a service gives of which no container is healthy and reachable: all that run, or no address.',
+      ),
   }),
   metadata: z.object({
     port: port

@@ -13,7 +13,7 @@ import { type Declared, declaredIn, declaredTarget, nothingDeclared, unionOf } f
 import { changesAt, Pointers, ZoneNames } from './lookups.ts'
 import { Membership, type Touched } from './membership.ts'
 import { NameTree } from './name-tree.ts'
-import { serviceTarget } from './service-target.ts'
+import { type LastResort, serviceTarget } from './service-target.ts'
 import {
   type Asker,
   type Lookup,
@@ -28,6 +28,8 @@ import { type SeenBefore, viewsOf } from './views.ts'
 export interface ZoneOptions {
   /** Where DNS and metadata answer: the address of `rancher-metadata`. */
   readonly service: Ipv4
+  /** `running` without it. */
+  readonly lastResort?: LastResort
 }
 
 /** Below it, every host has a name. */
@@ -166,7 +168,8 @@ export class ZoneProjection {
   #targetOf(environment: Environment, name: Name): Target | undefined {
     if (name === this.#metadataName) return targetOf([this.#options.service])
     const members = this.#members.ofService(name)
-    const service = members.length === 0 ? undefined : serviceTarget(environment, members)
+    const { lastResort = 'running' } = this.#options
+    const service = members.length === 0 ? undefined : serviceTarget(environment, members, lastResort)
     const declared = this.#declared.services.get(name)
     if (declared !== undefined) return declaredTarget(declared, service)
     return service ?? this.#hosts.names.get(name)

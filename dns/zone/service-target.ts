@@ -9,18 +9,22 @@ import { addressOf, isPresent, type Port, type Target } from './targets.ts'
 
 const isHealthy = ({ health }: ContainerRecord): boolean => health === 'none' || health === 'healthy'
 
-/**
- * What the containers of one service, or of one sidekick, give together: the running, healthy and reachable ones;
- * when there are none, all that run.
- */
-export function serviceTarget(environment: Environment, members: readonly ContainerRecord[]): Target {
+/** What a service gives of which no container is healthy and reachable: all that run, or no address. */
+export type LastResort = 'running' | 'none'
+
+/** What the containers of one service, or of one sidekick, give together: the running, healthy and reachable ones. */
+export function serviceTarget(
+  environment: Environment,
+  members: readonly ContainerRecord[],
+  lastResort: LastResort,
+): Target {
   const addressesOf = (records: readonly ContainerRecord[]): readonly Ipv4[] =>
     records.flatMap((record) => addressOf(environment, record) ?? [])
   const isHere = (record: ContainerRecord): boolean => isPresent(environment, record)
   const addressed = inOrder(only(members, (record) => addressOf(environment, record) !== null))
   const reachable = only(addressed, isHere)
   const good = only(reachable, (record) => isRunning(record) && isHealthy(record))
-  const given = good.length > 0 ? good : only(addressed, isRunning)
+  const given = good.length > 0 || lastResort === 'none' ? good : only(addressed, isRunning)
   // By its number a container answers whatever its health, as it does by its name.
   const indexes = reachable.map(({ index }) => index)
   const addresses = addressesOf(reachable)

@@ -175,6 +175,16 @@ test('dig', async (t) => {
   })
 })
 
+test('no last resort, where that is wished', async (t) => {
+  const ailing = environmentOf({ revision: 1, containers: [{ ...web(1), health: 'unhealthy' }] })
+  const { dns } = await started(t, { lastResort: 'none' }, ailing)
+  t.match(await dig(dns, 'web.shop.rancher.internal'), /status: NOERROR[\s\S]*ANSWER: 0, AUTHORITY: 1/)
+  t.match(await dns.explain('web.shop.rancher.internal', undefined), {
+    answer: [/^NODATA/],
+    containers: [{ given: false, why: 'it is unhealthy' }],
+  })
+})
+
 test('upstreams beside each other, with real sockets', async (t) => {
   const silent = await stubUpstream(() => undefined)
   const slow = await stubUpstream((_, asked) => made(asked, { addresses: ['192.0.2.200'] }))

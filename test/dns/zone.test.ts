@@ -95,6 +95,10 @@ test('who is left out', (t) => {
     '10.42.0.1 10.42.0.2',
     'none is left: all that run',
   )
+  const strict = (...containers: ReturnType<typeof web>[]): Zone =>
+    zoneOf(environmentOf({ containers, hosts: away }), { service, lastResort: 'none' })
+  t.equal(at(strict(web(1, { health: 'unhealthy' })), 'web.shop'), '', 'or none, where that is wished')
+  t.equal(at(strict(good, web(2, { health: 'unhealthy' })), 'web.shop'), '10.42.0.1')
   t.equal(given(web(1, { state: 'exited' })), '', 'none runs: no address, but the name is there')
   const remote = zoneFrom({
     containers: [containerRecordOf(1, { name: 'c', host: hostIdOf(2) })],
