@@ -2,6 +2,7 @@
  * The table of subcommands. What runs for long is started by dynamic import. Exit codes: 0 fine, 1 a problem was found, 2 usage or no daemon.
  */
 import { Command } from 'commander'
+import type { EarlyDns } from '../daemon/early-dns.ts'
 import { DroverError, reasonOf } from '../model/errors.ts'
 import type { ContainerView, HostView, StatusView } from '../status/status.ts'
 import { caCommand } from './ca.ts'
@@ -33,7 +34,7 @@ function initCommand(context: Context): Command {
   })
 }
 
-function daemonCommand(context: Context): Command {
+function daemonCommand(context: Context, early: EarlyDns | undefined): Command {
   const command = configured('daemon', 'run the daemon in the foreground', context)
     .option('--check', 'validate everything that can be validated without touching the machine')
     .option('--leave', 'undo everything that Drover did to this machine')
@@ -41,10 +42,13 @@ function daemonCommand(context: Context): Command {
     .option('--init', 'first make this machine a one-host environment if it is no member')
     .option('--subnet <cidr>', 'address space for --init')
     .option('--tunnel-process <how>', 'own: start the tunnel process; external: systemd does', 'own')
-  return command.action(async (options: { tunnelProcess: string; replace?: boolean }) => {
+  type Options = { tunnelProcess: string; replace?: boolean; check?: boolean; leave?: boolean }
+  return command.action(async (options: Options) => {
     if (options.replace) return print(await replaceDaemon(await clientOf(command, context)))
+    const sources = sourcesOf(command, context)
+    if (options.check !== true && options.leave !== true) await early?.answer(sources)
     const { runDaemon } = await daemon()
-    context.code = await runDaemon(sourcesOf(command, context), options)
+    context.code = await runDaemon(sources, options, early?.thread)
   })
 }
 
@@ -107,7 +111,7 @@ function storeCommand(context: Context): Command {
   return new Command('store').description('the shared truth').addCommand(move)
 }
 
-async function run(argv: readonly string[]): Promise<number> {
+async function run(argv: readonly string[], early: EarlyDns | undefined): Promise<number> {
   const context: Context = { keys: (await schema()).configKeys, code: 0 }
   const { version } = await import('../daemon/version.ts')
   const program = new Command('drover')
@@ -119,7 +123,7 @@ async function run(argv: readonly string[]): Promise<number> {
     tokenCommand(context),
     hostCommand(context),
     caCommand(context),
-    daemonCommand(context),
+    daemonCommand(context, early),
     tunnelCommand(),
     shownCommand(statusShown, context),
     shownCommand(psShown, context),
@@ -160,5 +164,6 @@ function failed(error: unknown): number {
   return 2
 }
 
-/** Answers the exit code. */
-export const main = (argv: readonly string[]): Promise<number> => run(argv).catch(failed)
+/** Answers the exit code. `early`: DNS, where it is being loaded already. */
+export const main = (argv: readonly string[], early?: EarlyDns): Promise<number> =>
+  run(argv, early).catch(failed)

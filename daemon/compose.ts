@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { wishOf } from '../docker/labels.ts'
 import { Allocator } from '../ipam/allocator.ts'
 import type { Environment } from '../model/environment.ts'
-import { type Ipv4, parseIpv4 } from '../model/ip.ts'
+import type { Ipv4 } from '../model/ip.ts'
 import { keysOf } from '../model/keys.ts'
 import type { Clock, Log, Meter } from '../model/ports.ts'
 import type { HostId, HostRecord } from '../model/records.ts'
@@ -25,6 +25,7 @@ import { Adoption } from './containers/adoption.ts'
 import { NetworkAttacher } from './containers/attacher.ts'
 import { Containers } from './containers/containers.ts'
 import { Control } from './control.ts'
+import { serversAddress } from './dns-options.ts'
 import { bootId } from './machine.ts'
 import type { Membership } from './membership/membership.ts'
 import { AliveKey } from './records/alive-key.ts'
@@ -36,9 +37,6 @@ import { Declarations } from './services/declarations.ts'
 import type { System } from './system.ts'
 import type { Tasks } from './tasks.ts'
 import type { TrustParts } from './trust/trust-parts.ts'
-
-/** Where DNS and metadata answer containers (docs/architecture.md). */
-export const serversAddress: Ipv4 = parseIpv4('169.254.169.250') as Ipv4
 
 export interface Ledgers {
   /** Addresses, and the counter of signatures. */

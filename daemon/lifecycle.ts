@@ -2,6 +2,8 @@
  * Starts and stops what `compose.ts` made, in the order that loses nothing: the walls before the first route,
  * the servers once their address is there, containers last. Stopping leaves everything in the kernel.
  */
+
+import type { DnsThread } from '../dns/thread.ts'
 import { belongingOf } from '../docker/labels.ts'
 import type { EngineState } from '../docker/watch.ts'
 import type { Environment } from '../model/environment.ts'
@@ -12,18 +14,12 @@ import { seconds } from '../model/time.ts'
 import { type AdminActions, type AdminServer, startAdmin } from '../status/server.ts'
 import type { Store } from '../store/store.ts'
 import { adminActions } from './admin-actions.ts'
-import {
-  type ControlParts,
-  composeControl,
-  type Ledgers,
-  openLedgers,
-  serversAddress,
-  storeOf,
-} from './compose.ts'
+import { type ControlParts, composeControl, type Ledgers, openLedgers, storeOf } from './compose.ts'
 import type { Config } from './config/resolve.ts'
 import type { Control } from './control.ts'
 import type { DaemonParts } from './daemon-parts.ts'
 import { serverPlaces } from './diagnosis/vitals.ts'
+import { serversAddress } from './dns-options.ts'
 import type { ServerSockets } from './handover/handover.ts'
 import { holdsAddress, machineFacts, machineSize } from './machine.ts'
 import type { Membership } from './membership/membership.ts'
@@ -99,16 +95,19 @@ export class Lifecycle {
     )
   }
 
-  /** Resolves when containers of this host are served, or when it was stopped before. `inherited`: of a predecessor. */
-  start(inherited?: ServerSockets): Promise<void> {
-    this.#starting = this.#start(inherited)
+  /**
+   * Resolves when containers of this host are served, or when it was stopped before. `inherited`: of a predecessor;
+   * `early`: loaded before, and maybe answering already.
+   */
+  start(inherited?: ServerSockets, early?: DnsThread): Promise<void> {
+    this.#starting = this.#start(inherited, early)
     return this.#starting
   }
 
-  async #start(inherited: ServerSockets | undefined): Promise<void> {
+  async #start(inherited: ServerSockets | undefined, early: DnsThread | undefined): Promise<void> {
     const { tasks, system, tunnel, ipsec, log } = this.#deps
     // What others take their time for goes first.
-    this.#servers.prepare(this.#membership.settings.domain, inherited)
+    this.#servers.prepare(this.#membership.settings.domain, inherited, early)
     const watched = system.engineWatch.run((state) => this.#heard(state), this.#stop.signal)
     tasks.run('engine watch', watched)
     const [routes, opened] = await Promise.all([system.ip.routes(), this.#open()])

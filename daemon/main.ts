@@ -4,6 +4,7 @@
  */
 
 import { flushCompileCache } from 'node:module'
+import type { DnsThread } from '../dns/thread.ts'
 import { DroverError } from '../model/errors.ts'
 import type { Clock, Log } from '../model/ports.ts'
 import { seconds } from '../model/time.ts'
@@ -107,8 +108,12 @@ function machineOf(sources: ConfigSources): Machine {
   return { config, log, system: systemOf({ log, meter: new PrometheusMeter() }, config, process.env) }
 }
 
-/** Resolves with the exit code when the daemon ends. */
-export async function runDaemon(sources: ConfigSources, flags: DaemonFlags): Promise<number> {
+/** Resolves with the exit code when the daemon ends. `early`: the DNS thread, where it was loaded before. */
+export async function runDaemon(
+  sources: ConfigSources,
+  flags: DaemonFlags,
+  early?: DnsThread,
+): Promise<number> {
   const config = configOf(sources)
   const tail = new LogTail()
   const log = logOf(config, tail)
@@ -167,7 +172,7 @@ export async function runDaemon(sources: ConfigSources, flags: DaemonFlags): Pro
     environment: membership.environment,
     subnet: settings.subnet,
   })
-  const starting = lifecycle.start(inherited).then(() => predecessor?.serving())
+  const starting = lifecycle.start(inherited, early).then(() => predecessor?.serving())
   return runUntilEnd({ lifecycle, clock: system.clock, log, starting, handover })
 }
 

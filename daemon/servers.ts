@@ -2,12 +2,13 @@
  * DNS and metadata of this host: started once their address is there, shown what is new, and given to a successor.
  */
 import { type Dns, type DnsDeps, type PreparedDns, prepareDns } from '../dns/dns.ts'
+import type { DnsThread } from '../dns/thread.ts'
 import { type Metadata, startMetadata } from '../metadata/thread.ts'
 import type { EngineNetwork } from '../model/engine.ts'
 import type { Environment } from '../model/environment.ts'
 import { formatIpv4 } from '../model/ip.ts'
-import { serversAddress } from './compose.ts'
 import type { Config } from './config/resolve.ts'
+import { dnsOptionsOf, serversAddress } from './dns-options.ts'
 import type { ServerSockets } from './handover/handover.ts'
 
 export interface Shown {
@@ -17,12 +18,12 @@ export interface Shown {
 
 export class Servers {
   readonly #deps: DnsDeps
-  readonly #config: Pick<Config, 'dns' | 'metadata'>
+  readonly #config: Pick<Config, 'dns' | 'metadata' | 'run'>
   #prepared: PreparedDns | undefined
   #dns: Dns | undefined
   #metadata: Metadata | undefined
 
-  constructor(deps: DnsDeps, config: Pick<Config, 'dns' | 'metadata'>) {
+  constructor(deps: DnsDeps, config: Pick<Config, 'dns' | 'metadata' | 'run'>) {
     this.#deps = deps
     this.#config = config
   }
@@ -33,11 +34,9 @@ export class Servers {
   }
 
   /** Loads what answers, on the sockets of a predecessor where they fit, while the rest of the daemon starts. */
-  prepare(domain: string, sockets: ServerSockets | undefined): void {
-    const { dns } = this.#config
-    const inherited = sockets?.dns
-    const address = formatIpv4(serversAddress)
-    this.#prepared = prepareDns(this.#deps, { ...dns, address, domain, inherited })
+  prepare(domain: string, sockets: ServerSockets | undefined, early: DnsThread | undefined): void {
+    const options = { ...dnsOptionsOf(this.#config, domain), inherited: sockets?.dns }
+    this.#prepared = prepareDns(this.#deps, options, early)
   }
 
   /** DNS answers of `shown` from the first question on. */

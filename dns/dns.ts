@@ -2,44 +2,25 @@
  * DNS as the daemon holds it: starts the worker, gives it the newest snapshot, and starts another one with the same
  * state when it ends or hangs. Answers are the worker's affair alone.
  */
-import { Worker } from 'node:worker_threads'
 import type { EngineNetwork } from '../model/engine.ts'
 import type { Environment } from '../model/environment.ts'
 import { DroverError, reasonOf } from '../model/errors.ts'
 import type { Explained } from '../model/explained.ts'
-import { formatIpv4, type Ipv4, parseIpv4 } from '../model/ip.ts'
+import { formatIpv4, type Ipv4 } from '../model/ip.ts'
 import type { Clock, Log, Meter, Timer } from '../model/ports.ts'
 import { millis, seconds } from '../model/time.ts'
 import { EngineNames } from './answers/engine-names.ts'
 import { explained } from './answers/explain.ts'
 import { type Asked, addressesOf, type Follower, whyNotFollowed } from './answers/question-log.ts'
-import type { Result } from './answers/resolver.ts'
-import type { SearchMode } from './answers/search.ts'
-import { parseName } from './codec/name.ts'
 import { Inquiries } from './inquiries.ts'
-import type { DnsSockets, FromWorker, ListenOptions, Report, ToWorker, WorkerOptions } from './link.ts'
+import type { DnsSockets, ListenOptions, Report, ToWorker, WorkerOptions } from './link.ts'
+import { type DnsOptions, listenOptionsOf } from './options.ts'
 import { packed } from './packed.ts'
+import { silence, tellReport, tellUpstreams } from './reports.ts'
+import { DnsThread, type ThreadEvent } from './thread.ts'
 import type { ZoneChanges } from './zone/changes.ts'
 import { ZoneProjection } from './zone/projection.ts'
-import type { LastResort } from './zone/service-target.ts'
-
-export interface DnsOptions {
-  /** Must be on an interface of this machine before DNS starts. */
-  readonly address: string
-  /** 0 for any. */
-  readonly port: number
-  /** `address` or `address:port`; empty for those of `resolvConf`. */
-  readonly upstreams: readonly string[]
-  readonly resolvConf: string
-  readonly domain: string
-  readonly search: SearchMode
-  /** As in `ZoneOptions`. */
-  readonly lastResort?: LastResort
-  /** Further addresses of this host at which we answer: never forwarded to. */
-  readonly own?: readonly string[]
-  /** Sockets that a predecessor has bound to this address and port. */
-  readonly inherited?: DnsSockets | undefined
-}
+import { type Telling, ZoneFile } from './zone-file.ts'
 
 export interface DnsStats extends Report {
   readonly port: number
@@ -81,9 +62,12 @@ export interface PreparedDns {
   close(): Promise<void>
 }
 
-/** Loading takes the thread longer than all that comes after it: begin early. */
-export function prepareDns(deps: DnsDeps, options: DnsOptions): PreparedDns {
-  const dns = new DnsHandle(deps, workerOptions(options), options)
+/**
+ * Loading takes the thread longer than all that comes after it: begin early. `thread`: one that was started before, and
+ * goes on answering if it does so with the same options.
+ */
+export function prepareDns(deps: DnsDeps, options: DnsOptions, thread?: DnsThread): PreparedDns {
+  const dns = new DnsHandle(deps, options, thread)
   return {
     start: async (environment, networks = []) => {
       if (environment !== undefined) dns.apply(environment)
@@ -103,13 +87,6 @@ export const startDns = (
   networks?: readonly EngineNetwork[],
 ): Promise<Dns> => prepareDns(deps, options).start(environment, networks)
 
-function workerOptions({ address, domain, own = [], ...given }: DnsOptions): ListenOptions {
-  const { inherited: _, lastResort: __, ...rest } = given
-  const parsed = parseIpv4(address)
-  if (parsed === undefined) throw new DroverError('DNS_ADDRESS', `${address} is no IPv4 address`)
-  return { ...rest, address: parsed, domain: parseName(domain) ?? 'rancher.internal', own }
-}
-
 const reportEvery = seconds(1)
 /** Counted in ticks of our own thread, so that its being busy is not held against the worker. */
 const missedReportsToHang = 10
@@ -118,26 +95,20 @@ const longestAnswer = seconds(5)
 const restartFirst = millis(50)
 const restartMost = seconds(5)
 
-const noResults: Record<Result, number> = {
-  local: 0,
-  engine: 0,
-  cached: 0,
-  forwarded: 0,
-  failed: 0,
-  refused: 0,
-  dropped: 0,
-}
-
-const silence: Report = { revision: undefined, names: 0, results: noResults, cached: 0, upstreams: [] }
-
-const results = Object.keys(noResults) as readonly Result[]
-
-const entry = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
-
 class DnsHandle implements Dns {
   readonly #deps: DnsDeps
   readonly #options: ListenOptions
-  #worker: Worker | undefined
+  /** What a daemon that comes after this one, once it was killed, answers first. */
+  readonly #file: ZoneFile | undefined
+  #thread: DnsThread | undefined
+  /** Answers with other options, until we listen. */
+  #misfit: DnsThread | undefined
+  /** Whether the thread has a zone of ours, not of a daemon before. */
+  #told = false
+  /** Whether the thread answered before we looked after it. */
+  #adopted = false
+  /** The networks that it was told last. */
+  #networksText: string | undefined
   readonly #zone: ZoneProjection
   #environment: Environment | undefined
   #networks: readonly EngineNetwork[] = []
@@ -159,21 +130,23 @@ class DnsHandle implements Dns {
   /** Why the first thread does not listen; undefined when it does. */
   readonly #launched: Promise<string | undefined>
 
-  constructor(
-    deps: DnsDeps,
-    options: ListenOptions,
-    { inherited, lastResort = 'running' }: Pick<DnsOptions, 'inherited' | 'lastResort'>,
-  ) {
+  constructor(deps: DnsDeps, options: DnsOptions, thread: DnsThread | undefined) {
     this.#deps = deps
-    this.#options = options
-    this.#inherited = inherited
-    this.#zone = new ZoneProjection({ service: options.address, lastResort })
-    this.#launched = this.#launch()
+    this.#options = listenOptionsOf(options)
+    this.#inherited = options.inherited
+    this.#file = options.kept === undefined ? undefined : new ZoneFile(options.kept, deps.log)
+    this.#zone = new ZoneProjection({
+      service: this.#options.address,
+      lastResort: options.lastResort ?? 'running',
+    })
+    this.#launched = this.#launch(thread)
   }
 
   async start(): Promise<void> {
+    await this.#misfit?.end()
     this.#tell({ is: 'listen' })
-    const why = await this.#launched
+    const failed = await this.#launched
+    const why = failed !== undefined && this.#adopted ? await this.#again() : failed
     if (why !== undefined) {
       await this.close()
       const { address, port } = this.#options
@@ -190,7 +163,12 @@ class DnsHandle implements Dns {
 
   applyNetworks(networks: readonly EngineNetwork[]): void {
     this.#networks = networks
-    this.#tell({ is: 'networks', networks })
+    const text = JSON.stringify(networks)
+    if (text === this.#networksText) return
+    this.#networksText = text
+    const telling: Telling = { is: 'networks', networks }
+    this.#tell(telling)
+    this.#file?.add([telling], { anew: false, all: () => this.#all() })
   }
 
   async explain(name: string, from: string | undefined): Promise<Explained> {
@@ -248,102 +226,88 @@ class DnsHandle implements Dns {
   async close(): Promise<void> {
     this.#closing = true
     this.#timer?.cancel()
-    const worker = this.#worker
-    if (worker === undefined) return
-    const ended = new Promise((resolve) => worker.once('exit', resolve))
-    if (this.#up) worker.postMessage({ is: 'close' } satisfies ToWorker)
-    else await worker.terminate()
-    const forced = this.#deps.clock.after(longestAnswer, () => void worker.terminate())
-    await ended
+    this.#file?.close()
+    const thread = this.#thread
+    if (thread === undefined) return
+    if (this.#up) thread.tell({ is: 'close' })
+    else await thread.end()
+    const forced = this.#deps.clock.after(longestAnswer, () => void thread.end())
+    await thread.exited
     forced.cancel()
   }
 
   #tellZone(changes: ZoneChanges): void {
-    for (const piece of packed(changes)) this.#tell({ is: 'zone', piece })
+    const anew = !this.#told
+    this.#told = true
+    const tellings: Telling[] = []
+    for (const piece of packed(changes, anew)) {
+      const telling: Telling = { is: 'zone', piece }
+      this.#tell(telling)
+      tellings.push(telling)
+    }
+    this.#file?.add(tellings, { anew, all: () => this.#all() })
+  }
+
+  /** What a thread that knows nothing needs. */
+  #all(): readonly Telling[] {
+    const changes = this.#zone.whole()
+    const pieces = changes === undefined ? [] : packed(changes, true)
+    const zone = [...pieces].map((piece): Telling => ({ is: 'zone', piece }))
+    return [...zone, { is: 'networks', networks: this.#networks }]
   }
 
   #tell(message: ToWorker): void {
-    this.#worker?.postMessage(message)
+    this.#thread?.tell(message)
   }
 
   /** Resolves when the worker listens, which it does once it is told to, or with the reason why it does not. */
-  #launch(): Promise<string | undefined> {
+  #launch(early?: DnsThread): Promise<string | undefined> {
     const port = this.#port === 0 ? this.#options.port : this.#port
     // Once: a thread that ends has closed them.
     const inherited = this.#inherited
     this.#inherited = undefined
     const options: WorkerOptions = { ...this.#options, port, inherited }
-    const worker = new Worker(entry, { workerData: options, name: 'drover-dns' })
-    this.#worker = worker
+    const isFit = early?.begun === undefined || JSON.stringify(early.begun) === JSON.stringify(options)
+    this.#adopted = early?.begun !== undefined && isFit
+    if (!isFit) this.#misfit = early
+    const thread = early !== undefined && isFit ? early : new DnsThread()
+    if (!this.#adopted) thread.begin(options)
+    this.#thread = thread
     this.#unanswered = 0
     this.#report = { ...silence, upstreams: this.#report.upstreams }
     return new Promise((resolve) => {
       let reason = 'the DNS thread ended'
-      worker.on('message', (message: FromWorker) => {
-        if (message.is === 'failed') reason = message.why
-        if (message.is === 'failed') void worker.terminate()
-        if (message.is === 'ready') resolve(undefined)
-        this.#hear(message)
-      })
-      worker.on('error', (error) => {
-        reason = reasonOf(error)
-        this.#deps.log.error('the DNS thread failed', { err: error })
-      })
-      worker.once('exit', () => {
-        resolve(reason)
-        this.#ended(worker)
+      thread.listen((event) => {
+        if (event.is === 'failed') reason = event.why
+        if (event.is === 'failed') void thread.end()
+        if (event.is === 'error') reason = reasonOf(event.error)
+        if (event.is === 'ready') resolve(undefined)
+        if (event.is === 'ended') resolve(reason)
+        this.#hear(event, thread)
       })
     })
   }
 
-  #hear(message: FromWorker): void {
-    if (message.is === 'ready') {
+  #hear(message: ThreadEvent, thread: DnsThread): void {
+    if (message.is === 'error') this.#deps.log.error('the DNS thread failed', { err: message.error })
+    else if (message.is === 'ended') this.#ended(thread)
+    else if (message.is === 'ready') {
       this.#port = message.port
       this.#sockets = message.sockets
       this.#up = true
       this.#failures = 0
     } else if (message.is === 'report') {
       this.#unanswered = 0
-      this.#count(message.report)
-      this.#tellLoops(message.report)
+      tellReport(this.#deps, message.report, this.#report)
       this.#report = message.report
     } else if (message.is === 'asked') {
       for (const [{ push }, addresses] of this.#followers)
         if (addresses.includes(message.asked.from)) push(message.asked)
     } else if (message.is === 'told') this.#inquiries.hear(message.id, message.answers)
-    else if (message.is === 'upstreams') this.#tellUpstreams(message.addresses)
-  }
-
-  /** Once for each. */
-  #tellLoops(report: Report): void {
-    for (const { address, port, loops } of report.upstreams) {
-      const before = this.#report.upstreams.find((one) => one.address === address && one.port === port)
-      if (loops && before?.loops !== true)
-        this.#deps.log.warn('an upstream resolver forwards to us and is not asked', {
-          upstreams: [`${address}:${port}`],
-        })
+    else if (message.is === 'upstreams') {
+      this.#hostUpstreams = message.addresses
+      tellUpstreams(this.#deps.log, message.addresses)
     }
-  }
-
-  #tellUpstreams(addresses: readonly string[]): void {
-    this.#hostUpstreams = addresses
-    if (addresses.length === 0)
-      this.#deps.log.warn('no upstream resolver is known: only local names are answered')
-    else this.#deps.log.info('upstream resolvers', { upstreams: addresses })
-  }
-
-  #count(report: Report): void {
-    const { meter } = this.#deps
-    for (const result of results) {
-      const more = report.results[result] - this.#report.results[result]
-      if (more > 0) meter.count('drover_dns_questions_total', more, { result })
-    }
-    meter.gauge('drover_dns_names', report.names)
-    meter.gauge('drover_dns_cache_entries', report.cached)
-    for (const { address, port, up } of report.upstreams)
-      meter.gauge('drover_dns_upstream_up', up ? 1 : 0, { upstream: `${address}:${port}` })
-    for (const { address, port, rtt } of report.upstreams)
-      meter.gauge('drover_dns_upstream_seconds', rtt / 1000, { upstream: `${address}:${port}` })
   }
 
   /** Notices a worker that hangs; one that ended says so by itself. */
@@ -351,18 +315,18 @@ class DnsHandle implements Dns {
     this.#timer = this.#deps.clock.after(reportEvery, () => {
       if (this.#up) {
         this.#unanswered += 1
-        if (this.#unanswered > missedReportsToHang) void this.#worker?.terminate()
+        if (this.#unanswered > missedReportsToHang) void this.#thread?.end()
         else this.#tell({ is: 'report' })
       }
       this.#watch()
     })
   }
 
-  #ended(worker: Worker): void {
-    if (worker !== this.#worker) return
+  #ended(thread: DnsThread): void {
+    if (thread !== this.#thread) return
     const wasUp = this.#up
     this.#up = false
-    this.#worker = undefined
+    this.#thread = undefined
     this.#inquiries.end()
     if (this.#closing || (this.#restarts === 0 && !wasUp && this.#port === 0)) return
     this.#restarts += 1
@@ -375,14 +339,17 @@ class DnsHandle implements Dns {
     })
   }
 
-  async #relaunch(): Promise<void> {
+  /** Why another thread does not answer, with all that is known; undefined when it does. */
+  #again(): Promise<string | undefined> {
     const launched = this.#launch()
-    const changes = this.#zone.whole()
-    if (changes !== undefined) this.#tellZone(changes)
-    this.#tell({ is: 'networks', networks: this.#networks })
+    for (const telling of this.#all()) this.#tell(telling)
     if (this.#followers.size > 0) this.#watchFollowed()
     this.#tell({ is: 'listen' })
-    const why = await launched
+    return launched
+  }
+
+  async #relaunch(): Promise<void> {
+    const why = await this.#again()
     if (why !== undefined && !this.#closing)
       this.#deps.log.error('the DNS thread could not be started', { reason: why })
   }

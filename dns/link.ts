@@ -34,6 +34,8 @@ export interface WorkerOptions extends ListenOptions {
 }
 
 export type ToWorker =
+  /** Comes first. */
+  | { readonly is: 'begin'; readonly options: WorkerOptions }
   | { readonly is: 'zone'; readonly piece: PackedZone }
   | { readonly is: 'networks'; readonly networks: readonly EngineNetwork[] }
   /** What was told so far is answered from the first question on. */

@@ -29,6 +29,8 @@ export interface PackedZone {
   /** Of the last piece only. */
   readonly views: MapChanges<string, View>
   readonly askers: MapChanges<Ipv4, Asker>
+  /** Of what came before nothing holds any more. */
+  readonly anew: boolean
   readonly last: boolean
   /** So much is new that it is not worth knowing what. */
   readonly big: boolean
@@ -38,20 +40,25 @@ const pieceSize = 1000 // names
 const noParts = 0xffff_ffff
 const nothing = { set: new Map<never, never>(), gone: [] }
 
-/** In the order in which they are to be taken in; the names that others lead to come with the last at the latest. */
-export function* packed(changes: ZoneChanges): Generator<PackedZone> {
+/**
+ * In the order in which they are to be taken in; the names that others lead to come with the last at the latest. With
+ * `anew` they are no changes but a whole zone, whatever there was.
+ */
+export function* packed(changes: ZoneChanges, anew = false): Generator<PackedZone> {
   const { revision, domain, subnet, names, pointers, views, askers } = changes
   const named = new Feed(names.set)
   const pointing = new Feed(pointers.set)
   let { gone } = names
   let lost = pointers.gone
-  let big = gone.length + lost.length > pieceSize
+  let big = anew || gone.length + lost.length > pieceSize
+  let isFirst = anew
   for (let last = false; !last; ) {
     const piece = { ...packedNames(named), pointers: packedPointers(pointing) }
     last = named.isEmpty && pointing.isEmpty
     big ||= !last
     const seen = last ? { views, askers } : { views: nothing, askers: nothing }
-    yield { revision, domain, subnet, big, ...piece, gone, lost, ...seen, last }
+    yield { revision, domain, subnet, big, ...piece, gone, lost, ...seen, anew: isFirst, last }
+    isFirst = false
     gone = []
     lost = []
   }

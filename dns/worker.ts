@@ -3,7 +3,7 @@
  * whatever the daemon's own thread is busy with.
  */
 import { flushCompileCache } from 'node:module'
-import { parentPort, workerData } from 'node:worker_threads'
+import { parentPort } from 'node:worker_threads'
 import { Libc, makeArena } from '../linux/ffi.ts'
 import { bindListener } from '../linux/listener.ts'
 import { ReplySocket } from '../linux/replies.ts'
@@ -35,7 +35,7 @@ const compiledMemory = 64 * megabyte
 const compiledEntries = 250_000
 const batch = { slots: 64, room: 4096, buffer: 4 * megabyte }
 
-class DnsThread {
+class DnsWorker {
   readonly #options: WorkerOptions
   readonly #say: (message: FromWorker) => void
   readonly #forwarders: Forwarders
@@ -43,7 +43,7 @@ class DnsThread {
   readonly #resolver: Resolver
   readonly #batches: Batches
   readonly #libc: Libc
-  readonly #copy = new ZoneCopy()
+  #copy = new ZoneCopy()
   /** Of zones, not yet taken in. */
   readonly #pieces: PackedZone[] = []
   #zone: Zone | undefined
@@ -103,7 +103,7 @@ class DnsThread {
     }
   }
 
-  async hear(message: ToWorker): Promise<void> {
+  async hear(message: Exclude<ToWorker, { is: 'begin' }>): Promise<void> {
     if (message.is === 'zone') this.#take(message.piece)
     else if (message.is === 'networks') this.#resolver.applyNetworks(new EngineNames(message.networks))
     else if (message.is === 'listen') this.#listen()
@@ -122,6 +122,8 @@ class DnsThread {
   #takeNext(): void {
     const [piece] = this.#pieces
     if (piece === undefined) return
+    // The one before answers until the new one is whole.
+    if (piece.anew) this.#copy = new ZoneCopy()
     const { zone, size, touched } = this.#copy.apply(unpacked(piece), piece.big)
     if (piece.last) {
       this.#zone = zone
@@ -170,9 +172,14 @@ class DnsThread {
   }
 }
 
-const thread = new DnsThread(
-  { say: (message) => parentPort?.postMessage(message) },
-  workerData as WorkerOptions,
-)
-parentPort?.on('message', (message: ToWorker) => void thread.hear(message))
-void thread.start()
+let thread: DnsWorker | undefined
+
+function begin(options: WorkerOptions): void {
+  thread = new DnsWorker({ say: (message) => parentPort?.postMessage(message) }, options)
+  void thread.start()
+}
+
+parentPort?.on('message', (message: ToWorker) => {
+  if (message.is === 'begin') begin(message.options)
+  else void thread?.hear(message)
+})

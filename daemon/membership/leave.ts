@@ -76,7 +76,7 @@ async function restoreResolvers({ engine }: System, log: Log, environment: strin
 
 /** What Drover writes into its folders; SQLite keeps files beside its own. */
 const ours =
-  /^((identity|membership|trust|authority|authority-backup-note)\.json(\..*)?|store-ca\.pem|(store|journal|snapshot)\.db(-.*)?|tunnel\.log|.*\.state(\.new)?|drover\.sock|charon\.vici|ipsec\.log)$/
+  /^((identity|membership|trust|authority|authority-backup-note)\.json(\..*)?|store-ca\.pem|(store|journal|snapshot)\.db(-.*)?|tunnel\.log|.*\.state(\.new)?|drover\.sock|dns\.zone(\.new)?|charon\.vici|ipsec\.log)$/
 
 /** The folders are the operator's choice and may hold what is not ours: that stays, and the folder with it. */
 export function removeOurs(folder: string): void {

@@ -24,6 +24,7 @@ const made = [
   'tunnel.log',
   'drover0.state',
   'drover.sock',
+  'dns.zone',
 ]
 
 test('a folder goes with what is ours, and stays with what is not', (t) => {
