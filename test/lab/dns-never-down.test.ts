@@ -9,7 +9,7 @@ import { type Test, test } from 'tap'
 import { AdminClient } from '../../cli/client.ts'
 import { isAlive, until } from '../../lab/command.ts'
 import type { LabHost } from '../../lab/host.ts'
-import { node, root } from '../../lab/layout.ts'
+import { image, node, root } from '../../lab/layout.ts'
 import { addressOf, labFor, labNeeds, pidOf, resolvesTo } from '../support/lab.ts'
 
 const name = 'web.shop.rancher.internal'
@@ -67,12 +67,18 @@ async function undisturbed(
 test('names while things fail', labNeeds(), async (t) => {
   const lab = await labFor(t, { what: 'dns', hosts: 1, store: 'etcd' })
   const host = lab.host(1)
+  // On a network of its own Docker gives it 127.0.0.11, which ends with the engine.
+  await host.docker('network', 'create', 'app')
+  const args = ['--dns', '192.0.2.53', '--network', 'app']
   await Promise.all([
     host.managed({ name: 'web', stack: 'shop', service: 'web' }),
-    host.managed({ name: 'client', stack: 'shop', service: 'client', args: ['--dns', '192.0.2.53'] }),
+    host.managed({ name: 'client', stack: 'shop', service: 'client', args }),
+    host.docker('run', '-d', '--network', 'app', '--name', 'db', image, 'sleep', '86400'),
   ])
   const web = await addressOf(host, 'web')
+  const db = await host.docker('inspect', '-f', '{{.NetworkSettings.Networks.app.IPAddress}}', 'db')
   await resolvesTo(host, 'client', name, [web])
+  await resolvesTo(host, 'client', 'db', [db])
   const status = async () =>
     (await host.drover('status')) as { store: { connected: boolean }; docker: { connected: boolean } }
   const pid = await pidOf(host, 'client')
@@ -133,6 +139,10 @@ test('names while things fail', labNeeds(), async (t) => {
     const { sent, answered, wrong } = await asker.stop()
     t.equal(answered, sent, `every one of ${sent} questions was answered`)
     t.strictSame(wrong, [])
+    const namespaces = [`--net=/proc/${pid}/ns/net`, `--mount=/proc/${pid}/ns/mnt`]
+    const ping = (what: string) => host.exec(['nsenter', ...namespaces, 'ping', '-c', '1', '-w', '5', what])
+    t.match((await ping(name)).stdout, `(${web})`, 'as the container itself asks, by its resolv.conf')
+    t.match((await ping('db')).stdout, `(${db})`, 'Docker’s own names as well')
     await host.start('dockerd')
     await until('its return', async () => (await status()).docker.connected || undefined)
   })
