@@ -41,7 +41,7 @@ export const testPackages = new Map([
 
 /**
  * What single tests need, which skip without it: Compose, programs of docs/examples/, a witness of systemd's
- * notifications, the C library of Alpine.
+ * notifications, the C library of Alpine, profiles of AppArmor.
  */
 export const extraPackages = new Map([
   ['docker-compose', 'docker-compose'],
@@ -52,6 +52,7 @@ export const extraPackages = new Map([
   ['musl-tools', 'musl-gcc'],
   ['gcc', 'gcc'],
   ['libc6-dev', '/usr/include/netdb.h'],
+  ['apparmor', '/usr/sbin/apparmor_parser'],
 ])
 
 /** The same for the virtual machine of the lab; tests that boot it skip without them. */
