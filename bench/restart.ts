@@ -14,17 +14,16 @@ import { realClock } from '../test/support/real-clock.ts'
 import { type Pair, pidOf, replaced, type Side, socketOf, TunnelWorld } from '../test/support/tunnel-pair.ts'
 import { TunnelProcess } from '../tunnel/tunnel-process.ts'
 import { UapiClient } from '../tunnel/uapi-client.ts'
+import { gather } from './gather.ts'
 import { keep, machine, markdown, percentile } from './table.ts'
 
-export const restartUsage = 'npm run bench -- restart [--rounds 10]'
+export const restartUsage = 'npm run bench -- restart [--rounds 10] [--peers 500]'
 
 /** Replies that must follow an event before the next. */
 const calm = 100
 
 export async function benchRestart(args: readonly string[]): Promise<void> {
-  const { values } = parseArgs({ args: [...args], options: { rounds: { type: 'string', default: '10' } } })
-  const rounds = Number(values.rounds)
-  if (!(rounds >= 1)) throw new DroverError('USAGE', restartUsage)
+  const options = optionsIn(args)
   if (!isRoot) throw new DroverError('NOT_ROOT', 'network namespaces')
   const world = await TunnelWorld.open()
   const endings: (() => unknown)[] = []
@@ -36,11 +35,28 @@ export async function benchRestart(args: readonly string[]): Promise<void> {
     process.once(signal, () => void close().finally(() => process.exit(130)))
   try {
     const pair = await world.pair({ teardown: (end) => endings.push(end) }, 'r', ['drover', 'drover'])
-    const text = await report(await measure(world, pair, rounds), rounds)
+    const text = await report(await measure(world, pair, options), options)
     process.stdout.write(`\n${text}\nkept in ${keep('restart', text)}\n`)
   } finally {
     await close()
   }
+}
+
+interface Options {
+  readonly rounds: number
+  /** Of one engine, besides the one that is pinged. */
+  readonly peers: number
+}
+
+function optionsIn(args: readonly string[]): Options {
+  const options = {
+    rounds: { type: 'string', default: '10' },
+    peers: { type: 'string', default: '500' },
+  } as const
+  const { values } = parseArgs({ args: [...args], options })
+  const [rounds, peers] = [Number(values.rounds), Number(values.peers)]
+  if (!(rounds >= 1 && peers >= 1 && peers <= 10_000)) throw new DroverError('USAGE', restartUsage)
+  return { rounds, peers }
 }
 
 interface Figure {
@@ -50,7 +66,11 @@ interface Figure {
   readonly lost: number
 }
 
-async function measure(world: TunnelWorld, pair: Pair, rounds: number): Promise<readonly Figure[]> {
+async function measure(
+  world: TunnelWorld,
+  pair: Pair,
+  { rounds, peers }: Options,
+): Promise<readonly Figure[]> {
   const { one, other } = pair
   const series = async (what: string, event: () => Promise<unknown>): Promise<Figure> => {
     const pinger = await Pinger.start(world, other, one.address)
@@ -64,6 +84,10 @@ async function measure(world: TunnelWorld, pair: Pair, rounds: number): Promise<
   figures.push(await series('replaced under a TCP stream', () => replaced(one)))
   world.endIperf()
   await stream
+  const spawn = (argv: readonly string[]) => world.spawn(other, argv)
+  const crowd = await gather({ device: one.device, peers, address: other.underlay, spawn })
+  figures.push(await series(`replaced, with ${peers} peers more`, () => replaced(one)))
+  crowd.close()
   const keeper = keeperOf(one)
   await until('the process is kept', () => keeper.held.running)
   figures.push(
@@ -138,7 +162,7 @@ class Pinger {
   }
 }
 
-async function report(figures: readonly Figure[], rounds: number): Promise<string> {
+async function report(figures: readonly Figure[], { rounds }: Options): Promise<string> {
   const commit = await must(['git', '-C', root, 'describe', '--always', '--dirty'])
   const ms = (value: number): string => value.toFixed(0)
   const rows = figures.map(({ what, gaps, lost }) => [

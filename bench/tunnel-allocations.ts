@@ -6,13 +6,12 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { must, residentMemory } from '../lab/command.ts'
+import { residentMemory } from '../lab/command.ts'
 import { node, root } from '../lab/layout.ts'
 import { DroverError } from '../model/errors.ts'
-import { until } from '../test/support/netns.ts'
 import { DatagramRate } from './datagram-rate.ts'
+import { gather } from './gather.ts'
 import { iperf } from './iperf.ts'
-import { LineProgram } from './line-program.ts'
 import type { Observation } from './observe.ts'
 import { uapiOf, type WireguardRunning, wireguard } from './peers/wireguard.ts'
 import { origin } from './report.ts'
@@ -36,7 +35,6 @@ type OurPair = Pair & WireguardRunning
 /** What a full TCP packet of an MTU of 1420 carries, with timestamps. */
 const segment = 1420 - 20 - 32
 const sides = ['seals', 'opens'] as const
-const firstPort = 20_000
 
 export async function benchAllocations(args: readonly string[]): Promise<void> {
   const options = optionsIn(args)
@@ -158,14 +156,8 @@ async function crowdOf(scene: Scene, peers: number): Promise<readonly (readonly 
   const [device] = pair.devices
   const resident = (): string => (residentMemory(pair.pids[0] ?? 0) / 1024).toFixed(0)
   const rows = [['started, one peer', resident()]]
-  const key = await must(['wg', 'show', device, 'public-key'], { namespace: pair.one.name })
-  const words = ['192.168.77.2', String(firstPort), String(peers), key]
-  const crowd = new LineProgram(
-    scene.world.spawn(pair.two, [node, join(root, 'bench', 'crowd.ts'), ...words]),
-  )
-  const keys = await crowd.next<readonly string[]>()
-  await uapiOf(device).set(keys.flatMap(peerLines))
-  await until(`${peers} handshakes`, async () => (await handshakes(device)) > peers, 60_000)
+  const spawn = (argv: readonly string[]) => scene.world.spawn(pair.two, argv)
+  const crowd = await gather({ device, peers, address: '192.168.77.2', spawn })
   rows.push([`${peers} peers more, all with handshakes`, resident()])
   await iperf(scene.world, pair, '-t 3')
   await iperf(scene.world, pair, '-t 3 -R')
@@ -173,13 +165,3 @@ async function crowdOf(scene: Scene, peers: number): Promise<readonly (readonly 
   crowd.close()
   return rows
 }
-
-const peerLines = (key: string, index: number): readonly string[] => [
-  `public_key=${key}`,
-  `endpoint=192.168.77.2:${firstPort + index}`,
-  'persistent_keepalive_interval=25',
-  `allowed_ip=10.98.${index >> 8}.${index & 255}/32`,
-]
-
-const handshakes = async (device: string): Promise<number> =>
-  (await uapiOf(device).get()).match(/last_handshake_time_sec=[1-9]/g)?.length ?? 0

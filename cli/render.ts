@@ -59,7 +59,7 @@ function factsText({ facts }: StatusView['tunnel']): readonly string[] {
       .join(' ')
   const [on, refused, off] = ['on', 'refused', 'off'].map(named)
   const parts = [
-    facts.aead,
+    facts.aead === facts.handshakes ? facts.aead : `${facts.aead}, handshakes ${facts.handshakes}`,
     `offloads ${on || 'none'}`,
     ...(refused ? [`refused ${refused}`] : []),
     ...(off ? [`switched off ${off}`] : []),

@@ -1,6 +1,6 @@
 /**
- * The OpenSSL inside of Node, by address: ChaCha20 and Poly1305 themselves, as OpenSSL's own AEAD calls them, and
- * that AEAD by EVP. Memory is named by offsets into the arena and checked by it. Where a Node lacks a function,
+ * The OpenSSL inside of Node, by address: ChaCha20, Poly1305 and X25519 themselves, as OpenSSL's own code calls
+ * them, and its AEAD by EVP. Memory is named by offsets into the arena and checked by it. Where a Node lacks a function,
  * `opensslPrimitives` is undefined. It knows no protocol.
  */
 import koffi from 'koffi'
@@ -35,6 +35,40 @@ export function opensslPrimitives(arena: Arena): OpensslPrimitives | undefined {
     return undefined
   }
   return new OpensslPrimitives(arena, functions, arena.take(functions.contextSize()))
+}
+
+const loadCurve = () => ({
+  shared: process.func('int ossl_x25519(uint64_t, uint64_t, uint64_t)'),
+  publicKey: process.func('void ossl_x25519_public_from_private(uint64_t, uint64_t)'),
+})
+
+/** X25519 (RFC 7748 5) of this Node's OpenSSL; undefined where it is not exported. */
+export function opensslCurve(arena: Arena): OpensslCurve | undefined {
+  try {
+    return new OpensslCurve(arena, loadCurve())
+  } catch {
+    return undefined
+  }
+}
+
+export class OpensslCurve {
+  readonly #arena: Arena
+  readonly #functions: ReturnType<typeof loadCurve>
+
+  constructor(arena: Arena, functions: ReturnType<typeof loadCurve>) {
+    this.#arena = arena
+    this.#functions = functions
+  }
+
+  /** 32 bytes each; false where the result is all zero: a point of low order. */
+  shared(privateAt: number, publicAt: number, to: number): boolean {
+    const [result, own] = [this.#arena.address(to, 32), this.#arena.address(privateAt, 32)]
+    return this.#functions.shared(result, own, this.#arena.address(publicAt, 32)) === 1
+  }
+
+  publicKey(privateAt: number, to: number): void {
+    this.#functions.publicKey(this.#arena.address(to, 32), this.#arena.address(privateAt, 32))
+  }
 }
 
 export class OpensslPrimitives {

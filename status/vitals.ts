@@ -32,6 +32,7 @@ export interface TunnelState {
   /** What our userspace engine says of itself; null while it has not, and for any other. */
   readonly facts: {
     readonly aead: string
+    readonly handshakes: string
     readonly ipv6: boolean
     /** Name → `on`, `off` (by the operator) or `refused` (by the kernel or a route), as it is now. */
     readonly offloads: Readonly<Record<string, string>>

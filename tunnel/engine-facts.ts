@@ -11,8 +11,10 @@ export const offloadStates = ['on', 'off', 'refused'] as const
 export type OffloadState = (typeof offloadStates)[number]
 
 export interface EngineFacts {
-  /** Who encrypts: `openssl` or `libsodium`. */
+  /** Who encrypts: `openssl`, `evp` or `libsodium`. */
   readonly aead: string
+  /** Whose primitives handshakes are made of: `openssl` or `libsodium`, of which alone earlier versions were. */
+  readonly handshakes: string
   /** Whether it listens on IPv6 as well. */
   readonly ipv6: boolean
   readonly offloads: Readonly<Partial<Record<Offload, OffloadState>>>
@@ -28,9 +30,16 @@ export const checksumMarks = 'checksum-marks'
 
 export const factPrefix = 'drover_'
 
-export function factLines({ aead, ipv6, offloads: states, capabilities }: EngineFacts): readonly string[] {
+export function factLines({
+  aead,
+  handshakes,
+  ipv6,
+  offloads: states,
+  capabilities,
+}: EngineFacts): readonly string[] {
   return [
     `${factPrefix}aead=${aead}`,
+    `${factPrefix}handshakes=${handshakes}`,
     `${factPrefix}ipv6=${ipv6}`,
     ...offloads.flatMap((name) =>
       states[name] === undefined ? [] : [`${factPrefix}${name}=${states[name]}`],
@@ -50,6 +59,7 @@ export function factsIn(values: ReadonlyMap<string, string>): EngineFacts | unde
   const capabilities = values.get(`${factPrefix}capabilities`) ?? ''
   return {
     aead,
+    handshakes: values.get(`${factPrefix}handshakes`) ?? 'libsodium',
     ipv6: values.get(`${factPrefix}ipv6`) === 'true',
     offloads: Object.fromEntries(states),
     capabilities: capabilities.split(',').filter((name) => name !== ''),

@@ -33,6 +33,7 @@ const vitals: Vitals = {
     problem: '',
     facts: {
       aead: 'openssl',
+      handshakes: 'openssl',
       ipv6: true,
       offloads: { tso: 'on', uso: 'refused', gso: 'refused', gro: 'on', coalesce: 'off' },
       capabilities: ['checksum-marks'],

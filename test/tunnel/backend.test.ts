@@ -158,6 +158,7 @@ test('only a peer whose engine is ours and says so gets marks', async (t) => {
 test('what our engine says of itself reads back', async (t) => {
   const facts: EngineFacts = {
     aead: 'libsodium',
+    handshakes: 'libsodium',
     ipv6: false,
     offloads: { tso: 'on', uso: 'refused', gso: 'refused', gro: 'off', coalesce: 'on' },
     capabilities: ['checksum-marks'],
@@ -167,7 +168,11 @@ test('what our engine says of itself reads back', async (t) => {
   t.same(readState(`${lines.join('\n')}\n${own}${lineUp(2)}errno=0\n\n`).facts, facts)
   t.same(readState(`${own}${lineUp(2)}${lines.join('\n')}\n`).facts, undefined, 'lines of a peer are not its')
   const newer = readState('drover_aead=other\ndrover_tso=halfway\ndrover_later=1\n').facts
-  t.same(newer, { aead: 'other', ipv6: false, offloads: {}, capabilities: [] }, 'of another version')
+  t.same(
+    newer,
+    { aead: 'other', handshakes: 'libsodium', ipv6: false, offloads: {}, capabilities: [] },
+    'of another version',
+  )
 })
 
 test('what an engine says of its peers', async (t) => {

@@ -14,13 +14,14 @@ interface Socket {
 
 export interface Running {
   readonly aead: string
+  readonly handshakes: string
   readonly without: readonly Switch[]
   readonly tun: { readonly vnetHeader: boolean; readonly tso: boolean; readonly uso: boolean }
   /** IPv4's, then IPv6's. */
   readonly sockets: readonly Socket[]
 }
 
-export function factsOf({ aead, without, tun, sockets }: Running): EngineFacts {
+export function factsOf({ aead, handshakes, without, tun, sockets }: Running): EngineFacts {
   const open = sockets.filter(({ fd }) => fd >= 0)
   const state = (name: Offload, works: boolean, needs: readonly Switch[] = []): OffloadState => {
     if ([name, ...needs].some((one) => without.includes(one))) return 'off'
@@ -28,6 +29,7 @@ export function factsOf({ aead, without, tun, sockets }: Running): EngineFacts {
   }
   return {
     aead,
+    handshakes,
     ipv6: (sockets[1]?.fd ?? -1) >= 0,
     offloads: {
       tso: state('tso', tun.tso),

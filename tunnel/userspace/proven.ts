@@ -1,8 +1,10 @@
 /**
- * A known answer that an AEAD is held against before it is used. RFC 8439 2.8.2 has associated data, which
- * transport packets have not, so the vector is ours, made by libsodium.
+ * Known answers that primitives are held against before they are used: those of RFC 7748 5.2 for X25519, and for AEADs
+ * ours, made by libsodium, because published ones have other nonces than WireGuard.
  */
+import { fromHex, sameBytes } from '../../model/bytes.ts'
 import { AEAD_AFTER, AEAD_BEFORE, type Aead } from '../wireguard/aead.ts'
+import type { Crypto } from '../wireguard/crypto.ts'
 
 export const PROOF_ROOM = 2 * (AEAD_BEFORE + 64 + AEAD_AFTER)
 
@@ -31,6 +33,34 @@ export function proven(aead: Aead, memory: Uint8Array, offset: number): boolean 
   }
 }
 
+/** Whether the primitives of handshakes give the known answers, and refuse a point of low order and what was changed. */
+export function provenHandshakes(crypto: Crypto): boolean {
+  const [data, extended] = [counting(17, 0x40), counting(24, 0x80)]
+  const key = counting(32, 0)
+  const text = Uint8Array.from(plain)
+  const changed = handshake.sealed.slice()
+  changed[3] = (changed[3] ?? 0) ^ 1
+  const is = (made: Uint8Array | undefined, wanted: Uint8Array): boolean =>
+    made !== undefined && sameBytes(made, wanted)
+  try {
+    return (
+      is(crypto.publicKey(curve.base), curve.ofBase) &&
+      is(crypto.shared(curve.scalar, curve.point), curve.product) &&
+      crypto.shared(curve.scalar, new Uint8Array(32)) === undefined &&
+      is(crypto.seal(key, counter, text, data), handshake.sealed) &&
+      is(crypto.open(key, counter, handshake.sealed, data), text) &&
+      crypto.open(key, counter, changed, data) === undefined &&
+      is(crypto.sealExtended(key, extended, text, data), handshake.extended) &&
+      is(crypto.openExtended(key, extended, handshake.extended, data), text)
+    )
+  } catch {
+    return false
+  }
+}
+
+const counting = (length: number, from: number): Uint8Array =>
+  Uint8Array.from({ length }, (_, index) => from + index)
+
 const same = (memory: Uint8Array, at: number, wanted: readonly number[]): boolean =>
   wanted.every((byte, index) => memory[at + index] === byte)
 
@@ -41,3 +71,16 @@ const known = [
   0x91, 0x22, 0xa8, 0x73, 0x77, 0x6e, 0x15, 0x6b, 0x7b, 0xb4, 0xa6, 0x82, 0x60, 0xaf, 0x09, 0xe9, 0x16, 0x63,
   0x4c, 0xf4, 0xde, 0xf4, 0x20, 0x0b, 0x6f, 0x98, 0x33, 0x6a, 0xe1, 0xe2, 0xfc, 0xb7, 0x73, 0xc9, 0x33, 0x3c,
 ] as const
+
+const bytes = (text: string): Uint8Array => fromHex(text) ?? new Uint8Array(0)
+const curve = {
+  base: bytes('0900000000000000000000000000000000000000000000000000000000000000'),
+  ofBase: bytes('422c8e7a6227d7bca1350b3e2bb7279f7897b87bb6854b783c60e80311ae3079'),
+  scalar: bytes('a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4'),
+  point: bytes('e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c'),
+  product: bytes('c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552'),
+} as const
+const handshake = {
+  sealed: bytes('9122a873776e156b7bb4a68260af09e916634cf4d68037341b304aace957f6079483e94b'),
+  extended: bytes('e24ffbfa4331e5cdb4b18950e310b67ec920ee62eaf0d0b59f11b2b440577bd9560ed842'),
+} as const

@@ -32,6 +32,8 @@ export type FarEnd = Pick<TunDevice, 'writeBatch' | 'offloads'>
 export const REHEARSAL_ROOM = 8192
 
 const rounds = 60
+/** Who only stands in the state: reading that of a tunnel with many peers takes longest before it is compiled. */
+const strangers = 63
 const now = millis(1)
 const size = 1000
 const packetLength = 40 + 4 * size
@@ -67,9 +69,17 @@ function acquainted({ makeDevice, crypto, random }: RehearsalDeps): readonly [De
     const allowedIps = [{ address: address(other + 1), bits: 32 }]
     const made = makeDevice()
     const peer = { publicKey: crypto.publicKey(keys[other]), endpoint: somewhere, allowedIps }
-    made.configure({ privateKey: keys[own], peers: [peer] }, now)
+    made.configure(
+      { privateKey: keys[own], peers: [peer, ...Array.from({ length: strangers }, stranger)] },
+      now,
+    )
     return made
   }
+  const stranger = (_: unknown, index: number) => ({
+    publicKey: random.bytes(32),
+    endpoint: somewhere,
+    allowedIps: [{ address: address(index + 3), bits: 32 }],
+  })
   return [device(0), device(1)]
 }
 

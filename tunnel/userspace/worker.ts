@@ -7,7 +7,7 @@ import { flushCompileCache } from 'node:module'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import type { Arena } from '../../linux/arena.ts'
 import { Libc, makeArena } from '../../linux/ffi.ts'
-import { EvpContext, opensslPrimitives } from '../../linux/openssl.ts'
+import { EvpContext, opensslCurve, opensslPrimitives } from '../../linux/openssl.ts'
 import { Reactor } from '../../linux/reactor.ts'
 import { STREAM_ROOM, Stream } from '../../linux/stream.ts'
 import { maxPieces, TunDevice } from '../../linux/tun.ts'
@@ -15,21 +15,22 @@ import { UdpSocket } from '../../linux/udp.ts'
 import { DroverError, reasonOf } from '../../model/errors.ts'
 import { instant, type Millis, millis } from '../../model/time.ts'
 import type { Aead } from '../wireguard/aead.ts'
+import type { Crypto } from '../wireguard/crypto.ts'
 import { Device } from '../wireguard/device.ts'
 import { EndpointTable } from '../wireguard/endpoint.ts'
-import { loadSodium } from '../wireguard/sodium.ts'
 import { ComposedAead } from './chacha20-poly1305.ts'
 import { Channel } from './channel.ts'
 import { type Memory, plainSum } from './checksum.ts'
 import { Commands } from './commands.ts'
 import { EvpAead } from './evp.ts'
 import { factsOf } from './facts.ts'
+import { OpensslCrypto } from './handshake-crypto.ts'
 import { Inbound } from './inbound.ts'
 import { PacketLoop } from './loop.ts'
 import type { EngineOptions, Order, Report, Switch } from './orders.ts'
 import { Outbound, type OutboundDeps } from './outbound.ts'
 import { UdpPorts } from './ports.ts'
-import { PROOF_ROOM, proven } from './proven.ts'
+import { PROOF_ROOM, proven, provenHandshakes } from './proven.ts'
 import { type FarEnd, REHEARSAL_ROOM, rehearse } from './rehearsal.ts'
 import { SEGMENTER_ROOM, Segmenter } from './segment.ts'
 import { summedMemory } from './simd-sum.ts'
@@ -111,20 +112,33 @@ function waysOf(options: EngineOptions, arena: Arena, memory: Memory) {
   }
 }
 
-/** OpenSSL's primitives, OpenSSL's EVP, or libsodium. */
-type Made = readonly ['openssl' | 'evp' | 'libsodium', Aead]
+type Named<Primitive> = readonly [name: string, Primitive]
 
-/** The fastest AEAD that this Node has and that gives the known answer. */
-function chooseAead(arena: Arena, portable: Aead, openssl: boolean): Made {
+interface Chosen {
+  readonly aead: Named<Aead>
+  readonly crypto: Named<Crypto>
+}
+
+/**
+ * The fastest that this Node has and that give the known answers. libsodium is slow to load: only
+ * where it is needed.
+ */
+async function choosePrimitives(arena: Arena, openssl: boolean): Promise<Chosen> {
   const room = arena.take(PROOF_ROOM)
-  const primitives = openssl ? opensslPrimitives(arena) : undefined
+  const [primitives, curve] = openssl ? [opensslPrimitives(arena), opensslCurve(arena)] : []
   const context = (scratch: number, keyAt: number, direction: 'seal' | 'open'): EvpContext =>
     new EvpContext(arena, scratch, keyAt, direction)
-  const candidates: readonly (Made | undefined)[] = [
+  const aeads: readonly (Named<Aead> | undefined)[] = [
     primitives && ['openssl', new ComposedAead({ arena, primitives })],
     openssl ? ['evp', new EvpAead({ arena, context })] : undefined,
   ]
-  return candidates.find((made) => made && proven(made[1], arena.bytes, room)) ?? ['libsodium', portable]
+  const aead = aeads.find((made) => made && proven(made[1], arena.bytes, room))
+  const handshakes = primitives && curve && new OpensslCrypto({ arena, primitives, curve })
+  const crypto = handshakes && provenHandshakes(handshakes) ? (['openssl', handshakes] as const) : undefined
+  if (aead !== undefined && crypto !== undefined) return { aead, crypto }
+  const { loadSodium } = await import('../wireguard/sodium.ts')
+  const sodium = await loadSodium()
+  return { aead: aead ?? ['libsodium', sodium.aead], crypto: crypto ?? ['libsodium', sodium.crypto] }
 }
 
 /** Memory whose sums are fast where this engine has SIMD. */
@@ -157,8 +171,8 @@ function correspond(port: MessagePort, libc: Libc, reactor: Reactor, wake: numbe
 async function prepare({ options, wake }: WorkerInput, port: MessagePort) {
   const { arena, memory } = makeMemory()
   const libc = new Libc(arena)
-  const { crypto, aead: portable } = await loadSodium()
-  const [aeadName, aead] = chooseAead(arena, portable, !options.without.includes('openssl'))
+  const chosen = await choosePrimitives(arena, !options.without.includes('openssl'))
+  const [[aeadName, aead], [cryptoName, crypto]] = [chosen.aead, chosen.crypto]
   const scratch = { memory: arena.bytes, offset: arena.take(scratchSize), length: scratchSize }
   const makeDevice = (): Device =>
     new Device({ crypto, aead, random: { bytes }, wall: () => instant(Date.now()) }, { scratch })
@@ -172,7 +186,8 @@ async function prepare({ options, wake }: WorkerInput, port: MessagePort) {
   const channel = (fd: number): Channel => new Channel(new Stream({ libc, reactor, room }, fd))
   // The thread blocks from here on, and is killed one day.
   flushCompileCache()
-  return { libc, memory, aeadName, device: makeDevice(), reactor, ways, udp, orders, channel }
+  const names = { aead: aeadName, handshakes: cryptoName }
+  return { libc, memory, names, device: makeDevice(), reactor, ways, udp, orders, channel }
 }
 
 type Prepared = Awaited<ReturnType<typeof prepare>>
@@ -192,14 +207,14 @@ async function compose(input: WorkerInput, port: MessagePort) {
 
 /** Opens, or takes over, what packets pass through; a predecessor is asked for its state when all else is there. */
 function connect({ options, wake }: WorkerInput, prepared: Prepared, predecessor: Predecessor | undefined) {
-  const { libc, memory, aeadName, device, reactor, ways, udp, orders, channel } = prepared
+  const { libc, memory, names, device, reactor, ways, udp, orders, channel } = prepared
   const { inherited, without } = options
   const tun = openTun(options, libc)
   if (inherited === undefined) udp.open(0)
   else udp.adopt(inherited.descriptors.udp4, inherited.descriptors.udp6)
   const inbound = ways.inbound(tun)
   const outbound = ways.outbound(device, udp, tun)
-  const facts = () => factsOf({ aead: aeadName, without, tun: tun.offloads, sockets: udp.sockets })
+  const facts = () => factsOf({ ...names, without, tun: tun.offloads, sockets: udp.sockets })
   const malformed = () => outbound.malformed + inbound.malformed
   const transmit = (now: Millis): void => loop.transmit(now)
   const hurry = (urgent: boolean): void => void libc.setUrgent(urgent)

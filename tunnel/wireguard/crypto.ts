@@ -1,9 +1,10 @@
 /**
- * The primitives of handshakes. BLAKE2s, its MAC, HMAC and key derivation (paper 5.4) are pure and live here;
- * X25519 and the two AEADs come in as `Crypto`, because their library loads itself asynchronously.
+ * The primitives of handshakes. BLAKE2s, its MAC, HMAC and key derivation (paper 5.4) live here: pure functions, of
+ * Node's OpenSSL where it has them, which is without a key. X25519 and the two AEADs come in as `Crypto`, because who
+ * offers them is found out when a tunnel starts.
  */
+import { createHmac, hash as digest } from 'node:crypto'
 import { blake2s } from '@noble/hashes/blake2.js'
-import { hmac } from '@noble/hashes/hmac.js'
 import { concat } from '../../model/bytes.ts'
 
 export interface Crypto {
@@ -25,13 +26,19 @@ export interface Crypto {
 }
 
 /** HASH of the paper: BLAKE2s of 32 bytes. */
-export const hash = (...parts: readonly Uint8Array[]): Uint8Array => blake2s(concat(...parts))
+export const hash = (...parts: readonly Uint8Array[]): Uint8Array =>
+  plainly(digest('blake2s256', concat(...parts), 'buffer'))
 
 /** MAC of the paper: keyed BLAKE2s of 16 bytes. */
 export const mac = (key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array =>
   blake2s(concat(...parts), { key, dkLen: 16 })
 
-const derive = (key: Uint8Array, input: Uint8Array): Uint8Array => hmac(blake2s, key, input)
+const derive = (key: Uint8Array, input: Uint8Array): Uint8Array =>
+  plainly(createHmac('blake2s256', key).update(input).digest())
+
+/** Without Buffer's own idea of `slice`. */
+const plainly = ({ buffer, byteOffset, length }: Buffer): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, length)
 
 /** KDF1, KDF2 and KDF3 of the paper: keys out of a chaining key and new input. */
 export function kdf1(key: Uint8Array, input: Uint8Array): Uint8Array {

@@ -12,6 +12,7 @@ const socket = (given: Partial<Running['sockets'][number]> = {}) => ({
 })
 const running = (given: Partial<Running> = {}): Running => ({
   aead: 'openssl',
+  handshakes: 'openssl',
   without: [],
   tun: { vnetHeader: true, tso: true, uso: true },
   sockets: [socket(), socket()],
@@ -22,7 +23,12 @@ const offloadsOf = (given: Partial<Running>) => factsOf(running(given)).offloads
 test('what works is on', async (t) => {
   const { offloads, ...facts } = factsOf(running())
   t.strictSame(offloads, { tso: 'on', uso: 'on', gso: 'on', gro: 'on', coalesce: 'on' })
-  t.strictSame(facts, { aead: 'openssl', ipv6: true, capabilities: ['checksum-marks'] })
+  t.strictSame(facts, {
+    aead: 'openssl',
+    handshakes: 'openssl',
+    ipv6: true,
+    capabilities: ['checksum-marks'],
+  })
   const closed = factsOf(running({ sockets: [socket(), socket({ fd: -1, gso: false, gro: false })] }))
   t.match(
     closed,

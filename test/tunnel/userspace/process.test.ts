@@ -123,7 +123,11 @@ test('every offload can be switched off', needsRoot, async (t) => {
   const { one, other } = await world.pair(t, 'o', ['drover', 'drover'])
   t.ok((await world.iperf(one, other)) > 1e6)
   const { facts } = readState(await new UapiClient(socketOf(one)).get())
-  t.match(facts, { aead: 'libsodium', offloads: Object.fromEntries(offloads.map((name) => [name, 'off'])) })
+  t.match(facts, {
+    aead: 'libsodium',
+    handshakes: 'libsodium',
+    offloads: Object.fromEntries(offloads.map((name) => [name, 'off'])),
+  })
 })
 
 test('what it says of itself beyond UAPI is no matter to wg, and marks outlive it', needsRoot, async (t) => {
@@ -135,7 +139,7 @@ test('what it says of itself beyond UAPI is no matter to wg, and marks outlive i
   const peer = Buffer.from(other.publicKey, 'base64').toString('hex')
   await client.set([`public_key=${peer}`, 'drover_marks=true'])
   const answer = await client.get()
-  t.match(answer, /^drover_aead=openssl\ndrover_ipv6=(true|false)\ndrover_tso=/)
+  t.match(answer, /^drover_aead=openssl\ndrover_handshakes=openssl\ndrover_ipv6=(true|false)\ndrover_tso=/)
   t.match(answer, '\ndrover_marks=true\n')
   t.match(readState(answer), { facts: { capabilities: ['checksum-marks'] }, peers: [{ marks: true }] })
   const shown = await run('wg', ['show', one.device, 'dump'])

@@ -8,30 +8,32 @@ import sodium from 'libsodium-wrappers'
 import { test } from 'tap'
 import { hex } from '../../../model/bytes.ts'
 import { hash, mac } from '../../../tunnel/wireguard/crypto.ts'
-import { bytes, primitives } from '../../support/wireguard.ts'
+import { everyCrypto } from '../../support/handshake-crypto.ts'
+import { bytes } from '../../support/wireguard.ts'
 import { aeadVectors, blake2sAnswers, oracleSeal, x25519Vectors } from '../../support/wycheproof.ts'
 
-const { crypto } = primitives
 const counting = (length: number): Uint8Array => Uint8Array.from({ length }, (_, at) => at)
 
-test('X25519: all of Wycheproof; a secret of zeros is refused', async (t) => {
-  t.equal(x25519Vectors.length, 518)
-  for (const { name, privateKey, publicKey, shared } of x25519Vectors) {
-    const secret = crypto.shared(privateKey, publicKey)
-    const refused = shared.every((byte) => byte === 0)
-    t.equal(secret && hex(secret), refused ? undefined : hex(shared), name)
-  }
-})
+for (const [who, crypto] of Object.entries(everyCrypto))
+  test(`${who}: X25519: all of Wycheproof; a secret of zeros is refused`, async (t) => {
+    t.equal(x25519Vectors.length, 518)
+    for (const { name, privateKey, publicKey, shared } of x25519Vectors) {
+      const secret = crypto.shared(privateKey, publicKey)
+      const refused = shared.every((byte) => byte === 0)
+      t.equal(secret && hex(secret), refused ? undefined : hex(shared), name)
+    }
+  })
 
-test('XChaCha20-Poly1305, which seals cookies: all of Wycheproof with nonces of 24 bytes', async (t) => {
-  const vectors = aeadVectors('xchacha20_poly1305').filter(({ nonce }) => nonce.length === 24)
-  t.equal(vectors.length, 280)
-  for (const { name, key, nonce, data, plain, sealed, valid } of vectors) {
-    if (valid) t.equal(hex(crypto.sealExtended(key, nonce, plain, data)), hex(sealed), name)
-    const opened = crypto.openExtended(key, nonce, sealed, data)
-    t.equal(opened && hex(opened), valid ? hex(plain) : undefined, name)
-  }
-})
+for (const [who, crypto] of Object.entries(everyCrypto))
+  test(`${who}: XChaCha20-Poly1305, which seals cookies: all of Wycheproof with nonces of 24 bytes`, async (t) => {
+    const vectors = aeadVectors('xchacha20_poly1305').filter(({ nonce }) => nonce.length === 24)
+    t.equal(vectors.length, 280)
+    for (const { name, key, nonce, data, plain, sealed, valid } of vectors) {
+      if (valid) t.equal(hex(crypto.sealExtended(key, nonce, plain, data)), hex(sealed), name)
+      const opened = crypto.openExtended(key, nonce, sealed, data)
+      t.equal(opened && hex(opened), valid ? hex(plain) : undefined, name)
+    }
+  })
 
 test('ChaCha20-Poly1305 of libsodium and of the oracle: all of Wycheproof with nonces of 12', async (t) => {
   const vectors = aeadVectors('chacha20_poly1305').filter(({ nonce }) => nonce.length === 12)
@@ -46,13 +48,14 @@ test('ChaCha20-Poly1305 of libsodium and of the oracle: all of Wycheproof with n
   }
 })
 
-test('the handshake AEAD, with data, gives what the oracle gives', async (t) => {
-  for (const { key, data, plain } of aeadVectors('chacha20_poly1305')) {
-    const sealed = crypto.seal(key, 0, plain, data)
-    t.equal(hex(sealed), hex(oracleSeal(key, new Uint8Array(12), plain, data)))
-    t.strictSame(crypto.open(key, 0, sealed, data), plain)
-  }
-})
+for (const [who, crypto] of Object.entries(everyCrypto))
+  test(`${who}: the handshake AEAD, with data, gives what the oracle gives`, async (t) => {
+    for (const { key, data, plain } of aeadVectors('chacha20_poly1305')) {
+      const sealed = crypto.seal(key, 0, plain, data)
+      t.equal(hex(sealed), hex(oracleSeal(key, new Uint8Array(12), plain, data)))
+      t.strictSame(crypto.open(key, 0, sealed, data), plain)
+    }
+  })
 
 test('BLAKE2s: its known answers, plain and keyed', async (t) => {
   t.strictSame([blake2sAnswers.plain.length, blake2sAnswers.keyed.length], [256, 256])
