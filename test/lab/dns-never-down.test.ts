@@ -10,7 +10,7 @@ import { AdminClient } from '../../cli/client.ts'
 import { isAlive, until } from '../../lab/command.ts'
 import type { LabHost } from '../../lab/host.ts'
 import { image, node, root } from '../../lab/layout.ts'
-import { addressOf, labFor, labNeeds, pidOf, resolvesTo } from '../support/lab.ts'
+import { addressOf, labFor, labNeeds, pidOf, resolve, resolvesTo } from '../support/lab.ts'
 
 const name = 'web.shop.rancher.internal'
 
@@ -104,6 +104,22 @@ test('names while things fail', labNeeds(), async (t) => {
       t.match(stdout, /SERVFAIL/, 'what nobody answers fails, and says so')
     }),
   )
+
+  await t.test('a container falls ill, and gets well', async (t) => {
+    const check = ['--health-cmd', 'test ! -e /ill', '--health-interval', '1s', '--health-retries', '1']
+    const ward = { stack: 'shop', service: 'ward' }
+    await Promise.all([
+      host.managed({ name: 'well', ...ward }),
+      host.managed({ name: 'patient', ...ward, args: check }),
+    ])
+    const both = await Promise.all(['well', 'patient'].map((one) => addressOf(host, one)))
+    await resolvesTo(host, 'client', 'ward.shop.rancher.internal', both)
+    await host.inside('patient', 'touch', '/ill')
+    await resolvesTo(host, 'client', 'ward.shop.rancher.internal', both.slice(0, 1))
+    await host.inside('patient', 'rm', '/ill')
+    await resolvesTo(host, 'client', 'ward.shop.rancher.internal', both)
+    t.match(await resolve(host, 'client', 'patient.rancher.internal'), both.slice(1))
+  })
 
   await t.test('the daemon is replaced', (t) =>
     undisturbed(t, host, web, async () => {
