@@ -1,6 +1,7 @@
 /**
- * What a successor does while it waits for its tunnel: two devices of its own talk to each other through the same
- * code as packets will, so that it is compiled by the time that packets wait for it. Nothing leaves the memory.
+ * What both sides of a hand-over do while the successor loads, so that code is compiled by the time that packets wait
+ * for it: in a successor two devices of its own talk to each other through the same code as packets will, and it reads
+ * the state of a tunnel with many peers; its predecessor writes one. Nothing leaves the memory.
  */
 import type { TunDevice } from '../../linux/tun.ts'
 import type { Random } from '../../model/ports.ts'
@@ -8,18 +9,21 @@ import { millis } from '../../model/time.ts'
 import type { Crypto } from '../wireguard/crypto.ts'
 import { type Device, HEADROOM } from '../wireguard/device.ts'
 import { endpointV4 } from '../wireguard/endpoint.ts'
-import { decodeState, encodeState } from '../wireguard/handover.ts'
+import { type DeviceState, decodeState, encodeState } from '../wireguard/handover.ts'
 import type { Memory } from './checksum.ts'
 import type { Inbound } from './inbound.ts'
 import type { Outbound, OutboundDeps } from './outbound.ts'
 import { gso, virtioHeaderSize, writeVirtio } from './virtio.ts'
 
-export interface RehearsalDeps {
+interface Acquaintances {
   readonly memory: Memory
   /** A fresh device on that memory. */
   readonly makeDevice: () => Device
   readonly crypto: Crypto
   readonly random: Random
+}
+
+export interface RehearsalDeps extends Acquaintances {
   /** The ways that packets will take, with other ends. */
   readonly outbound: (device: Device, udp: OutboundDeps['udp'], tun: FarEnd) => Outbound
   readonly inbound: (tun: FarEnd) => Inbound
@@ -32,16 +36,18 @@ export type FarEnd = Pick<TunDevice, 'writeBatch' | 'offloads'>
 export const REHEARSAL_ROOM = 8192
 
 const rounds = 60
-/** Who only stands in the state: reading that of a tunnel with many peers takes longest before it is compiled. */
-const strangers = 63
+/** Peers of a state that is read, and how often that is. */
+const crowd = { peers: 64, times: 8 }
+/** Peers of a state that is written in one go: packets wait for so long. */
+const few = 16
 const now = millis(1)
 const size = 1000
 const packetLength = 40 + 4 * size
 const somewhere = endpointV4(0x7f000001, 9)
 const address = (last: number): Uint8Array => Uint8Array.of(10, 0, 0, last)
 
-/** `room`: REHEARSAL_ROOM bytes at an offset of the memory. Answers how many packets came out as they went in. */
-export function rehearse(deps: RehearsalDeps, room: number): number {
+/** `room`: REHEARSAL_ROOM bytes at an offset of the memory. Answers how many packets came out as they went in, and peers were read. */
+export function rehearse(deps: RehearsalDeps, room: number): Rehearsed {
   const [here, there] = acquainted(deps)
   const { carry, carried } = stage(deps, here, there)
   const packet = room + HEADROOM
@@ -50,41 +56,90 @@ export function rehearse(deps: RehearsalDeps, room: number): number {
     if (round === 0) shakeHands(deps, here, there, packet)
     else carry(packet)
   }
-  const driver = { listenPort: 0, fwmark: 0 }
-  for (const each of [here, there]) {
-    const decoded = decodeState(encodeState({ driver, device: each.export() }))
-    if (decoded.is !== 'state') continue
-    const heir = deps.makeDevice()
-    heir.import(decoded.state.device)
+  const state = crowded(here.export(), crowd.peers, deps.random)
+  let read = 0
+  for (let time = 0; time < crowd.times; time++) {
+    const heir = hand(state, deps.makeDevice())
+    read += heir.status().peers.length
     heir.close()
-    each.close()
   }
-  return carried()
+  for (const each of [here, there]) each.close()
+  return { carried: carried(), read }
 }
 
-function acquainted({ makeDevice, crypto, random }: RehearsalDeps): readonly [Device, Device] {
+interface Rehearsed {
+  readonly carried: number
+  readonly read: number
+}
+
+/** Writes the state of a few peers, for nobody. */
+export class Practice {
+  readonly #deps: Acquaintances
+  readonly #room: number
+  #device: Device | undefined
+
+  /** `room` as above. */
+  constructor(deps: Acquaintances, room: number) {
+    this.#deps = deps
+    this.#room = room
+  }
+
+  /** Takes moments; worth it when it is done often. Answers how many bytes there were. */
+  write(): number {
+    this.#device ??= this.#crowded()
+    return encodeState({ driver, device: this.#device.export() }).fill(0).length
+  }
+
+  #crowded(): Device {
+    const { memory, makeDevice, random } = this.#deps
+    const [here, there] = acquainted(this.#deps)
+    const packet = this.#room + HEADROOM
+    writePacket(memory.view, packet, 0)
+    shakeHands(this.#deps, here, there, packet)
+    const device = makeDevice()
+    device.import(crowded(here.export(), few, random))
+    for (const each of [here, there]) each.close()
+    return device
+  }
+}
+
+const driver = { listenPort: 0, fwmark: 0 }
+
+/** Many peers like the only one. */
+function crowded(state: DeviceState, many: number, random: Random): DeviceState {
+  const peers = state.peers.flatMap((peer) =>
+    Array.from({ length: many }, (_, index) => ({
+      ...peer,
+      publicKey: random.bytes(32),
+      allowedIps: [{ address: address(index + 2), bits: 32 }],
+      current: peer.current && { ...peer.current, localIndex: index },
+    })),
+  )
+  return { ...state, peers }
+}
+
+/** Into an heir, as between two processes. */
+function hand(state: DeviceState, heir: Device): Device {
+  const decoded = decodeState(encodeState({ driver, device: state }))
+  if (decoded.is === 'state') heir.import(decoded.state.device)
+  return heir
+}
+
+function acquainted({ makeDevice, crypto, random }: Acquaintances): readonly [Device, Device] {
   const keys = [random.bytes(32), random.bytes(32)] as const
   const device = (own: 0 | 1): Device => {
     const other = own === 0 ? 1 : 0
     const allowedIps = [{ address: address(other + 1), bits: 32 }]
     const made = makeDevice()
     const peer = { publicKey: crypto.publicKey(keys[other]), endpoint: somewhere, allowedIps }
-    made.configure(
-      { privateKey: keys[own], peers: [peer, ...Array.from({ length: strangers }, stranger)] },
-      now,
-    )
+    made.configure({ privateKey: keys[own], peers: [peer] }, now)
     return made
   }
-  const stranger = (_: unknown, index: number) => ({
-    publicKey: random.bytes(32),
-    endpoint: somewhere,
-    allowedIps: [{ address: address(index + 3), bits: 32 }],
-  })
   return [device(0), device(1)]
 }
 
 /** The packet waits for the session that it asks for. */
-function shakeHands({ memory }: RehearsalDeps, here: Device, there: Device, packet: number): void {
+function shakeHands({ memory }: Acquaintances, here: Device, there: Device, packet: number): void {
   here.send(memory.bytes, packet, packetLength, now)
   for (let step = 0; step < 3; step++)
     for (const [from, to] of [

@@ -31,7 +31,8 @@ import type { EngineOptions, Order, Report, Switch } from './orders.ts'
 import { Outbound, type OutboundDeps } from './outbound.ts'
 import { UdpPorts } from './ports.ts'
 import { PROOF_ROOM, proven, provenHandshakes } from './proven.ts'
-import { type FarEnd, REHEARSAL_ROOM, rehearse } from './rehearsal.ts'
+import { RandomPool } from './random-pool.ts'
+import { type FarEnd, Practice, REHEARSAL_ROOM, rehearse } from './rehearsal.ts'
 import { SEGMENTER_ROOM, Segmenter } from './segment.ts'
 import { summedMemory } from './simd-sum.ts'
 import { Predecessor } from './successor.ts'
@@ -55,7 +56,7 @@ export interface WorkerInput {
   readonly wake: number
 }
 
-const bytes = (length: number): Uint8Array => randomFillSync(new Uint8Array(length))
+const random = new RandomPool(randomFillSync)
 
 const isOn = ({ without }: EngineOptions, name: Switch): boolean => !without.includes(name)
 
@@ -175,19 +176,20 @@ async function prepare({ options, wake }: WorkerInput, port: MessagePort) {
   const [[aeadName, aead], [cryptoName, crypto]] = [chosen.aead, chosen.crypto]
   const scratch = { memory: arena.bytes, offset: arena.take(scratchSize), length: scratchSize }
   const makeDevice = (): Device =>
-    new Device({ crypto, aead, random: { bytes }, wall: () => instant(Date.now()) }, { scratch })
+    new Device({ crypto, aead, random, wall: () => instant(Date.now()) }, { scratch })
   const ways = waysOf(options, arena, memory)
   const udp = portsOf(options, libc)
-  if (options.inherited !== undefined)
-    rehearse({ memory, makeDevice, crypto, random: { bytes }, ...ways }, arena.take(REHEARSAL_ROOM))
+  const [room, stage] = [arena.take(REHEARSAL_ROOM), { memory, makeDevice, crypto, random }]
+  if (options.inherited !== undefined) rehearse({ ...stage, ...ways }, room)
+  const practice = new Practice(stage, room)
   const reactor = new Reactor(libc)
   const orders = correspond(port, libc, reactor, wake)
-  const room = libc.arena.take(STREAM_ROOM)
-  const channel = (fd: number): Channel => new Channel(new Stream({ libc, reactor, room }, fd))
+  const streamed = { libc, reactor, room: arena.take(STREAM_ROOM) }
+  const channel = (fd: number): Channel => new Channel(new Stream(streamed, fd))
   // The thread blocks from here on, and is killed one day.
   flushCompileCache()
   const names = { aead: aeadName, handshakes: cryptoName }
-  return { libc, memory, names, device: makeDevice(), reactor, ways, udp, orders, channel }
+  return { libc, memory, names, device: makeDevice(), reactor, ways, udp, orders, channel, practice }
 }
 
 type Prepared = Awaited<ReturnType<typeof prepare>>
@@ -207,7 +209,7 @@ async function compose(input: WorkerInput, port: MessagePort) {
 
 /** Opens, or takes over, what packets pass through; a predecessor is asked for its state when all else is there. */
 function connect({ options, wake }: WorkerInput, prepared: Prepared, predecessor: Predecessor | undefined) {
-  const { libc, memory, names, device, reactor, ways, udp, orders, channel } = prepared
+  const { libc, memory, names, device, reactor, ways, udp, orders, channel, practice } = prepared
   const { inherited, without } = options
   const tun = openTun(options, libc)
   if (inherited === undefined) udp.open(0)
@@ -228,7 +230,18 @@ function connect({ options, wake }: WorkerInput, prepared: Prepared, predecessor
   if (state !== undefined && udp.port !== state.driver.listenPort)
     throw new DroverError('TUNNEL_UNAVAILABLE', 'the port has changed meanwhile')
   const commands = new Commands(
-    { device, tun, udp, ...orders, transmit, malformed, facts, give, hurry },
+    {
+      device,
+      tun,
+      udp,
+      ...orders,
+      transmit,
+      malformed,
+      facts,
+      give,
+      hurry,
+      practise: () => void practice.write(),
+    },
     state?.driver.fwmark ?? 0,
   )
   const loop = new PacketLoop({
