@@ -84,21 +84,30 @@ async function measure(
   figures.push(await series('replaced under a TCP stream', () => replaced(one)))
   world.endIperf()
   await stream
+  figures.push(await kept(one, () => series('kill -9', () => killed(one))))
   const spawn = (argv: readonly string[]) => world.spawn(other, argv)
   const crowd = await gather({ device: one.device, peers, address: other.underlay, spawn })
-  figures.push(await series(`replaced, with ${peers} peers more`, () => replaced(one)))
+  const among = `with ${peers} peers more`
+  figures.push(await series(`replaced, ${among}`, () => replaced(one)))
+  figures.push(await kept(one, () => series(`kill -9, ${among}`, () => killed(one))))
   crowd.close()
+  return figures
+}
+
+/** Returns once another process has the tunnel. */
+async function killed(one: Side): Promise<void> {
+  const before = await pidOf(one)
+  process.kill(before, 'SIGKILL')
+  await until('another', async () => (await pidOf(one).catch(() => before)) !== before)
+}
+
+/** What `work` answers while the process of a side is started again when it ends. */
+async function kept<T>(one: Side, work: () => Promise<T>): Promise<T> {
   const keeper = keeperOf(one)
   await until('the process is kept', () => keeper.held.running)
-  figures.push(
-    await series('kill -9', async () => {
-      const before = await pidOf(one)
-      process.kill(before, 'SIGKILL')
-      await until('another', async () => (await pidOf(one).catch(() => before)) !== before)
-    }),
-  )
+  const result = await work()
   await keeper.stop()
-  return figures
+  return result
 }
 
 /** Starts the process of a side again when it ends. */

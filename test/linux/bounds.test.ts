@@ -142,6 +142,7 @@ const makers: Readonly<Record<string, () => unknown>> = {
   Libc: () => made('Libc', arena),
   EvpContext: () => made('EvpContext', arena, room, room + 128, 'seal'),
   OpensslPrimitives: () => call('opensslPrimitives', arena),
+  OpensslCurve: () => call('opensslCurve', arena),
 }
 
 interface Method {
