@@ -29,8 +29,6 @@ export interface CommandsDeps {
   /** Packets of the TUN device that lied. */
   readonly malformed: () => number
   readonly facts: () => EngineFacts
-  /** Writes a state for nobody. */
-  readonly practise: () => void
 }
 
 export class Commands {
@@ -44,12 +42,10 @@ export class Commands {
   }
 
   take(now: Millis): 'go on' | 'stop' {
-    const { practise } = this.#deps
     for (let order = this.#deps.next(); order !== undefined; order = this.#deps.next()) {
       if (order.is === 'stop') return this.#stop(order.remove)
       if (order.is === 'set') this.#done(order.id, this.#set(order.change, now))
       if (order.is === 'get') this.#status(order.id)
-      if (order.is === 'practise') practise()
       if (order.is === 'freeze' && this.#freeze(order, now) === 'stop') return 'stop'
     }
     return 'go on'

@@ -59,11 +59,6 @@ export class Engine {
     if (report.is !== 'frozen') throw new DroverError('TUNNEL_UNAVAILABLE', 'the packet thread has ended')
   }
 
-  /** Makes the packet thread ready to give its state away soon; to be called often, each time takes it moments. */
-  practise(): void {
-    this.#thread.order({ is: 'practise' })
-  }
-
   resume(): void {
     this.#thread.order({ is: 'resume' })
   }

@@ -157,7 +157,6 @@ function giverOf({ engine, uapi }: Begun, { libc, environment, hold, notify, log
   const handover = new Handover({
     descriptors: async () => ({ ...(await engine.descriptors()), uapi }),
     socketPair: () => libc.socketPair(),
-    practise: () => engine.practise(),
     freeze: (channel) => {
       release = hold()
       return engine.freeze(channel)

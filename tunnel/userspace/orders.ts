@@ -16,8 +16,6 @@ export type Order =
   /** Give the state away by that descriptor; seal and open nothing until `resume` or `stop`. */
   | { readonly is: 'freeze'; readonly id: number; readonly channel: number }
   | { readonly is: 'resume' }
-  /** Write a state for nobody: one is going to be given away soon. */
-  | { readonly is: 'practise' }
 
 /** What the packet thread counts besides what the protocol drops. */
 export interface Traffic {

@@ -15,8 +15,6 @@ export interface HandoverDeps {
   readonly descriptors: () => Promise<Descriptors>
   /** Two ends of a stream. */
   readonly socketPair: () => readonly [number, number] | undefined
-  /** Called often while the successor loads. */
-  readonly practise: () => void
   /** Stops packets; returns when the state has gone out by that descriptor. */
   readonly freeze: (channel: number) => Promise<void>
   readonly resume: () => void
@@ -33,7 +31,6 @@ export type HandoverOutcome =
   | { readonly is: 'refused'; readonly why: string }
 
 const loadDeadline = 60_000
-const practiceInterval = 10
 /** Packets wait meanwhile. */
 const takeDeadline = 3000
 
@@ -78,10 +75,8 @@ export class Handover {
 
   async #give(child: SuccessorProcess): Promise<HandoverOutcome> {
     let frozen = false
-    const practice = setInterval(this.#deps.practise, practiceInterval)
     try {
       await child.ready()
-      clearInterval(practice)
       frozen = true
       await Promise.all([this.#deps.freeze(child.channel), child.taken()])
       return { is: 'taken', pid: child.pid }
@@ -90,8 +85,6 @@ export class Handover {
       if (child.hasTaken) return { is: 'taken', pid: child.pid }
       if (frozen) this.#deps.resume()
       throw thrown
-    } finally {
-      clearInterval(practice)
     }
   }
 }

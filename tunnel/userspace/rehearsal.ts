@@ -1,7 +1,7 @@
 /**
- * What both sides of a hand-over do while the successor loads, so that code is compiled by the time that packets wait
- * for it: in a successor two devices of its own talk to each other through the same code as packets will, and it reads
- * the state of a tunnel with many peers; its predecessor writes one. Nothing leaves the memory.
+ * What a successor does while it waits for its tunnel: two devices of its own talk to each other through the same
+ * code as packets will, and it reads the state of a tunnel with many peers, so that all that is compiled by the time
+ * that packets wait for it. Nothing leaves the memory.
  */
 import type { TunDevice } from '../../linux/tun.ts'
 import type { Random } from '../../model/ports.ts'
@@ -15,15 +15,12 @@ import type { Inbound } from './inbound.ts'
 import type { Outbound, OutboundDeps } from './outbound.ts'
 import { gso, virtioHeaderSize, writeVirtio } from './virtio.ts'
 
-interface Acquaintances {
+export interface RehearsalDeps {
   readonly memory: Memory
   /** A fresh device on that memory. */
   readonly makeDevice: () => Device
   readonly crypto: Crypto
   readonly random: Random
-}
-
-export interface RehearsalDeps extends Acquaintances {
   /** The ways that packets will take, with other ends. */
   readonly outbound: (device: Device, udp: OutboundDeps['udp'], tun: FarEnd) => Outbound
   readonly inbound: (tun: FarEnd) => Inbound
@@ -38,8 +35,6 @@ export const REHEARSAL_ROOM = 8192
 const rounds = 60
 /** Peers of a state that is read, and how often that is. */
 const crowd = { peers: 64, times: 8 }
-/** Peers of a state that is written in one go: packets wait for so long. */
-const few = 16
 const now = millis(1)
 const size = 1000
 const packetLength = 40 + 4 * size
@@ -72,37 +67,6 @@ interface Rehearsed {
   readonly read: number
 }
 
-/** Writes the state of a few peers, for nobody. */
-export class Practice {
-  readonly #deps: Acquaintances
-  readonly #room: number
-  #device: Device | undefined
-
-  /** `room` as above. */
-  constructor(deps: Acquaintances, room: number) {
-    this.#deps = deps
-    this.#room = room
-  }
-
-  /** Takes moments; worth it when it is done often. Answers how many bytes there were. */
-  write(): number {
-    this.#device ??= this.#crowded()
-    return encodeState({ driver, device: this.#device.export() }).fill(0).length
-  }
-
-  #crowded(): Device {
-    const { memory, makeDevice, random } = this.#deps
-    const [here, there] = acquainted(this.#deps)
-    const packet = this.#room + HEADROOM
-    writePacket(memory.view, packet, 0)
-    shakeHands(this.#deps, here, there, packet)
-    const device = makeDevice()
-    device.import(crowded(here.export(), few, random))
-    for (const each of [here, there]) each.close()
-    return device
-  }
-}
-
 const driver = { listenPort: 0, fwmark: 0 }
 
 /** Many peers like the only one. */
@@ -125,7 +89,7 @@ function hand(state: DeviceState, heir: Device): Device {
   return heir
 }
 
-function acquainted({ makeDevice, crypto, random }: Acquaintances): readonly [Device, Device] {
+function acquainted({ makeDevice, crypto, random }: RehearsalDeps): readonly [Device, Device] {
   const keys = [random.bytes(32), random.bytes(32)] as const
   const device = (own: 0 | 1): Device => {
     const other = own === 0 ? 1 : 0
@@ -139,7 +103,7 @@ function acquainted({ makeDevice, crypto, random }: Acquaintances): readonly [De
 }
 
 /** The packet waits for the session that it asks for. */
-function shakeHands({ memory }: Acquaintances, here: Device, there: Device, packet: number): void {
+function shakeHands({ memory }: RehearsalDeps, here: Device, there: Device, packet: number): void {
   here.send(memory.bytes, packet, packetLength, now)
   for (let step = 0; step < 3; step++)
     for (const [from, to] of [

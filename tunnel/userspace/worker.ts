@@ -32,7 +32,7 @@ import { Outbound, type OutboundDeps } from './outbound.ts'
 import { UdpPorts } from './ports.ts'
 import { PROOF_ROOM, proven, provenHandshakes } from './proven.ts'
 import { RandomPool } from './random-pool.ts'
-import { type FarEnd, Practice, REHEARSAL_ROOM, rehearse } from './rehearsal.ts'
+import { type FarEnd, REHEARSAL_ROOM, rehearse } from './rehearsal.ts'
 import { SEGMENTER_ROOM, Segmenter } from './segment.ts'
 import { summedMemory } from './simd-sum.ts'
 import { Predecessor } from './successor.ts'
@@ -179,17 +179,16 @@ async function prepare({ options, wake }: WorkerInput, port: MessagePort) {
     new Device({ crypto, aead, random, wall: () => instant(Date.now()) }, { scratch })
   const ways = waysOf(options, arena, memory)
   const udp = portsOf(options, libc)
-  const [room, stage] = [arena.take(REHEARSAL_ROOM), { memory, makeDevice, crypto, random }]
-  if (options.inherited !== undefined) rehearse({ ...stage, ...ways }, room)
-  const practice = new Practice(stage, room)
+  if (options.inherited !== undefined)
+    rehearse({ memory, makeDevice, crypto, random, ...ways }, arena.take(REHEARSAL_ROOM))
   const reactor = new Reactor(libc)
   const orders = correspond(port, libc, reactor, wake)
-  const streamed = { libc, reactor, room: arena.take(STREAM_ROOM) }
-  const channel = (fd: number): Channel => new Channel(new Stream(streamed, fd))
+  const room = libc.arena.take(STREAM_ROOM)
+  const channel = (fd: number): Channel => new Channel(new Stream({ libc, reactor, room }, fd))
   // The thread blocks from here on, and is killed one day.
   flushCompileCache()
   const names = { aead: aeadName, handshakes: cryptoName }
-  return { libc, memory, names, device: makeDevice(), reactor, ways, udp, orders, channel, practice }
+  return { libc, memory, names, device: makeDevice(), reactor, ways, udp, orders, channel }
 }
 
 type Prepared = Awaited<ReturnType<typeof prepare>>
@@ -209,7 +208,7 @@ async function compose(input: WorkerInput, port: MessagePort) {
 
 /** Opens, or takes over, what packets pass through; a predecessor is asked for its state when all else is there. */
 function connect({ options, wake }: WorkerInput, prepared: Prepared, predecessor: Predecessor | undefined) {
-  const { libc, memory, names, device, reactor, ways, udp, orders, channel, practice } = prepared
+  const { libc, memory, names, device, reactor, ways, udp, orders, channel } = prepared
   const { inherited, without } = options
   const tun = openTun(options, libc)
   if (inherited === undefined) udp.open(0)
@@ -230,18 +229,7 @@ function connect({ options, wake }: WorkerInput, prepared: Prepared, predecessor
   if (state !== undefined && udp.port !== state.driver.listenPort)
     throw new DroverError('TUNNEL_UNAVAILABLE', 'the port has changed meanwhile')
   const commands = new Commands(
-    {
-      device,
-      tun,
-      udp,
-      ...orders,
-      transmit,
-      malformed,
-      facts,
-      give,
-      hurry,
-      practise: () => void practice.write(),
-    },
+    { device, tun, udp, ...orders, transmit, malformed, facts, give, hurry },
     state?.driver.fwmark ?? 0,
   )
   const loop = new PacketLoop({
