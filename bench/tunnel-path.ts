@@ -7,12 +7,13 @@
 import { randomFillSync } from 'node:crypto'
 import type { Arena } from '../linux/arena.ts'
 import { makeArena } from '../linux/ffi.ts'
-import { type OpensslPrimitives, opensslPrimitives } from '../linux/openssl.ts'
+import { type OpensslPrimitives, opensslCurve, opensslPrimitives } from '../linux/openssl.ts'
 import { maxPieces } from '../linux/tun.ts'
 import { DroverError } from '../model/errors.ts'
 import { instant, millis } from '../model/time.ts'
 import { ComposedAead } from '../tunnel/userspace/chacha20-poly1305.ts'
 import type { Memory } from '../tunnel/userspace/checksum.ts'
+import { OpensslCrypto } from '../tunnel/userspace/handshake-crypto.ts'
 import { Inbound } from '../tunnel/userspace/inbound.ts'
 import { Outbound } from '../tunnel/userspace/outbound.ts'
 import { SEGMENTER_ROOM, Segmenter } from '../tunnel/userspace/segment.ts'
@@ -48,7 +49,11 @@ export async function benchPath(args: readonly string[]): Promise<void> {
   const wholes = await pathOf(arena, memory, primitives, packet)
   const rows = [...wholes, ...partsOf(arena, memory, primitives, packet)]
   const table = markdown(['nanoseconds a packet of 1,420 bytes', 'fastest twentieth', 'median'], rows)
-  const text = `# A packet's way inside of the process\n\n${await origin()}\n\n${table}\n`
+  const secrets = markdown(
+    ['nanoseconds a shared secret of a handshake', 'fastest twentieth', 'median'],
+    await secretsOf(arena, primitives),
+  )
+  const text = `# A packet's way inside of the process\n\n${await origin()}\n\n${table}\n\n${secrets}\n`
   process.stdout.write(`\n${text}\nkept in ${keep('tunnel-path', text)}\n`)
 }
 
@@ -149,6 +154,21 @@ function partsOf(arena: Arena, memory: Memory, primitives: OpensslPrimitives, at
     'of that: the sum': each(() => void memory.sum(at, length)),
   }
   return timed(parts, often)
+}
+
+/** X25519 as handshakes call it. */
+async function secretsOf(arena: Arena, primitives: OpensslPrimitives): Promise<readonly Row[]> {
+  const curve = opensslCurve(arena)
+  const { crypto: sodium } = await loadSodium()
+  const [own, other] = [bytes(32), sodium.publicKey(bytes(32))]
+  const makers = {
+    libsodium: sodium,
+    ...(curve && { OpenSSL: new OpensslCrypto({ arena, primitives, curve }) }),
+  }
+  const ways = Object.entries(makers).map(
+    ([name, crypto]) => [name, () => void crypto.shared(own, other)] as const,
+  )
+  return timed(Object.fromEntries(ways), 1)
 }
 
 /** A TCP packet as a TUN device with offloads gives it. */

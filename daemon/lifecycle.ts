@@ -2,7 +2,6 @@
  * Starts and stops what `compose.ts` made, in the order that loses nothing: the walls before the first route,
  * the servers once their address is there, containers last. Stopping leaves everything in the kernel.
  */
-
 import type { DnsThread } from '../dns/thread.ts'
 import { belongingOf } from '../docker/labels.ts'
 import type { EngineState } from '../docker/watch.ts'

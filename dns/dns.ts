@@ -135,10 +135,7 @@ class DnsHandle implements Dns {
     this.#options = listenOptionsOf(options)
     this.#inherited = options.inherited
     this.#file = options.kept === undefined ? undefined : new ZoneFile(options.kept, deps.log)
-    this.#zone = new ZoneProjection({
-      service: this.#options.address,
-      lastResort: options.lastResort ?? 'running',
-    })
+    this.#zone = new ZoneProjection({ service: this.#options.address, lastResort: options.lastResort })
     this.#launched = this.#launch(thread)
   }
 
@@ -166,9 +163,9 @@ class DnsHandle implements Dns {
     const text = JSON.stringify(networks)
     if (text === this.#networksText) return
     this.#networksText = text
-    const telling: Telling = { is: 'networks', networks }
+    const telling = this.#networksTelling
     this.#tell(telling)
-    this.#file?.add([telling], { anew: false, all: () => this.#all() })
+    this.#file?.add([telling], () => this.#all())
   }
 
   async explain(name: string, from: string | undefined): Promise<Explained> {
@@ -177,8 +174,7 @@ class DnsHandle implements Dns {
     if (environment === undefined || zone === undefined)
       throw new DroverError('USAGE', 'the environment is not known yet; try again')
     const engine = new EngineNames(this.#networks)
-    const { search: mode, address } = this.#options
-    const own = [...this.#options.own, formatIpv4(address)]
+    const { search: mode, own } = this.#options
     const deps = { environment, zone, engine, mode, own, upstreams: this.#hostUpstreamTexts() }
     const found = explained(deps, name, from)
     if (found.openFor === undefined) return found.explained
@@ -245,7 +241,8 @@ class DnsHandle implements Dns {
       this.#tell(telling)
       tellings.push(telling)
     }
-    this.#file?.add(tellings, { anew, all: () => this.#all() })
+    if (anew) this.#file?.begin([...tellings, this.#networksTelling])
+    else this.#file?.add(tellings, () => this.#all())
   }
 
   /** What a thread that knows nothing needs. */
@@ -253,7 +250,11 @@ class DnsHandle implements Dns {
     const changes = this.#zone.whole()
     const pieces = changes === undefined ? [] : packed(changes, true)
     const zone = [...pieces].map((piece): Telling => ({ is: 'zone', piece }))
-    return [...zone, { is: 'networks', networks: this.#networks }]
+    return [...zone, this.#networksTelling]
+  }
+
+  get #networksTelling(): Telling {
+    return { is: 'networks', networks: this.#networks }
   }
 
   #tell(message: ToWorker): void {

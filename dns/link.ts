@@ -4,7 +4,7 @@
 import type { EngineNetwork } from '../model/engine.ts'
 import type { Ipv4 } from '../model/ip.ts'
 import type { Asked } from './answers/question-log.ts'
-import type { Result } from './answers/resolver.ts'
+import type { Result } from './answers/results.ts'
 import type { SearchMode } from './answers/search.ts'
 import type { Name } from './codec/name.ts'
 import type { UpstreamStatus } from './forwarding/upstreams.ts'

@@ -46,6 +46,6 @@ export function listenOptionsOf({
     resolvConf,
     domain: parseName(domain) ?? 'rancher.internal',
     search,
-    own,
+    own: [...own, address],
   }
 }

@@ -2,29 +2,17 @@
  * What the DNS thread reports, as metrics and lines of the log. Pure.
  */
 import type { Log, Meter } from '../model/ports.ts'
-import type { Result } from './answers/resolver.ts'
+import { noResults, results } from './answers/results.ts'
 import type { Report } from './link.ts'
-
-const noResults: Record<Result, number> = {
-  local: 0,
-  engine: 0,
-  cached: 0,
-  forwarded: 0,
-  failed: 0,
-  refused: 0,
-  dropped: 0,
-}
 
 /** Of a thread that has said nothing yet. */
 export const silence: Report = {
   revision: undefined,
   names: 0,
-  results: noResults,
+  results: noResults(),
   cached: 0,
   upstreams: [],
 }
-
-const results = Object.keys(noResults) as readonly Result[]
 
 /** What is new since the report before, of the same thread. */
 export function tellReport(

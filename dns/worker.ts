@@ -8,7 +8,7 @@ import { Libc, makeArena } from '../linux/ffi.ts'
 import { bindListener } from '../linux/listener.ts'
 import { ReplySocket } from '../linux/replies.ts'
 import { reasonOf } from '../model/errors.ts'
-import { formatIpv4, type Ipv4 } from '../model/ip.ts'
+import type { Ipv4 } from '../model/ip.ts'
 import { Batches } from './answers/batches.ts'
 import { CompiledAnswers } from './answers/compiled.ts'
 import { EngineNames } from './answers/engine-names.ts'
@@ -62,7 +62,7 @@ class DnsWorker {
       new Forwarder({ clock, random, exchange, upstreams: new Upstreams() }, limits)
     this.#forwarders = new Forwarders(forwarder(hostLimits), {
       make: () => forwarder(ownLimits),
-      own: [...options.own, formatIpv4(options.address)],
+      own: options.own,
     })
     const arena = makeArena(compiledMemory + 2 * megabyte)
     const memory = { bytes: arena.bytes, at: arena.take(compiledMemory), length: compiledMemory }
@@ -85,11 +85,7 @@ class DnsWorker {
 
   async start(): Promise<void> {
     try {
-      const own = [...this.#options.own, formatIpv4(this.#options.address)]
-      this.#host = await followHostUpstreams(
-        { clock, use: (list) => this.#use(list) },
-        { ...this.#options, own },
-      )
+      this.#host = await followHostUpstreams({ clock, use: (list) => this.#use(list) }, this.#options)
       await this.#mayListen.promise
       const bindTcp = (address: Ipv4, port: number): number => bindListener(this.#libc, address, port)
       const parts = { resolver: this.#resolver, batches: this.#batches, bindTcp }

@@ -29,27 +29,33 @@ export class ZoneFile {
     this.#log = log
   }
 
-  /**
-   * Adds what was told: as it is, or, where it is told anew or the past takes too much room, `all` that holds instead
-   * of what there was. Never throws: without the file a killed daemon answers a little later.
-   */
-  add(
-    tellings: readonly Telling[],
-    { anew, all }: { readonly anew: boolean; readonly all: () => readonly Telling[] },
-  ): void {
-    try {
-      if (anew || (this.#fd !== undefined && this.#size > 2 * this.#begunWith + slack)) this.#begin(all())
-      else if (this.#fd !== undefined) this.#append(this.#fd, tellings)
-    } catch (err) {
-      this.#log.debug('what is answered cannot be kept', { err })
-      this.close()
-      rmSync(this.#path, { force: true })
-    }
+  /** All that holds, instead of what there was. Never throws: without the file a killed daemon answers a little later. */
+  begin(all: readonly Telling[]): void {
+    this.#safely(() => this.#begin(all))
+  }
+
+  /** What was told since: as it is, or, where the past takes too much room, `all` that holds. Never throws. */
+  add(tellings: readonly Telling[], all: () => readonly Telling[]): void {
+    this.#safely(() => {
+      if (this.#fd === undefined) return
+      if (this.#size > 2 * this.#begunWith + slack) this.#begin(all())
+      else this.#append(this.#fd, tellings)
+    })
   }
 
   close(): void {
     if (this.#fd !== undefined) closeSync(this.#fd)
     this.#fd = undefined
+  }
+
+  #safely(write: () => void): void {
+    try {
+      write()
+    } catch (err) {
+      this.#log.debug('what is answered cannot be kept', { err })
+      this.close()
+      rmSync(this.#path, { force: true })
+    }
   }
 
   #begin(tellings: readonly Telling[]): void {

@@ -8,7 +8,7 @@ import type { Clock } from '../../model/ports.ts'
 import { headerLength, nameOf, type Query, readReply } from '../codec/message.ts'
 import { addressText, rcodeText, typeText } from '../codec/words.ts'
 import { sourcesOf } from '../zone/views.ts'
-import type { Result } from './resolver.ts'
+import type { Result } from './results.ts'
 import { containerHere, notHere } from './whose.ts'
 
 export interface Asked {

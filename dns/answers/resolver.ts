@@ -21,6 +21,7 @@ import type { CompiledAnswers } from './compiled.ts'
 import type { EngineNames } from './engine-names.ts'
 import { Perspectives } from './perspectives.ts'
 import type { QuestionLog } from './question-log.ts'
+import { noResults, type Result } from './results.ts'
 import { type SearchMode, turnOf } from './search.ts'
 import { AnswerTable } from './table.ts'
 
@@ -31,9 +32,6 @@ export interface ResolverOptions {
 }
 
 export type Answer = Uint8Array | Promise<Uint8Array> | undefined
-
-/** How questions ended, for metrics. */
-export type Result = 'local' | 'engine' | 'cached' | 'forwarded' | 'failed' | 'refused' | 'dropped'
 
 const empty = (rcode: number): Body => bodyOf('', { rcode })
 const notImplemented = empty(rcodes.NOTIMP)
@@ -56,15 +54,7 @@ export class Resolver {
   readonly #cookies: CookieDeps
   readonly #log: QuestionLog
   readonly #options: ResolverOptions
-  readonly #results: Record<Result, number> = {
-    local: 0,
-    engine: 0,
-    cached: 0,
-    forwarded: 0,
-    failed: 0,
-    refused: 0,
-    dropped: 0,
-  }
+  readonly #results = noResults()
   #table: AnswerTable | undefined
   #engine: EngineNames | undefined
   readonly #turns = new Turns()

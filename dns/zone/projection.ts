@@ -29,7 +29,7 @@ export interface ZoneOptions {
   /** Where DNS and metadata answer: the address of `rancher-metadata`. */
   readonly service: Ipv4
   /** `running` without it. */
-  readonly lastResort?: LastResort
+  readonly lastResort?: LastResort | undefined
 }
 
 /** Below it, every host has a name. */

@@ -60,14 +60,14 @@ test('the file', (t) => {
   const log = new MemoryLog()
   t.same(readZoneFile(path), [], 'nothing is there')
   const file = new ZoneFile(path, log)
-  file.add([networks], { anew: false, all: unused })
+  file.add([networks], unused)
   t.same(readZoneFile(path), [], 'changes of nothing are not kept')
-  file.add(zone, { anew: true, all: () => [...zone, networks] })
-  file.add([networks], { anew: false, all: unused })
+  file.begin([...zone, networks])
+  file.add([networks], unused)
   t.same(readZoneFile(path), [...zone, networks, networks], 'in the order in which it was told')
   t.equal(statSync(path).mode & 0o777, 0o600)
   const whole = readFileSync(path)
-  file.add([networks], { anew: false, all: unused })
+  file.add([networks], unused)
   const { size } = statSync(path)
   for (let cut = whole.length; cut < size; cut++) {
     const bytes = readFileSync(path).subarray(0, cut)
@@ -76,7 +76,7 @@ test('the file', (t) => {
   }
   appendFileSync(path, Buffer.from([3, 0, 0, 0, 1, 2, 3]))
   t.equal(readZoneFile(path).length, zone.length + 3, 'what nobody can read ends it')
-  new ZoneFile(path, log).add(zone, { anew: true, all: () => zone })
+  new ZoneFile(path, log).begin(zone)
   t.same(readZoneFile(path), zone, 'anew')
   file.close()
   writeFileSync(path, 'drover zone 0\n')
@@ -88,15 +88,12 @@ test('changes that take too much room make the file begin again', (t) => {
   const path = fileOf(t)
   const file = new ZoneFile(path, new MemoryLog())
   const zone = zoneOf(snapshot(1))
-  file.add(zone, { anew: true, all: () => zone })
+  file.begin(zone)
   let asked = 0
   for (let n = 0; n < 100_000 && asked === 0; n++)
-    file.add(zone, {
-      anew: false,
-      all: () => {
-        asked += 1
-        return zone
-      },
+    file.add(zone, () => {
+      asked += 1
+      return zone
     })
   t.equal(asked, 1)
   t.same(readZoneFile(path), zone)
@@ -108,8 +105,8 @@ test('a file that cannot be written stops nothing, and is not there', (t) => {
   const path = join(fileOf(t), 'in', 'no', 'folder')
   const log = new MemoryLog()
   const file = new ZoneFile(path, log)
-  file.add([], { anew: true, all: () => [] })
-  file.add([networks], { anew: false, all: unused })
+  file.begin([])
+  file.add([networks], unused)
   t.match(log.lines, [{ level: 'debug' }])
   t.end()
 })

@@ -6,7 +6,7 @@
 import type { Arena } from '../../linux/arena.ts'
 import { TAG_LENGTH } from '../wireguard/aead.ts'
 import { KEY_LENGTH } from '../wireguard/constants.ts'
-import { type Crypto, equalSecrets } from '../wireguard/crypto.ts'
+import { type Crypto, equalSecrets, nonceOf } from '../wireguard/crypto.ts'
 import type { Primitives } from './chacha20-poly1305.ts'
 
 /** X25519, by offsets into the arena. */
@@ -26,14 +26,6 @@ const part = { key: 0, other: 32, result: 64, counter: 96, tag: 112, oneTime: 12
 /** "expa nd 3 2-by te k" (RFC 8439 2.3), which a block of key stream has been added to. */
 const constants = [0x61707865, 0x3320646e, 0x79622d32, 0x6b206574] as const
 const padded = (length: number): number => (length + 15) & ~15
-
-function nonceOf(counter: number): Uint8Array {
-  const nonce = new Uint8Array(12)
-  const view = new DataView(nonce.buffer)
-  view.setUint32(4, counter >>> 0, true)
-  view.setUint32(8, Math.floor(counter / 2 ** 32), true)
-  return nonce
-}
 
 export class OpensslCrypto implements Crypto {
   readonly #deps: HandshakeDeps

@@ -58,6 +58,15 @@ export function kdf3(key: Uint8Array, input: Uint8Array): readonly [Uint8Array, 
   return [first, second, derive(secret, concat(second, Uint8Array.of(3)))]
 }
 
+/** A nonce of the paper (5.4.6): four zero bytes, then the counter. */
+export function nonceOf(counter: number): Uint8Array {
+  const nonce = new Uint8Array(12)
+  const view = new DataView(nonce.buffer)
+  view.setUint32(4, counter >>> 0, true)
+  view.setUint32(8, Math.floor(counter / 2 ** 32), true)
+  return nonce
+}
+
 /** Comparison in constant time. */
 export function equalSecrets(one: Uint8Array, other: Uint8Array): boolean {
   let difference = one.length ^ other.length

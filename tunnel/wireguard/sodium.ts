@@ -4,7 +4,7 @@
  */
 import sodium from 'libsodium-wrappers'
 import { type Aead, type AeadKey, TAG_LENGTH } from './aead.ts'
-import type { Crypto } from './crypto.ts'
+import { type Crypto, nonceOf } from './crypto.ts'
 
 /** Waits until the WebAssembly module is there. */
 export async function loadSodium(): Promise<{ readonly crypto: Crypto; readonly aead: Aead }> {
@@ -13,14 +13,6 @@ export async function loadSodium(): Promise<{ readonly crypto: Crypto; readonly 
 }
 
 const nothing = new Uint8Array(0)
-
-function nonceOf(counter: number): Uint8Array {
-  const nonce = new Uint8Array(12)
-  const view = new DataView(nonce.buffer)
-  view.setUint32(4, counter >>> 0, true)
-  view.setUint32(8, Math.floor(counter / 2 ** 32), true)
-  return nonce
-}
 
 /** libsodium throws where verification fails; that is an answer here. */
 function attempt<T>(action: () => T): T | undefined {
