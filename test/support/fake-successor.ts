@@ -4,7 +4,7 @@
  */
 import { closeSync, readSync, writeSync } from 'node:fs'
 import { encodeFrame, type Frame } from '../../tunnel/userspace/handover.ts'
-import { HANDOVER_VERSION } from '../../tunnel/wireguard/handover.ts'
+import { HANDOVER_VERSIONS } from '../../tunnel/wireguard/handover.ts'
 
 const channel = 3
 const say = (frame: Frame): number => writeSync(channel, encodeFrame(frame))
@@ -28,17 +28,17 @@ const acts: Readonly<Record<string, () => void>> = {
   },
   'dies at once': () => undefined,
   'dies with the state': () => {
-    say({ is: 'ready', reads: [HANDOVER_VERSION] })
+    say({ is: 'ready', reads: HANDOVER_VERSIONS })
     hear()
   },
   refuses: () => {
-    say({ is: 'ready', reads: [HANDOVER_VERSION] })
+    say({ is: 'ready', reads: HANDOVER_VERSIONS })
     hear()
     say({ is: 'refused', why: 'not today' })
     hear()
   },
   hangs: () => {
-    say({ is: 'ready', reads: [HANDOVER_VERSION] })
+    say({ is: 'ready', reads: HANDOVER_VERSIONS })
     while (hear() > 0);
   },
   'closes the channel': () => {

@@ -61,11 +61,11 @@ export class Commands {
   }
 
   /** Gives the state away and touches no packet until it is told how it ended. */
-  #freeze({ id, channel }: Extract<Order, { is: 'freeze' }>, now: Millis): 'go on' | 'stop' {
+  #freeze({ id, channel, version }: Extract<Order, { is: 'freeze' }>, now: Millis): 'go on' | 'stop' {
     const { device, report, transmit, wait, give, hurry } = this.#deps
     hurry(true)
     transmit(now)
-    give(channel, encodeState({ driver: this.#driver(), device: device.export() }))
+    give(channel, encodeState({ driver: this.#driver(), device: device.export() }, version))
     hurry(false)
     report({ is: 'frozen', id })
     for (let order = wait(); order.is !== 'resume'; order = wait()) {

@@ -53,9 +53,9 @@ export class Engine {
     return (await this.status()).descriptors
   }
 
-  /** Stops packets; returns when all that a successor needs has gone out by that descriptor. */
-  async freeze(channel: number): Promise<void> {
-    const report = await this.#thread.ask((id) => ({ is: 'freeze', id, channel }))
+  /** Stops packets; returns when all that a successor needs has gone out by that descriptor, in that version. */
+  async freeze(channel: number, version: number): Promise<void> {
+    const report = await this.#thread.ask((id) => ({ is: 'freeze', id, channel, version }))
     if (report.is !== 'frozen') throw new DroverError('TUNNEL_UNAVAILABLE', 'the packet thread has ended')
   }
 

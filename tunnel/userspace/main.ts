@@ -157,9 +157,9 @@ function giverOf({ engine, uapi }: Begun, { libc, environment, hold, notify, log
   const handover = new Handover({
     descriptors: async () => ({ ...(await engine.descriptors()), uapi }),
     socketPair: () => libc.socketPair(),
-    freeze: (channel) => {
+    freeze: (channel, version) => {
       release = hold()
-      return engine.freeze(channel)
+      return engine.freeze(channel, version)
     },
     resume: () => {
       engine.resume()

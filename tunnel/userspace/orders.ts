@@ -13,8 +13,8 @@ export type Order =
   | { readonly is: 'get'; readonly id: number }
   /** `remove`: the device goes too, even a persistent one. */
   | { readonly is: 'stop'; readonly remove: boolean }
-  /** Give the state away by that descriptor; seal and open nothing until `resume` or `stop`. */
-  | { readonly is: 'freeze'; readonly id: number; readonly channel: number }
+  /** Give the state away by that descriptor, as that version; seal and open nothing until `resume` or `stop`. */
+  | { readonly is: 'freeze'; readonly id: number; readonly channel: number; readonly version: number }
   | { readonly is: 'resume' }
 
 /** What the packet thread counts besides what the protocol drops. */

@@ -8,15 +8,15 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { DroverError, reasonOf } from '../../model/errors.ts'
-import { HANDOVER_VERSION } from '../wireguard/handover.ts'
+import { commonVersion, HANDOVER_VERSIONS } from '../wireguard/handover.ts'
 import { type Descriptors, type Frame, FrameReader, inheritance } from './handover.ts'
 
 export interface HandoverDeps {
   readonly descriptors: () => Promise<Descriptors>
   /** Two ends of a stream. */
   readonly socketPair: () => readonly [number, number] | undefined
-  /** Stops packets; returns when the state has gone out by that descriptor. */
-  readonly freeze: (channel: number) => Promise<void>
+  /** Stops packets; returns when the state has gone out by that descriptor, in that version. */
+  readonly freeze: (channel: number, version: number) => Promise<void>
   readonly resume: () => void
 }
 
@@ -76,9 +76,9 @@ export class Handover {
   async #give(child: SuccessorProcess): Promise<HandoverOutcome> {
     let frozen = false
     try {
-      await child.ready()
+      const version = await child.ready()
       frozen = true
-      await Promise.all([this.#deps.freeze(child.channel), child.taken()])
+      await Promise.all([this.#deps.freeze(child.channel, version), child.taken()])
       return { is: 'taken', pid: child.pid }
     } catch (thrown) {
       await child.end()
@@ -96,7 +96,7 @@ class SuccessorProcess {
   readonly channel: number
   readonly #channel: Socket
   readonly #gone: Promise<void>
-  readonly #ready = Promise.withResolvers<void>()
+  readonly #ready = Promise.withResolvers<number>()
   readonly #taken = Promise.withResolvers<void>()
 
   constructor(
@@ -128,7 +128,8 @@ class SuccessorProcess {
     return this.#child.pid ?? 0
   }
 
-  ready(): Promise<void> {
+  /** The version that its state is to have. */
+  ready(): Promise<number> {
     return within(loadDeadline, this.#ready.promise, 'does not come up')
   }
 
@@ -176,18 +177,22 @@ class SuccessorProcess {
     if (frame.is === 'taken') {
       this.hasTaken = true
       this.#taken.resolve()
-    } else if (frame.is === 'ready' && frame.reads.includes(HANDOVER_VERSION)) this.#ready.resolve()
-    else if (frame.is === 'ready')
-      fail(refusal(`reads hand-over versions ${frame.reads.join(', ')}, not ${HANDOVER_VERSION}`))
+    } else if (frame.is === 'ready') this.#loaded(frame.reads, fail)
     else fail(refusal(frame.is === 'refused' ? `refuses: ${frame.why}` : 'says what only we say'))
+  }
+
+  #loaded(reads: readonly number[], fail: (thrown: unknown) => void): void {
+    const version = commonVersion(reads)
+    if (version !== undefined) this.#ready.resolve(version)
+    else fail(refusal(`reads hand-over versions ${reads.join(', ')}, not ${HANDOVER_VERSIONS.join(', ')}`))
   }
 }
 
-async function within(deadline: number, promise: Promise<void>, otherwise: string): Promise<void> {
+async function within<T>(deadline: number, promise: Promise<T>, otherwise: string): Promise<T> {
   const late = Promise.withResolvers<never>()
   const timer = setTimeout(() => late.reject(refusal(otherwise)), deadline)
   try {
-    await Promise.race([promise, late.promise])
+    return await Promise.race([promise, late.promise])
   } finally {
     clearTimeout(timer)
   }

@@ -3,7 +3,7 @@
  * that the tunnel is taken right before its first packet. Pure.
  */
 import { DroverError } from '../../model/errors.ts'
-import { decodeState, HANDOVER_READS, type TunnelState } from '../wireguard/handover.ts'
+import { decodeState, HANDOVER_VERSIONS, type TunnelState } from '../wireguard/handover.ts'
 import type { Channel } from './channel.ts'
 
 export class Predecessor {
@@ -15,7 +15,7 @@ export class Predecessor {
 
   /** Says that everything is loaded, and waits. Undefined when the predecessor has died without giving its state. */
   state(): TunnelState | undefined {
-    this.#channel.say({ is: 'ready', reads: HANDOVER_READS })
+    this.#channel.say({ is: 'ready', reads: HANDOVER_VERSIONS })
     for (let frame = this.#channel.hear(); frame !== undefined; frame = this.#channel.hear())
       if (frame.is === 'state') return stateIn(frame.state)
     return undefined

@@ -1,8 +1,8 @@
 /**
  * The whole state of a tunnel as a value and as bytes, for a successor in another process: keys, peers, sessions
  * with their counters, replay windows and timers, handshakes under way, what holds strangers off, drops. The bytes
- * hold secrets: they may pass between two processes, never onto a disk. Written in one version; read in that and in
- * the one before, so that an upgrade loses nothing. A version that is not known is refused, never guessed.
+ * hold secrets: they may pass between two processes, never onto a disk. Written and read in two versions, so that
+ * neither an upgrade nor the way back loses anything. A version that is not known is refused, never guessed.
  */
 import type { AllowedIp } from './change.ts'
 import { KEY_LENGTH } from './constants.ts'
@@ -25,10 +25,10 @@ import {
   u32,
   u64,
 } from './layout.ts'
-import { type LoadState, noLoad } from './load.ts'
+import type { LoadState } from './load.ts'
 import type { Initiated, KeyPair, TransportKeys } from './noise.ts'
 import type { Waiting } from './peer.ts'
-import { type ReplayState, WINDOW_BYTES } from './replay.ts'
+import { type ReplayState, usedBytes, WINDOW_BYTES } from './replay.ts'
 import { TIMESTAMP_LENGTH } from './tai64n.ts'
 import type { TimersState } from './timers.ts'
 import type { DriverStatus } from './uapi.ts'
@@ -90,8 +90,6 @@ export type Decoded =
   | { readonly is: 'unknown-version'; readonly version: number }
   | { readonly is: 'damaged' }
 
-/** Grows with every change of the layout below. */
-export const HANDOVER_VERSION = 2
 const MAGIC = 0x764f7244
 const PREFIX = 8
 /** The largest packet of all. */
@@ -102,34 +100,60 @@ const mac = bytesOf(16)
 
 const keyPair = struct<KeyPair>({ privateKey: key, publicKey: key })
 const keys = struct<TransportKeys>({ send: key, receive: key })
-const replay = struct<ReplayState>({ highest: count, ring: bytesOf(WINDOW_BYTES) })
 
-const session = struct<SessionState>({
-  localIndex: u32,
-  remoteIndex: u32,
-  initiator: flag,
-  createdAt: time,
-  counter: count,
-  sendable: flag,
-  keys,
-  window: replay,
+/** No byte that no counter has reached: of a peer that is quiet that is nearly the whole ring. */
+const usedWindow: Codec<ReplayState> = {
+  write: ({ highest, ring }, into) => {
+    count.write(highest, into)
+    into.put(ring.subarray(0, usedBytes(highest)))
+  },
+  read: (from) => {
+    const highest = count.read(from)
+    return { highest, ring: from.take(usedBytes(highest)) }
+  },
+}
+
+const wholeWindow: Codec<ReplayState> = {
+  write: ({ highest, ring }, into) => {
+    count.write(highest, into)
+    const whole = new Uint8Array(WINDOW_BYTES)
+    whole.set(ring)
+    into.put(whole)
+  },
+  read: (from) => {
+    const highest = count.read(from)
+    return { highest, ring: from.take(WINDOW_BYTES).subarray(0, usedBytes(highest)) }
+  },
+}
+
+const sessionWith = (window: Codec<ReplayState>): Codec<SessionState> =>
+  struct<SessionState>({
+    localIndex: u32,
+    remoteIndex: u32,
+    initiator: flag,
+    createdAt: time,
+    counter: count,
+    sendable: flag,
+    keys,
+    window,
+  })
+
+const rawEndpoint = struct<Pick<Endpoint, 'bytes' | 'scope' | 'source'>>({
+  bytes: blob((length) => length === 6 || length === 18),
+  scope: u32,
+  source: optional(blob((length) => length === 4 || length === 16)),
 })
 
-type RawEndpoint = Pick<Endpoint, 'bytes' | 'scope' | 'source'>
-
-const endpointFields = { bytes: blob((length) => length === 6 || length === 18), scope: u32 }
-const source = optional(blob((length) => length === 4 || length === 16))
-
-const endpointOver = (raw: Codec<RawEndpoint>): Codec<Endpoint> => ({
-  write: (value, into) => raw.write(value, into),
+const endpoint: Codec<Endpoint> = {
+  write: rawEndpoint.write,
   read: (from) => {
-    const { bytes, scope, source } = raw.read(from)
+    const { bytes, scope, source } = rawEndpoint.read(from)
     if (bytes.length === 6 && scope !== 0) throw new RangeError('IPv4 has no zones')
     if (source !== undefined && source.length !== bytes.length - 2)
       throw new RangeError('two addresses of two families')
     return endpointOf(bytes, scope, source)
   },
-})
+}
 
 const prefix = struct<AllowedIp>({ address: blob((length) => length === 4 || length === 16), bits: u32 })
 const allowedIp: Codec<AllowedIp> = {
@@ -153,7 +177,7 @@ const timers = struct<TimersState>({
   interval: time,
 })
 
-const peerWith = (endpoint: Codec<Endpoint>): Codec<PeerState> =>
+const peerWith = (session: Codec<SessionState>): Codec<PeerState> =>
   struct<PeerState>({
     publicKey: key,
     presharedKey: key,
@@ -180,8 +204,6 @@ const peerWith = (endpoint: Codec<Endpoint>): Codec<PeerState> =>
 
 const driver = struct<DriverStatus>({ listenPort: u32, fwmark: u32 })
 
-const deviceFields = { privateKey: optional(key), tai64n: u64, last: time, skew: time }
-
 const defences = struct<Defences>({
   cookies: optional(struct<CookieSecret>({ secret: key, secretAt: time })),
   load: struct<LoadState>({ from: time, count, until: time }),
@@ -192,57 +214,60 @@ const drops = struct<Drops>(
   Object.fromEntries(reasons.map((reason) => [reason, count])) as Record<keyof Drops, typeof count>,
 )
 
-const device = struct<DeviceState>({
-  ...deviceFields,
-  peers: list(peerWith(endpointOver(struct<RawEndpoint>({ ...endpointFields, source })))),
-  defences,
-  drops,
-})
+const tunnelWith = (window: Codec<ReplayState>): Codec<TunnelState> =>
+  struct<TunnelState>({
+    driver,
+    device: struct<DeviceState>({
+      privateKey: optional(key),
+      tai64n: u64,
+      last: time,
+      skew: time,
+      peers: list(peerWith(sessionWith(window))),
+      defences,
+      drops,
+    }),
+  })
 
-const tunnel = struct<TunnelState>({ driver, device })
+/** Grows with every change of the layout above; the one before stays. */
+export const HANDOVER_VERSION = 3
+const versions = new Map([
+  [2, tunnelWith(wholeWindow)],
+  [HANDOVER_VERSION, tunnelWith(usedWindow)],
+])
 
-/** Knew no sources, no defences, no drops; what is missing reads as undefined. */
-const first = struct<{ driver: DriverStatus; device: Omit<DeviceState, 'defences' | 'drops'> }>({
-  driver,
-  device: struct({
-    ...deviceFields,
-    peers: list(
-      peerWith(endpointOver(struct<Omit<RawEndpoint, 'source'>>(endpointFields) as Codec<RawEndpoint>)),
-    ),
-  }),
-})
+/** Those of `encodeState` and `decodeState`. */
+export const HANDOVER_VERSIONS: readonly number[] = [...versions.keys()]
 
-const readers: Readonly<Record<number, (bytes: Uint8Array) => TunnelState>> = {
-  1: (bytes) => {
-    const { driver, device } = decodeWhole(first, bytes)
-    const defences = { cookies: undefined, load: noLoad }
-    return { driver, device: { ...device, defences, drops: noDrops() } }
-  },
-  [HANDOVER_VERSION]: (bytes) => decodeWhole(tunnel, bytes),
+/** The newest that both sides know; undefined when there is none. */
+export const commonVersion = (theirs: readonly number[]): number | undefined =>
+  HANDOVER_VERSIONS.findLast((version) => theirs.includes(version))
+
+interface Head {
+  readonly magic: number
+  readonly version: number
 }
 
-/** What `decodeState` understands. */
-export const HANDOVER_READS: readonly number[] = Object.keys(readers).map(Number)
+interface Headed {
+  readonly head: Head
+  readonly state: TunnelState
+}
 
-const head = struct<{ magic: number; version: number }>({ magic: u32, version: u32 })
+const head = struct<Head>({ magic: u32, version: u32 })
 
-export function encodeState(state: TunnelState): Uint8Array<ArrayBuffer> {
-  return encodeWhole(
-    struct<{ head: { magic: number; version: number }; state: TunnelState }>({
-      head,
-      state: tunnel,
-    }),
-    { head: { magic: MAGIC, version: HANDOVER_VERSION }, state },
-  )
+/** `version`: one of HANDOVER_VERSIONS, else a RangeError. */
+export function encodeState(state: TunnelState, version = HANDOVER_VERSION): Uint8Array<ArrayBuffer> {
+  const codec = versions.get(version)
+  if (codec === undefined) throw new RangeError(`no version ${version}`)
+  return encodeWhole(struct<Headed>({ head, state: codec }), { head: { magic: MAGIC, version }, state })
 }
 
 export function decodeState(bytes: Uint8Array): Decoded {
   try {
     const { magic, version } = decodeWhole(head, bytes.subarray(0, PREFIX))
     if (magic !== MAGIC) return { is: 'damaged' }
-    const reader = readers[version]
-    if (reader === undefined) return { is: 'unknown-version', version }
-    return { is: 'state', state: reader(bytes.subarray(PREFIX)) }
+    const codec = versions.get(version)
+    if (codec === undefined) return { is: 'unknown-version', version }
+    return { is: 'state', state: decodeWhole(codec, bytes.subarray(PREFIX)) }
   } catch (thrown) {
     if (thrown instanceof RangeError) return { is: 'damaged' }
     throw thrown

@@ -11,9 +11,12 @@ export const REPLAY_WINDOW = (BLOCKS - 1) * 32
 
 export const WINDOW_BYTES = BLOCKS * 4
 
+/** Of the ring's bytes, those that counters up to `highest` have reached. */
+export const usedBytes = (highest: number): number => Math.min(WINDOW_BYTES, 4 * (blockOf(highest) + 1))
+
 export interface ReplayState {
   readonly highest: number
-  /** The blocks as this machine stores words: a successor runs on the same one. */
+  /** The `usedBytes` of the blocks, as this machine stores words: a successor runs on the same one. */
   readonly ring: Uint8Array
 }
 
@@ -34,11 +37,14 @@ export class ReplayWindow {
   }
 
   state(): ReplayState {
-    return { highest: this.#highest, ring: new Uint8Array(this.#ring.slice().buffer) }
+    return {
+      highest: this.#highest,
+      ring: new Uint8Array(this.#ring.buffer).slice(0, usedBytes(this.#highest)),
+    }
   }
 
   restore({ highest, ring }: ReplayState): void {
-    this.#ring.set(new Uint32Array(ring.slice().buffer))
+    new Uint8Array(this.#ring.buffer).set(ring)
     this.#highest = highest
   }
 

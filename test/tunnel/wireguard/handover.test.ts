@@ -12,22 +12,23 @@ import type { Device } from '../../../tunnel/wireguard/device.ts'
 import { noDrops } from '../../../tunnel/wireguard/drops.ts'
 import { endpointV4 } from '../../../tunnel/wireguard/endpoint.ts'
 import {
+  commonVersion,
   decodeState,
   encodeState,
-  HANDOVER_READS,
+  HANDOVER_VERSIONS,
   type TunnelState,
 } from '../../../tunnel/wireguard/handover.ts'
 import { decodeWhole, encodeWhole, list, u32 } from '../../../tunnel/wireguard/layout.ts'
-import { noLoad } from '../../../tunnel/wireguard/load.ts'
 import { readCounter, readU32 } from '../../../tunnel/wireguard/messages.ts'
+import { ReplayWindow } from '../../../tunnel/wireguard/replay.ts'
 import { SeededRandom } from '../../support/ports.ts'
 import { perfectLink } from '../../support/simulated-network.ts'
 import { boxOf, fuzzRounds, v6 } from '../../support/wireguard.ts'
 import type { WireguardHost } from '../../support/wireguard-host.ts'
 import { count, simulate, type World, worldOf } from '../../support/wireguard-world.ts'
 
-/** The state of a host with one peer and one session, as version 1 wrote it. */
-const versionOne = join(import.meta.dirname, '../../fixtures/handover-1.base64')
+/** The state of a host with one peer and two sessions, as version 2 was written before there was a version 3. */
+const versionTwo = join(import.meta.dirname, '../../fixtures/handover-2.base64')
 
 /** Noise with a good mac1. */
 function strangersInitiation(key: Uint8Array): { readonly memory: Uint8Array; readonly length: number } {
@@ -102,7 +103,7 @@ test('what is no state is refused whole', async (t) => {
   )
 })
 
-test('what came with version 2: sources, cookies, load, drops; version 1 is read without', async (t) => {
+test('sources, cookies, load and drops go along', async (t) => {
   const { a, b, network } = worldOf(1, perfectLink)
   a.befriend(b, 2)
   a.say(1, 2, 1)
@@ -120,12 +121,39 @@ test('what came with version 2: sources, cookies, load, drops; version 1 is read
   heir.import(decoded.state.device)
   t.strictSame({ driver, device: heir.export() }, state)
   t.strictSame(heir.drops, drops)
-  t.strictSame(HANDOVER_READS, [1, 2])
-  const old = decodeState(new Uint8Array(Buffer.from(readFileSync(versionOne, 'utf8'), 'base64')))
-  if (old.is !== 'state') throw new TypeError(old.is)
-  const later = boxOf(51).device
-  later.import(old.state.device)
-  t.match(later.export(), { peers: [{ receivedBytes: 92 }], defences: { load: noLoad }, drops: noDrops() })
+})
+
+test('the version before is read and written: an upgrade and the way back', async (t) => {
+  const old = new Uint8Array(Buffer.from(readFileSync(versionTwo, 'utf8'), 'base64'))
+  const decoded = decodeState(old)
+  if (decoded.is !== 'state') throw new TypeError(decoded.is)
+  const heir = boxOf(51).device
+  heir.import(decoded.state.device)
+  t.match(heir.export(), {
+    peers: [{ receivedBytes: 4176 }],
+    defences: { load: { from: 1, count: 2 } },
+    drops: { ...noDrops(), mac1: 3 },
+  })
+  const back = encodeState({ driver: decoded.state.driver, device: heir.export() }, 2)
+  t.equal(hex(back), hex(old))
+  t.throws(() => encodeState(decoded.state, 1), RangeError)
+  t.strictSame(HANDOVER_VERSIONS, [2, 3])
+  t.equal(commonVersion([1, 2]), 2)
+  t.equal(commonVersion([2, 3, 4]), 3)
+  t.equal(commonVersion([1, 4]), undefined)
+})
+
+test('of a replay window only what was used is sent, and what was used is refused by the heir', async (t) => {
+  for (const highest of [0, 31, 32, 8159, 8160, 20_000, 2 ** 33]) {
+    const window = new ReplayWindow()
+    for (const counter of [highest - 40, highest - 33, highest]) if (counter >= 0) window.accept(counter)
+    const heir = new ReplayWindow()
+    const state = window.state()
+    t.equal(state.ring.length, Math.min(1024, 4 * (Math.floor(highest / 32) + 1)))
+    heir.restore(state)
+    for (let counter = Math.max(0, highest - 9000); counter <= highest + 40; counter++)
+      if (heir.accept(counter) !== window.accept(counter)) t.fail(`${counter} of ${highest}`)
+  }
 })
 
 test('cookies and load outlive the process', (t) => {
