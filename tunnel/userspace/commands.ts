@@ -6,7 +6,7 @@ import type { Millis } from '../../model/time.ts'
 import type { EngineFacts } from '../engine-facts.ts'
 import type { DeviceChange } from '../wireguard/change.ts'
 import type { Device } from '../wireguard/device.ts'
-import { encodeState } from '../wireguard/handover.ts'
+import { encodeState, HANDOVER_VERSION } from '../wireguard/handover.ts'
 import { type DriverStatus, errno } from '../wireguard/uapi.ts'
 import type { Order, Report } from './orders.ts'
 import type { UdpPorts } from './ports.ts'
@@ -31,6 +31,9 @@ export interface CommandsDeps {
   readonly facts: () => EngineFacts
 }
 
+/** Peers of one practice. */
+const practised = 8
+
 export class Commands {
   readonly #deps: CommandsDeps
   #fwmark: number
@@ -46,6 +49,7 @@ export class Commands {
       if (order.is === 'stop') return this.#stop(order.remove)
       if (order.is === 'set') this.#done(order.id, this.#set(order.change, now))
       if (order.is === 'get') this.#status(order.id)
+      if (order.is === 'practise') this.#practise(order.id)
       if (order.is === 'freeze' && this.#freeze(order, now) === 'stop') return 'stop'
     }
     return 'go on'
@@ -60,12 +64,22 @@ export class Commands {
     this.#deps.report({ is: 'done', id, errno })
   }
 
+  /** So few peers at a time that no packet waits longer for it than for another batch of packets. */
+  #practise(id: number): void {
+    this.#state(HANDOVER_VERSION, practised).fill(0)
+    this.#done(id, 0)
+  }
+
+  #state(version: number, peers?: number): Uint8Array {
+    return encodeState({ driver: this.#driver(), device: this.#deps.device.export(peers) }, version)
+  }
+
   /** Gives the state away and touches no packet until it is told how it ended. */
   #freeze({ id, channel, version }: Extract<Order, { is: 'freeze' }>, now: Millis): 'go on' | 'stop' {
-    const { device, report, transmit, wait, give, hurry } = this.#deps
+    const { report, transmit, wait, give, hurry } = this.#deps
     hurry(true)
     transmit(now)
-    give(channel, encodeState({ driver: this.#driver(), device: device.export() }, version))
+    give(channel, this.#state(version))
     hurry(false)
     report({ is: 'frozen', id })
     for (let order = wait(); order.is !== 'resume'; order = wait()) {

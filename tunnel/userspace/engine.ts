@@ -53,6 +53,11 @@ export class Engine {
     return (await this.status()).descriptors
   }
 
+  /** A little of what `freeze` takes, between packets. */
+  async practise(): Promise<void> {
+    await this.#thread.ask((id) => ({ is: 'practise', id }))
+  }
+
   /** Stops packets; returns when all that a successor needs has gone out by that descriptor, in that version. */
   async freeze(channel: number, version: number): Promise<void> {
     const report = await this.#thread.ask((id) => ({ is: 'freeze', id, channel, version }))

@@ -157,6 +157,7 @@ function giverOf({ engine, uapi }: Begun, { libc, environment, hold, notify, log
   const handover = new Handover({
     descriptors: async () => ({ ...(await engine.descriptors()), uapi }),
     socketPair: () => libc.socketPair(),
+    practise: () => engine.practise(),
     freeze: (channel, version) => {
       release = hold()
       return engine.freeze(channel, version)

@@ -13,6 +13,8 @@ export type Order =
   | { readonly is: 'get'; readonly id: number }
   /** `remove`: the device goes too, even a persistent one. */
   | { readonly is: 'stop'; readonly remove: boolean }
+  /** Do a little of what `freeze` will ask for, so that it is compiled by then. */
+  | { readonly is: 'practise'; readonly id: number }
   /** Give the state away by that descriptor, as that version; seal and open nothing until `resume` or `stop`. */
   | { readonly is: 'freeze'; readonly id: number; readonly channel: number; readonly version: number }
   | { readonly is: 'resume' }

@@ -7,6 +7,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync } from 'node:fs'
 import { Socket } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
 import { DroverError, reasonOf } from '../../model/errors.ts'
 import { commonVersion, HANDOVER_VERSIONS } from '../wireguard/handover.ts'
 import { type Descriptors, type Frame, FrameReader, inheritance } from './handover.ts'
@@ -15,6 +16,8 @@ export interface HandoverDeps {
   readonly descriptors: () => Promise<Descriptors>
   /** Two ends of a stream. */
   readonly socketPair: () => readonly [number, number] | undefined
+  /** Does a little of what `freeze` takes, while packets flow. */
+  readonly practise: () => Promise<void>
   /** Stops packets; returns when the state has gone out by that descriptor, in that version. */
   readonly freeze: (channel: number, version: number) => Promise<void>
   readonly resume: () => void
@@ -31,6 +34,7 @@ export type HandoverOutcome =
   | { readonly is: 'refused'; readonly why: string }
 
 const loadDeadline = 60_000
+const practiceEvery = 4
 /** Packets wait meanwhile. */
 const takeDeadline = 3000
 
@@ -67,6 +71,15 @@ export class Handover {
     this.#child?.kill()
   }
 
+  /** A predecessor gives its tunnel away once in its life: by then it has done so in small pieces, many times. */
+  async #practising(ready: Promise<number>): Promise<number> {
+    for (;;) {
+      const version = await Promise.race([ready, pause(practiceEvery)])
+      if (version !== undefined) return version
+      await this.#deps.practise()
+    }
+  }
+
   #channel(): readonly [number, number] {
     const pair = this.#deps.socketPair()
     if (pair === undefined) throw new DroverError('TUNNEL_UNAVAILABLE', 'no channel to a successor')
@@ -76,7 +89,7 @@ export class Handover {
   async #give(child: SuccessorProcess): Promise<HandoverOutcome> {
     let frozen = false
     try {
-      const version = await child.ready()
+      const version = await this.#practising(child.ready())
       frozen = true
       await Promise.all([this.#deps.freeze(child.channel, version), child.taken()])
       return { is: 'taken', pid: child.pid }

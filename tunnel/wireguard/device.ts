@@ -229,9 +229,10 @@ export class Device {
     return this.#transmit
   }
 
-  /** All that lives in it, keys too. Once a device elsewhere has imported it, this one must not be used again. */
-  export(): DeviceState {
-    return { last: this.#last, skew: this.#skew, ...stateOf(this.#roster, this.#handshakes, this.drops) }
+  /** All that lives in it, keys too, or so many of its peers. Once that was imported elsewhere, this must not go on. */
+  export(limit = Number.POSITIVE_INFINITY): DeviceState {
+    const peers = stateOf(this.#roster, this.#handshakes, this.drops, limit)
+    return { last: this.#last, skew: this.#skew, ...peers }
   }
 
   /** Goes on where another device was exported; only for a device that was never configured. */

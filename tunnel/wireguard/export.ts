@@ -22,15 +22,16 @@ export interface DeviceParts {
   readonly add: (publicKey: Uint8Array) => Peer
 }
 
-/** Everything but the clock. */
+/** Everything but the clock; of no more than so many peers. */
 export const stateOf = (
   roster: Roster,
   handshakes: Handshakes,
   drops: Drops,
+  limit: number,
 ): Omit<DeviceState, 'last' | 'skew'> => ({
   privateKey: handshakes.self?.privateKey,
   tai64n: handshakes.tai64n.last,
-  peers: peerStates(roster),
+  peers: peerStates(roster, limit),
   defences: handshakes.defences,
   drops: { ...drops },
 })
@@ -50,10 +51,8 @@ export function restoreTo(parts: DeviceParts, state: DeviceState): void {
   parts.handshakes.defend(state.defences)
 }
 
-function peerStates(roster: Roster): readonly PeerState[] {
-  const prefixes = new Map(roster.status().map(({ publicKey, allowedIps }) => [publicKey, allowedIps]))
-  return [...roster.all()].map((peer) => peerState(peer, prefixes.get(peer.publicKey) ?? []))
-}
+const peerStates = (roster: Roster, limit: number): readonly PeerState[] =>
+  [...roster.prefixes()].slice(0, limit).map(([peer, allowedIps]) => peerState(peer, allowedIps))
 
 function peerState(peer: Peer, allowedIps: readonly AllowedIp[]): PeerState {
   return {

@@ -59,11 +59,16 @@ export class Roster {
       : this.#routes.lookupV6(memory, offset + V6_SOURCE)
   }
 
-  status(): readonly PeerStatus[] {
+  /** Of every peer. */
+  prefixes(): ReadonlyMap<Peer, readonly AllowedIp[]> {
     const prefixes = new Map<Peer, AllowedIp[]>()
     for (const peer of this.#peers.values()) prefixes.set(peer, [])
     for (const [prefix, peer] of this.#routes.entries()) prefixes.get(peer)?.push(prefix)
-    return [...prefixes].map(([peer, allowedIps]) => ({
+    return prefixes
+  }
+
+  status(): readonly PeerStatus[] {
+    return [...this.prefixes()].map(([peer, allowedIps]) => ({
       publicKey: peer.publicKey,
       presharedKey: peer.presharedKey,
       endpoint: peer.endpoint,
