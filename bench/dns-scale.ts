@@ -8,7 +8,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { Worker } from 'node:worker_threads'
 import { startDns } from '../dns/dns.ts'
-import { packed } from '../dns/packed.ts'
+import { type PackedZone, packed } from '../dns/packed.ts'
 import { ZoneProjection } from '../dns/zone/projection.ts'
 import type { Environment } from '../model/environment.ts'
 import { DroverError } from '../model/errors.ts'
@@ -52,7 +52,11 @@ function projections(environment: Environment, rounds: number) {
   const single: number[] = []
   for (let round = 0; round < rounds; round++) {
     const projection = new ZoneProjection({ service })
-    const rebuild = (snapshot: Environment) => () => [...packed(projection.update(snapshot))]
+    const rebuild = (snapshot: Environment) => () => {
+      const pieces: PackedZone[] = []
+      packed(projection.update(snapshot), (piece) => pieces.push(piece))
+      return pieces
+    }
     whole.push(timed(rebuild(environment)))
     single.push(timed(rebuild(changed(environment, round + 2))))
   }

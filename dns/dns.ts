@@ -15,7 +15,7 @@ import { type Asked, addressesOf, type Follower, whyNotFollowed } from './answer
 import { Inquiries } from './inquiries.ts'
 import type { DnsSockets, ListenOptions, Report, ToWorker, WorkerOptions } from './link.ts'
 import { type DnsOptions, listenOptionsOf } from './options.ts'
-import { packed } from './packed.ts'
+import { type PackedZone, packed } from './packed.ts'
 import { silence, tellReport, tellUpstreams } from './reports.ts'
 import { DnsThread, type ThreadEvent } from './thread.ts'
 import type { ZoneChanges } from './zone/changes.ts'
@@ -236,11 +236,12 @@ class DnsHandle implements Dns {
     const anew = !this.#told
     this.#told = true
     const tellings: Telling[] = []
-    for (const piece of packed(changes, anew)) {
+    const tell = (piece: PackedZone): void => {
       const telling: Telling = { is: 'zone', piece }
       this.#tell(telling)
       tellings.push(telling)
     }
+    packed(changes, tell, anew)
     if (anew) this.#file?.begin([...tellings, this.#networksTelling])
     else this.#file?.add(tellings, () => this.#all())
   }
@@ -248,9 +249,9 @@ class DnsHandle implements Dns {
   /** What a thread that knows nothing needs. */
   #all(): readonly Telling[] {
     const changes = this.#zone.whole()
-    const pieces = changes === undefined ? [] : packed(changes, true)
-    const zone = [...pieces].map((piece): Telling => ({ is: 'zone', piece }))
-    return [...zone, this.#networksTelling]
+    const tellings: Telling[] = []
+    if (changes !== undefined) packed(changes, (piece) => tellings.push({ is: 'zone', piece }), true)
+    return [...tellings, this.#networksTelling]
   }
 
   get #networksTelling(): Telling {

@@ -36,67 +36,99 @@ export interface PackedZone {
   readonly big: boolean
 }
 
-const pieceSize = 1000 // names
+const pieceSize = 2000 // names and pointers
 const noParts = 0xffff_ffff
 const nothing = { set: new Map<never, never>(), gone: [] }
 
 /**
- * In the order in which they are to be taken in; the names that others lead to come with the last at the latest. With
- * `anew` they are no changes but a whole zone, whatever there was.
+ * Gives the pieces out in the order in which they are to be taken in; the names that others lead to come with the last
+ * at the latest. With `anew` they are no changes but a whole zone, whatever there was.
  */
-export function* packed(changes: ZoneChanges, anew = false): Generator<PackedZone> {
-  const { revision, domain, subnet, names, pointers, views, askers } = changes
-  const named = new Feed(names.set)
-  const pointing = new Feed(pointers.set)
-  let { gone } = names
-  let lost = pointers.gone
-  let big = anew || gone.length + lost.length > pieceSize
-  let isFirst = anew
-  for (let last = false; !last; ) {
-    const piece = { ...packedNames(named), pointers: packedPointers(pointing) }
-    last = named.isEmpty && pointing.isEmpty
-    big ||= !last
-    const seen = last ? { views, askers } : { views: nothing, askers: nothing }
-    yield { revision, domain, subnet, big, ...piece, gone, lost, ...seen, anew: isFirst, last }
-    isFirst = false
-    gone = []
-    lost = []
-  }
-}
-
-/** What is given out in pieces, by an iterable that knows its end only when it is there. */
-class Feed<T> {
-  readonly #rest: Iterator<T>
-  #next: IteratorResult<T>
-
-  constructor(all: Iterable<T>) {
-    this.#rest = all[Symbol.iterator]()
-    this.#next = this.#rest.next()
-  }
-
-  get isEmpty(): boolean {
-    return this.#next.done === true
-  }
-
-  eachOfPiece(take: (one: T) => void): void {
-    for (let left = pieceSize; left > 0 && this.#next.done !== true; left--) {
-      take(this.#next.value)
-      this.#next = this.#rest.next()
-    }
-  }
-}
-
-function packedNames(named: Feed<readonly [Name, Target]>): Pick<PackedZone, 'plain' | 'numbers' | 'others'> {
-  const plain: Name[] = []
-  const numbers: number[] = []
-  const others = new Map<Name, Target>()
-  named.eachOfPiece(([name, target]) => {
-    if (isPlain(target)) {
-      plain.push(name)
-      write(numbers, target)
-    } else others.set(name, target)
+export function packed(changes: ZoneChanges, give: (piece: PackedZone) => void, anew = false): void {
+  const packer = new Packer(changes, give, anew)
+  changes.names.set.forEach((target, name) => {
+    packer.addName(name, target)
   })
-  return { plain: plain.join('\n'), numbers: new Uint32Array(numbers), others }
+  changes.pointers.set.forEach((name, address) => {
+    packer.addPointer(address, name)
+  })
+  packer.end()
+}
+
+class Packer {
+  readonly #changes: ZoneChanges
+  readonly #give: (piece: PackedZone) => void
+  readonly #numbers = new Numbers()
+  #left = pieceSize
+  #plain: Name[] = []
+  #others = new Map<Name, Target>()
+  #addresses: Ipv4[] = []
+  #pointers: Name[] = []
+  #gone: readonly Name[]
+  #lost: readonly Ipv4[]
+  #anew: boolean
+  #big: boolean
+
+  constructor(changes: ZoneChanges, give: (piece: PackedZone) => void, anew: boolean) {
+    this.#changes = changes
+    this.#give = give
+    this.#gone = changes.names.gone
+    this.#lost = changes.pointers.gone
+    this.#anew = anew
+    this.#big = anew || this.#gone.length + this.#lost.length > pieceSize
+  }
+
+  addName(name: Name, target: Target): void {
+    this.#makeRoom()
+    if (isPlain(target)) {
+      this.#plain.push(name)
+      this.#numbers.addTarget(target)
+    } else this.#others.set(name, target)
+  }
+
+  addPointer(address: Ipv4, name: Name): void {
+    this.#makeRoom()
+    this.#addresses.push(address)
+    this.#pointers.push(name)
+  }
+
+  end(): void {
+    this.#finish(true)
+  }
+
+  #makeRoom(): void {
+    if (this.#left === 0) this.#finish(false)
+    this.#left--
+  }
+
+  #finish(last: boolean): void {
+    const { revision, domain, subnet, views, askers } = this.#changes
+    this.#big ||= !last
+    this.#give({
+      revision,
+      domain,
+      subnet,
+      plain: this.#plain.join('\n'),
+      numbers: this.#numbers.take(),
+      others: this.#others,
+      gone: this.#gone,
+      pointers: { addresses: new Uint32Array(this.#addresses), names: this.#pointers.join('\n') },
+      lost: this.#lost,
+      views: last ? views : nothing,
+      askers: last ? askers : nothing,
+      anew: this.#anew,
+      last,
+      big: this.#big,
+    })
+    this.#left = pieceSize
+    this.#plain = []
+    this.#others = new Map()
+    this.#addresses = []
+    this.#pointers = []
+    this.#gone = []
+    this.#lost = []
+    this.#anew = false
+  }
 }
 
 type Plain = Target & { readonly is: 'addresses' }
@@ -104,23 +136,39 @@ type Plain = Target & { readonly is: 'addresses' }
 const isPlain = (target: Target): target is Plain =>
   target.is === 'addresses' && target.six.length === 0 && (target.parts?.ports.length ?? 0) === 0
 
-function write(numbers: number[], { four, parts }: Plain): void {
-  numbers.push(four.length)
-  for (const address of four) numbers.push(address)
-  numbers.push(parts === undefined ? noParts : parts.indexes.length)
-  if (parts === undefined) return
-  for (const index of parts.indexes) numbers.push(index)
-  for (const address of parts.addresses) numbers.push(address)
-}
+/** One buffer for all pieces. */
+class Numbers {
+  #values = new Uint32Array(4 * pieceSize)
+  #length = 0
 
-function packedPointers(pointing: Feed<readonly [Ipv4, Name]>): PackedPointers {
-  const addresses: number[] = []
-  const names: Name[] = []
-  pointing.eachOfPiece(([address, name]) => {
-    addresses.push(address)
-    names.push(name)
-  })
-  return { addresses: new Uint32Array(addresses), names: names.join('\n') }
+  addTarget({ four, parts }: Plain): void {
+    this.#add(four.length)
+    this.#addAll(four)
+    this.#add(parts === undefined ? noParts : parts.indexes.length)
+    if (parts === undefined) return
+    this.#addAll(parts.indexes)
+    this.#addAll(parts.addresses)
+  }
+
+  /** What was added since. */
+  take(): Uint32Array {
+    const taken = this.#values.slice(0, this.#length)
+    this.#length = 0
+    return taken
+  }
+
+  #addAll(values: readonly number[]): void {
+    for (let at = 0; at < values.length; at++) this.#add(values[at] ?? 0)
+  }
+
+  #add(value: number): void {
+    if (this.#length === this.#values.length) {
+      const larger = new Uint32Array(2 * this.#length)
+      larger.set(this.#values)
+      this.#values = larger
+    }
+    this.#values[this.#length++] = value
+  }
 }
 
 /** The changes of one piece. */

@@ -5,6 +5,8 @@ const label = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/
 
 /** The label for a name, lower-cased; undefined when no DNS label can carry it. */
 export function dnsLabel(name: string): string | undefined {
+  // Mostly it is lower case, and then no copy is made.
+  if (label.test(name)) return name
   const lower = name.toLowerCase()
   return label.test(lower) ? lower : undefined
 }

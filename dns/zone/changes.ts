@@ -6,10 +6,10 @@ import type { Cidr, Ipv4 } from '../../model/ip.ts'
 import type { Name } from '../codec/name.ts'
 import { partNames } from './parts.ts'
 import { reverseName } from './reverse.ts'
-import type { Asker, Parts, Port, Target, View, Zone } from './targets.ts'
+import type { Asker, Entries, Parts, Port, Target, View, Zone } from './targets.ts'
 
 export interface Changes<Key, Value> {
-  readonly set: Iterable<readonly [Key, Value]>
+  readonly set: Entries<Key, Value>
   readonly gone: readonly Key[]
 }
 
@@ -66,10 +66,13 @@ export class ZoneCopy {
   #touchedBy({ names, pointers }: ZoneChanges): readonly Name[] {
     const touched: Name[] = []
     for (const name of names.gone) touched.push(name, ...partNames(name, this.#names.get(name)))
-    for (const [name, target] of names.set)
+    names.set.forEach((target, name) => {
       touched.push(name, ...partNames(name, this.#names.get(name)), ...partNames(name, target))
+    })
     for (const address of pointers.gone) touched.push(reverseName(address))
-    for (const [address] of pointers.set) touched.push(reverseName(address))
+    pointers.set.forEach((_name, address) => {
+      touched.push(reverseName(address))
+    })
     return touched
   }
 }
@@ -89,7 +92,9 @@ export function mapChanges<Key, Value>(
 
 function patch<Key, Value>(map: Map<Key, Value>, { set, gone }: Changes<Key, Value>): void {
   for (const key of gone) map.delete(key)
-  for (const [key, value] of set) map.set(key, value)
+  set.forEach((value, key) => {
+    map.set(key, value)
+  })
 }
 
 /** Views with equal keys are equal, except everybody's, whose key is fixed. */

@@ -29,10 +29,11 @@ export class ZoneNames implements Lookup<Name, Target> {
   }
 
   /** Of a name that comes twice the later one counts. */
-  *[Symbol.iterator](): Generator<readonly [Name, Target]> {
-    yield* this.#members.owns()
-    for (const [name, target] of this.#tree.map)
-      if (target.is !== 'branch' || !this.#members.isOwn(name)) yield [name, target]
+  forEach(visit: (target: Target, name: Name) => void): void {
+    this.#members.eachOwn(visit)
+    this.#tree.map.forEach((target, name) => {
+      if (target.is !== 'branch' || !this.#members.isOwn(name)) visit(target, name)
+    })
   }
 }
 
@@ -54,13 +55,11 @@ export class Pointers implements Lookup<Ipv4, Name> {
     return this.get(address) !== undefined
   }
 
-  *[Symbol.iterator](): Generator<readonly [Ipv4, Name]> {
-    for (const address of this.#members.addresses()) {
-      const name = this.get(address)
-      if (name !== undefined) yield [address, name]
-    }
-    for (const [address, name] of this.#hosts)
-      if (this.#members.nameOf(address) === undefined) yield [address, name]
+  forEach(visit: (name: Name, address: Ipv4) => void): void {
+    this.#members.eachPointer(visit)
+    this.#hosts.forEach((name, address) => {
+      if (this.#members.nameOf(address) === undefined) visit(name, address)
+    })
   }
 }
 

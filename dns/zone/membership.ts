@@ -9,6 +9,7 @@ import type { Ipv4 } from '../../model/ip.ts'
 import { dnsLabel } from '../../model/names.ts'
 import type { ContainerId, ContainerRecord, HostId } from '../../model/records.ts'
 import { labelBelow, type Name } from '../codec/name.ts'
+import { AddressMap } from './address-map.ts'
 import { sameTarget } from './changes.ts'
 import { differences } from './differences.ts'
 import { OneOrMany } from './one-or-many.ts'
@@ -39,12 +40,14 @@ interface Place {
 
 export class Membership {
   readonly #domain: Name
+  /** Of own names: a dot and the domain. */
+  readonly #suffix: string
   /** The snapshot that all of this is of. */
   #environment: Environment | undefined
   readonly #services = new OneOrMany<Name>()
   /** By label. */
   readonly #owns = new OneOrMany<string>()
-  readonly #addresses = new OneOrMany<Ipv4>()
+  readonly #addresses = new OneOrMany<Ipv4>(new AddressMap())
   readonly #sharers = new OneOrMany<ContainerId>()
   readonly #local = new Map<ContainerId, ContainerRecord>()
   /** By stack, then by service and sidekick. */
@@ -52,6 +55,7 @@ export class Membership {
 
   constructor(domain: Name) {
     this.#domain = domain
+    this.#suffix = `.${domain}`
   }
 
   /** Containers of the service or sidekick of this name; none for a name that no service has. */
@@ -60,8 +64,10 @@ export class Membership {
   }
 
   /** Names of services and sidekicks, each once. */
-  services(): Iterable<Name> {
-    return this.#services.keys()
+  eachService(visit: (name: Name) => void): void {
+    this.#services.forEach((_records, name) => {
+      visit(name)
+    })
   }
 
   isOwn(name: Name): boolean {
@@ -75,15 +81,20 @@ export class Membership {
     return label === undefined ? undefined : this.#at(label)
   }
 
-  *owns(): Generator<readonly [Name, Target]> {
+  eachOwn(visit: (target: Target, name: Name) => void): void {
     const environment = this.#environment
     if (environment === undefined) return
-    for (const [label, records] of this.#owns.entries())
-      yield [`${label}.${this.#domain}`, ownTarget(environment, records)]
+    this.#owns.forEach((records, label) => {
+      visit(ownTarget(environment, records), label + this.#suffix)
+    })
   }
 
-  addresses(): Iterable<Ipv4> {
-    return this.#addresses.keys()
+  /** Addresses with their names. */
+  eachPointer(visit: (name: Name, address: Ipv4) => void): void {
+    this.#addresses.forEach((records, address) => {
+      const name = this.#nameAmong(records)
+      if (name !== undefined) visit(name, address)
+    })
   }
 
   /** Containers of this host. */
@@ -91,12 +102,16 @@ export class Membership {
     return this.#local.values()
   }
 
-  /** The name of an address: that of the container whose it is, before those that share it. */
   nameOf(address: Ipv4): Name | undefined {
+    return this.#nameAmong(this.#addresses.at(address))
+  }
+
+  /** Of those with one address, the name of the container whose it is, before those that share it. */
+  #nameAmong(records: readonly ContainerRecord[]): Name | undefined {
     let label: string | undefined
-    for (const { name, networkFrom } of this.#addresses.at(address))
+    for (const { name, networkFrom } of records)
       if (label === undefined || networkFrom === null) label = dnsLabel(name) ?? label
-    return label === undefined ? undefined : `${label}.${this.#domain}`
+    return label === undefined ? undefined : label + this.#suffix
   }
 
   update(environment: Environment): Touched {
@@ -130,7 +145,9 @@ export class Membership {
 
   #begin(environment: Environment): Touched {
     this.#environment = environment
-    for (const record of environment.containers.values()) this.#take(this.#placeOf(environment, record))
+    environment.containers.forEach((record) => {
+      this.#take(this.#placeOf(environment, record))
+    })
     return { all: true, names: new Set(), owns: new Set(), addresses: new Set(), local: true, reshaped: true }
   }
 
@@ -149,7 +166,7 @@ export class Membership {
     for (const [label, was] of before) {
       const is = this.#at(label)
       if (was !== undefined && is !== undefined && sameTarget(was, is)) continue
-      owns.add(`${label}.${this.#domain}`)
+      owns.add(label + this.#suffix)
       reshaped ||= was === undefined || is === undefined
     }
     return { owns, reshaped }
@@ -201,14 +218,17 @@ export class Membership {
 
 /** The address whatever the containers' health and state, as long as their hosts are there. */
 function ownTarget(environment: Environment, records: readonly ContainerRecord[]): Target {
-  const addresses: Ipv4[] = []
-  for (const record of records) {
-    const address = addressOf(environment, record)
-    if (address !== null && isPresent(environment, record)) addresses.push(address)
+  const [first] = records
+  if (first !== undefined && records.length === 1) {
+    const address = presentAddress(environment, first)
+    return targetOf(address === null ? [] : [address])
   }
-  if (addresses.length < 2) return targetOf(addresses)
-  return targetOf([...new Set(addresses)].sort((one, other) => one - other))
+  const addresses = new Set(records.flatMap((record) => presentAddress(environment, record) ?? []))
+  return targetOf([...addresses].sort((one, other) => one - other))
 }
+
+const presentAddress = (environment: Environment, record: ContainerRecord): Ipv4 | null =>
+  isPresent(environment, record) ? addressOf(environment, record) : null
 
 /** Hosts that came or went. */
 function movedHosts(before: Environment, { hosts }: Environment): ReadonlySet<HostId> {

@@ -2,6 +2,7 @@
  * Containers by a key that mostly one of them has: a list is kept only where there are several. Pure.
  */
 import type { ContainerId, ContainerRecord } from '../../model/records.ts'
+import type { Entries } from './targets.ts'
 
 type Held = ContainerRecord | ContainerRecord[]
 
@@ -11,8 +12,20 @@ const isList = (held: Held): held is ContainerRecord[] => Array.isArray(held)
 
 const listOf = (held: Held): readonly ContainerRecord[] => (isList(held) ? held : [held])
 
+/** As much of a Map as is needed. */
+interface Table<Key> extends Entries<Key, Held> {
+  get(key: Key): Held | undefined
+  has(key: Key): boolean
+  set(key: Key, held: Held): unknown
+  delete(key: Key): unknown
+}
+
 export class OneOrMany<Key> {
-  readonly #held = new Map<Key, Held>()
+  readonly #held: Table<Key>
+
+  constructor(held: Table<Key> = new Map<Key, Held>()) {
+    this.#held = held
+  }
 
   has(key: Key): boolean {
     return this.#held.has(key)
@@ -23,13 +36,10 @@ export class OneOrMany<Key> {
     return held === undefined ? nobody : listOf(held)
   }
 
-  keys(): Iterable<Key> {
-    return this.#held.keys()
-  }
-
-  /** In the order in which the first of each came. */
-  *entries(): Generator<readonly [Key, readonly ContainerRecord[]]> {
-    for (const [key, held] of this.#held) yield [key, listOf(held)]
+  forEach(visit: (records: readonly ContainerRecord[], key: Key) => void): void {
+    this.#held.forEach((held, key) => {
+      visit(listOf(held), key)
+    })
   }
 
   add(key: Key, record: ContainerRecord): void {

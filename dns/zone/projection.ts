@@ -154,9 +154,9 @@ export class ZoneProjection {
   }
 
   #nameServices(environment: Environment, { all, names }: Touched): void {
-    const services = all ? this.#members.services() : []
-    for (const some of [services, names])
-      for (const name of some) this.#tree.set(name, this.#targetOf(environment, name))
+    const set = (name: Name): void => this.#tree.set(name, this.#targetOf(environment, name))
+    if (all) this.#members.eachService(set)
+    names.forEach(set)
     for (const name of this.#declared.aliases.keys())
       this.#tree.set(
         name,

@@ -19,7 +19,7 @@ export function serviceTarget(
   lastResort: LastResort,
 ): Target {
   const addressesOf = (records: readonly ContainerRecord[]): readonly Ipv4[] =>
-    records.flatMap((record) => addressOf(environment, record) ?? [])
+    records.map((record) => addressOf(environment, record) as Ipv4)
   const isHere = (record: ContainerRecord): boolean => isPresent(environment, record)
   const addressed = inOrder(only(members, (record) => addressOf(environment, record) !== null))
   const reachable = only(addressed, isHere)

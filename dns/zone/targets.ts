@@ -52,9 +52,14 @@ export interface Asker {
 }
 
 /** As much of a map as answers need: what it holds may be worked out when it is asked for. */
-export interface Lookup<Key, Value> extends Iterable<readonly [Key, Value]> {
+export interface Lookup<Key, Value> extends Entries<Key, Value> {
   get(key: Key): Value | undefined
   has(key: Key): boolean
+}
+
+/** As a Map tells of its own: of a hundred thousand, iterators would be half of the work. */
+export interface Entries<Key, Value> {
+  forEach(visit: (value: Value, key: Key) => void): void
 }
 
 export interface Zone {

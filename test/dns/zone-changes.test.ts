@@ -6,6 +6,7 @@ import { test } from 'tap'
 import { ZoneCopy } from '../../dns/zone/changes.ts'
 import { differences } from '../../dns/zone/differences.ts'
 import { ZoneProjection } from '../../dns/zone/projection.ts'
+import type { Entries } from '../../dns/zone/targets.ts'
 import type { Environment } from '../../model/environment.ts'
 import type { ContainerId, ContainerRecord } from '../../model/records.ts'
 import { SeededRandom } from '../support/ports.ts'
@@ -19,7 +20,7 @@ import {
   hostRecordOf,
   ip,
 } from '../support/snapshots.ts'
-import { takenIn, zoneOf } from '../support/zone-of.ts'
+import { entriesOf, takenIn, zoneOf } from '../support/zone-of.ts'
 
 const service = ip('169.254.169.250')
 
@@ -57,8 +58,8 @@ test('changes', (t) => {
     const zone = zoneOf(environment, { service })
     const { zone: copy } = takenIn(kept, projection.update(environment))
     t.strictSame(
-      new Map([...copy.names].sort()),
-      new Map([...zone.names].sort()),
+      new Map(entriesOf(copy.names).sort()),
+      new Map(entriesOf(zone.names).sort()),
       `revision ${zone.revision}`,
     )
     t.strictSame(
@@ -67,7 +68,7 @@ test('changes', (t) => {
     )
   }
   const fresh = new ZoneProjection({ service })
-  const sizes = environments.map((environment) => [...fresh.update(environment).names.set].length)
+  const sizes = environments.map((environment) => entriesOf(fresh.update(environment).names.set).length)
   t.equal(sizes[1], 2, 'the service and the new container')
   t.end()
 })
@@ -107,7 +108,7 @@ test('whatever changes, the zone is that of the last snapshot alone', (t) => {
     const environment = environmentOf({ containers: [...containers.values()], hosts, revision })
     const { zone } = takenIn(kept, projection.update(environment))
     const { names, pointers, askers, views } = zoneOf(environment, { service })
-    const sorted = (entries: Iterable<readonly [unknown, unknown]>) => [...entries].sort()
+    const sorted = (entries: Entries<unknown, unknown>) => entriesOf(entries).sort()
     t.strictSame(
       [zone.names, zone.pointers, zone.askers, zone.views].map(sorted),
       [names, pointers, askers, views].map(sorted),

@@ -9,7 +9,6 @@ import { join } from 'node:path'
 import { type Test, test } from 'tap'
 import { type Dns, prepareDns, startDns } from '../../dns/dns.ts'
 import { type DnsOptions, listenOptionsOf } from '../../dns/options.ts'
-import { packed } from '../../dns/packed.ts'
 import { DnsThread } from '../../dns/thread.ts'
 import { ZoneProjection } from '../../dns/zone/projection.ts'
 import { readZoneFile, type Telling, ZoneFile } from '../../dns/zone-file.ts'
@@ -20,6 +19,7 @@ import { until } from '../support/netns.ts'
 import { MemoryLog, MemoryMeter } from '../support/ports.ts'
 import { realClock } from '../support/real-clock.ts'
 import { containerRecordOf, environmentOf, ip } from '../support/snapshots.ts'
+import { piecesOf } from '../support/zone-of.ts'
 
 function fileOf(t: Test): string {
   const folder = mkdtempSync(join(tmpdir(), 'dt-zone-file-'))
@@ -35,7 +35,7 @@ const snapshot = (revision: number, containers = [web]): Environment =>
 
 const zoneOf = (environment: Environment): readonly Telling[] => {
   const projection = new ZoneProjection({ service: ip('169.254.169.250'), lastResort: 'running' })
-  return [...packed(projection.update(environment), true)].map((piece) => ({ is: 'zone', piece }))
+  return piecesOf(projection.update(environment), true).map((piece) => ({ is: 'zone', piece }))
 }
 const networks: Telling = { is: 'networks', networks: [] }
 const unused = (): never => {

@@ -19,7 +19,7 @@ import {
   type Ingredients,
   ip,
 } from '../support/snapshots.ts'
-import { zoneOf } from '../support/zone-of.ts'
+import { entriesOf, zoneOf } from '../support/zone-of.ts'
 
 const service = ip('169.254.169.250')
 const zoneFrom = (given: Ingredients): Zone => zoneOf(environmentOf(given), { service })
@@ -230,7 +230,7 @@ test('the names that Rancher made of such an environment', (t) => {
       declaredOf({ stack: 'shop', name: 'db', kind: 'externalService', hostname: 'db.example.com' }),
     ],
   })
-  const names = [...zone.names]
+  const names = entriesOf(zone.names)
     .filter(([name, { is }]) => is !== 'branch' && !name.endsWith('.hosts.rancher.internal'))
     .map(([name, target]) => `${name} ${shown(target)}`)
   t.strictSame(names.sort(), [
@@ -276,7 +276,7 @@ test('names that DNS cannot carry', (t) => {
   )
   const zone = zoneOf(environment, { service })
   t.equal(
-    [...zone.names].every(([name]) => /^[a-z0-9_.-]+$/.test(name)),
+    entriesOf(zone.names).every(([name]) => /^[a-z0-9_.-]+$/.test(name)),
     true,
   )
   t.equal(
