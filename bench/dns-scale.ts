@@ -51,6 +51,8 @@ function projections(environment: Environment, rounds: number) {
   const whole: number[] = []
   const single: number[] = []
   for (let round = 0; round < rounds; round++) {
+    // Each pays for its own garbage.
+    collect()
     const projection = new ZoneProjection({ service })
     const rebuild = (snapshot: Environment) => () => {
       const pieces: PackedZone[] = []

@@ -25,6 +25,8 @@ export const binFolder = (host: HostPlace): string => join(host.folder, 'bin')
 export interface FurtherEnvironment {
   readonly name: string
   readonly subnet: string
+  /** rancher.internal without it. */
+  readonly domain?: string
   /** Added to every port that Drover listens on. */
   readonly shift: number
 }
@@ -64,11 +66,12 @@ export function writeConfig(host: HostPlace, backend: BackendChoice, further?: F
   chmodSync(command, 0o755)
 }
 
-/** The first host of the environment. */
-export const createEnvironment = (host: HostPlace, store: string, subnet?: string): Promise<string> =>
-  must(drover(host, 'init', '--store', store, ...(subnet === undefined ? [] : ['--subnet', subnet])), {
-    namespace: host.namespace,
-  })
+/** The first host of the environment; `words` are further ones of the command. */
+export const createEnvironment = (
+  host: HostPlace,
+  store: string,
+  words: readonly string[] = [],
+): Promise<string> => must(drover(host, 'init', '--store', store, ...words), { namespace: host.namespace })
 
 /** A line for `joinEnvironment`, by the daemon of the first host. */
 export async function createToken(host: HostPlace, uses: number): Promise<string> {

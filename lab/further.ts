@@ -46,7 +46,9 @@ export async function addEnvironment(
   })
   const [first, ...others] = hosts
   if (first === undefined) return []
-  await createEnvironment(first.place, etcdUrl(lab.record.store.endpoints.length), further.subnet)
+  const { subnet, domain } = further
+  const words = ['--subnet', subnet, ...(domain === undefined ? [] : ['--domain', domain])]
+  await createEnvironment(first.place, etcdUrl(lab.record.store.endpoints.length), words)
   await begin(first)
   if (others.length === 0) return hosts
   const token = await createToken(first.place, others.length)

@@ -12,7 +12,7 @@ import { labelBelow, type Name } from '../codec/name.ts'
 import { AddressMap } from './address-map.ts'
 import { sameTarget } from './changes.ts'
 import { differences } from './differences.ts'
-import { OneOrMany } from './one-or-many.ts'
+import { listOf, OneOrMany, onlyOf, type Some } from './one-or-many.ts'
 import { addressOf, isPresent, serviceName, type Target, targetOf } from './targets.ts'
 
 /** What stands for something else now. */
@@ -65,7 +65,7 @@ export class Membership {
 
   /** Names of services and sidekicks, each once. */
   eachService(visit: (name: Name) => void): void {
-    this.#services.forEach((_records, name) => {
+    this.#services.forEach((_some, name) => {
       visit(name)
     })
   }
@@ -84,15 +84,15 @@ export class Membership {
   eachOwn(visit: (target: Target, name: Name) => void): void {
     const environment = this.#environment
     if (environment === undefined) return
-    this.#owns.forEach((records, label) => {
-      visit(ownTarget(environment, records), label + this.#suffix)
+    this.#owns.forEach((some, label) => {
+      visit(ownTarget(environment, some), label + this.#suffix)
     })
   }
 
   /** Addresses with their names. */
   eachPointer(visit: (name: Name, address: Ipv4) => void): void {
-    this.#addresses.forEach((records, address) => {
-      const name = this.#nameAmong(records)
+    this.#addresses.forEach((some, address) => {
+      const name = this.#nameAmong(some)
       if (name !== undefined) visit(name, address)
     })
   }
@@ -106,11 +106,9 @@ export class Membership {
     return this.#nameAmong(this.#addresses.at(address))
   }
 
-  /** Of those with one address, the name of the container whose it is, before those that share it. */
-  #nameAmong(records: readonly ContainerRecord[]): Name | undefined {
-    let label: string | undefined
-    for (const { name, networkFrom } of records)
-      if (label === undefined || networkFrom === null) label = dnsLabel(name) ?? label
+  #nameAmong(some: Some): Name | undefined {
+    const only = onlyOf(some)
+    const label = only === undefined ? labelAmong(listOf(some)) : dnsLabel(only.name)
     return label === undefined ? undefined : label + this.#suffix
   }
 
@@ -216,14 +214,22 @@ export class Membership {
   }
 }
 
+/** Of those with one address, the label of the container whose it is, before those that share it. */
+function labelAmong(records: readonly ContainerRecord[]): string | undefined {
+  let label: string | undefined
+  for (const { name, networkFrom } of records)
+    if (label === undefined || networkFrom === null) label = dnsLabel(name) ?? label
+  return label
+}
+
 /** The address whatever the containers' health and state, as long as their hosts are there. */
-function ownTarget(environment: Environment, records: readonly ContainerRecord[]): Target {
-  const [first] = records
-  if (first !== undefined && records.length === 1) {
-    const address = presentAddress(environment, first)
+function ownTarget(environment: Environment, some: Some): Target {
+  const only = onlyOf(some)
+  if (only !== undefined) {
+    const address = presentAddress(environment, only)
     return targetOf(address === null ? [] : [address])
   }
-  const addresses = new Set(records.flatMap((record) => presentAddress(environment, record) ?? []))
+  const addresses = new Set(listOf(some).flatMap((record) => presentAddress(environment, record) ?? []))
   return targetOf([...addresses].sort((one, other) => one - other))
 }
 

@@ -6,11 +6,20 @@ import type { Entries } from './targets.ts'
 
 type Held = ContainerRecord | ContainerRecord[]
 
+/** At least one; a list of no more than one is as good. */
+export type Some = ContainerRecord | readonly ContainerRecord[]
+
 const nobody: readonly ContainerRecord[] = []
 
 const isList = (held: Held): held is ContainerRecord[] => Array.isArray(held)
 
-const listOf = (held: Held): readonly ContainerRecord[] => (isList(held) ? held : [held])
+export const listOf = (some: Some): readonly ContainerRecord[] => ('id' in some ? [some] : some)
+
+/** The only one; undefined where there are several. */
+export const onlyOf = (some: Some): ContainerRecord | undefined => {
+  if ('id' in some) return some
+  return some.length === 1 ? some[0] : undefined
+}
 
 /** As much of a Map as is needed. */
 interface Table<Key> extends Entries<Key, Held> {
@@ -36,10 +45,8 @@ export class OneOrMany<Key> {
     return held === undefined ? nobody : listOf(held)
   }
 
-  forEach(visit: (records: readonly ContainerRecord[], key: Key) => void): void {
-    this.#held.forEach((held, key) => {
-      visit(listOf(held), key)
-    })
+  forEach(visit: (some: Some, key: Key) => void): void {
+    this.#held.forEach(visit)
   }
 
   add(key: Key, record: ContainerRecord): void {

@@ -34,7 +34,7 @@ export function serviceTarget(
     is: 'addresses',
     four,
     six: none,
-    parts: { indexes, addresses, ports: portsOf(only(given, isHere)) },
+    parts: { indexes, addresses, ports: portsOf(given === good ? good : only(given, isHere)) },
   }
 }
 
@@ -50,7 +50,10 @@ const inOrder = (records: readonly ContainerRecord[]): readonly ContainerRecord[
     ? records
     : records.toSorted(byIndex)
 
+const noPorts: readonly Port[] = []
+
 function portsOf(given: readonly ContainerRecord[]): readonly Port[] {
+  if (given.every(({ exposed }) => exposed.length === 0)) return noPorts
   const ports = new Map<string, number[]>()
   for (const { exposed, index } of given)
     for (const port of exposed) {

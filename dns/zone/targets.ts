@@ -5,7 +5,7 @@ import type { Environment } from '../../model/environment.ts'
 import type { Cidr, Ipv4 } from '../../model/ip.ts'
 import { dnsLabel } from '../../model/names.ts'
 import type { ContainerId, ContainerRecord } from '../../model/records.ts'
-import { type Name, parseName } from '../codec/name.ts'
+import { LONGEST_NAME, type Name } from '../codec/name.ts'
 
 export type Target =
   | {
@@ -99,8 +99,11 @@ export function serviceName(
   domain: Name,
   { stack, service, sidekick }: { stack: string; service: string; sidekick?: string | null },
 ): Name | undefined {
-  const labels = [sidekick ?? undefined, service, stack].filter((part) => part !== undefined).map(dnsLabel)
-  return labels.includes(undefined) ? undefined : parseName([...labels, domain].join('.'))
+  const labels = [dnsLabel(service), dnsLabel(stack)]
+  if (sidekick !== undefined && sidekick !== null) labels.unshift(dnsLabel(sidekick))
+  if (labels.includes(undefined)) return undefined
+  const name = `${labels.join('.')}.${domain}`
+  return name.length > LONGEST_NAME ? undefined : name
 }
 
 /** The name behind `stack/service`, or behind `service` in the same stack. */

@@ -24,7 +24,7 @@ import {
 } from '../support/lab.ts'
 
 const shop = { name: 'shop', subnet: '10.43.0.0/16', shift: 1000 }
-const far = { name: 'far', subnet: '10.42.0.0/16', shift: 0 }
+const far = { name: 'far', subnet: '10.42.0.0/16', domain: 'far.example', shift: 0 }
 const server = '169.254.169.250'
 
 /** A managed container of an environment; its address. */
@@ -111,7 +111,6 @@ test('several environments', labNeeds(), async (t) => {
     t.ok(await reaches(two1, 'b1', b2))
     await resolvesTo(one2, 'a2', name, [a1])
     await resolvesTo(two1, 'b1', name, [b2])
-    await resolvesTo(three, 'c1', name, [c1])
     t.equal(c1, a1, 'the same address in two environments of one subnet')
     for (const [host, container, address] of [
       [one1, 'a1', a1],
@@ -141,7 +140,20 @@ test('several environments', labNeeds(), async (t) => {
     t.equal(await listed(three, 'c1'), 'c1')
     t.same(await resolve(one1, 'a1', 'b2.rancher.internal'), [])
     t.same(await resolve(two1, 'b1', 'a1.rancher.internal'), [])
-    t.same(await resolve(three, 'c1', 'a2.rancher.internal'), [])
+    t.same(await resolve(three, 'c1', 'a2.far.example'), [])
+  })
+
+  await t.test('an environment may have a domain of its own', async (t) => {
+    await resolvesTo(three, 'c1', 'web.app.far.example', [c1])
+    t.same(await resolve(three, 'c1', name), [], 'and then that of others is nothing to it')
+    t.match((await three.inside('c1', 'cat', '/etc/resolv.conf')).stdout, /^search .*far\.example/m)
+    const short = await three.inside('c1', 'ping', '-c', '1', '-W', '2', 'web.app')
+    t.match(short.stdout, `PING web.app (${c1})`)
+    const self = c1.split('.').toReversed().join('.')
+    t.match(
+      (await three.inside('c1', 'nslookup', '-type=ptr', `${self}.in-addr.arpa`)).stdout,
+      /name = c1\.far\.example/,
+    )
   })
 
   const [tunnelA, tunnelB] = await Promise.all([tunnelOf(one1), tunnelOf(two1)])
