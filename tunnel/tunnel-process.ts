@@ -95,7 +95,7 @@ export class TunnelProcess implements Keeper {
       await engine.ended
       if (signal.aborted) return
       engine = await client.hold(signal).catch(() => undefined)
-      if (engine !== undefined) log.info('the tunnel process was replaced', { worker: this.#worker })
+      if (engine !== undefined) log.info('the tunnel process answers again', { worker: this.#worker })
     }
   }
 

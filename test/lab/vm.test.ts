@@ -229,7 +229,7 @@ test('the units on a real systemd', { ...needs, timeout: 2_700_000 }, async (t) 
     t.equal(await show(vm, 'drover', 'MainPID'), daemon)
     const follows = async () => {
       const said = await vm.must('journalctl --no-pager -o cat -u drover')
-      return said.split('the tunnel process was replaced').length === 3 || undefined
+      return said.split('the tunnel process answers again').length === 3 || undefined
     }
     await until('the daemon to follow', follows, { patience, every: 3000 })
   })
