@@ -24,59 +24,81 @@ const maxUnsent = 256 << 10 // bytes
 
 /** Listens on a bound socket, which it owns from now on. */
 export function acceptStreams(fd: number, respond: Respond): Promise<Streams> {
-  const perAddress = new Map<string, number>()
-  const open = new Set<Conversation>()
+  const guests = new Guests()
   const server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) =>
-    accept(socket, { perAddress, open, respond }),
+    accept(socket, guests, respond),
   )
-  server.maxConnections = maxConnections
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen({ fd }, () => {
       server.off('error', reject)
       server.on('error', () => {})
-      resolve({ close: () => closed(server, open) })
+      resolve({ close: () => closed(server, guests) })
     })
   })
 }
 
-function closed(server: Server, open: ReadonlySet<Conversation>): Promise<void> {
+function closed(server: Server, guests: Guests): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve())
-    for (const conversation of open) conversation.finish()
+    guests.finish()
   })
 }
 
-interface Listening {
-  readonly perAddress: Map<string, number>
-  readonly open: Set<Conversation>
-  readonly respond: Respond
-}
-
-function accept(socket: Socket, { perAddress, open, respond }: Listening): void {
-  const text = socket.remoteAddress ?? ''
-  const from = parseIpv4(text)
-  const others = perAddress.get(text) ?? 0
+function accept(socket: Socket, guests: Guests, respond: Respond): void {
+  const from = parseIpv4(socket.remoteAddress ?? '')
   socket.on('error', () => socket.destroy())
-  if (from === undefined || others >= maxConnectionsOfOne) {
+  if (from === undefined || !guests.admit(from)) {
     socket.destroy()
     return
   }
-  perAddress.set(text, others + 1)
   const conversation = new Conversation(socket, from, respond)
-  open.add(conversation)
-  socket.once('close', () => {
-    open.delete(conversation)
-    const left = (perAddress.get(text) ?? 1) - 1
-    if (left > 0) perAddress.set(text, left)
-    else perAddress.delete(text)
-  })
+  guests.add(conversation)
+  socket.once('close', () => guests.remove(conversation))
+}
+
+/** Who is connected. Where all places are taken, whoever has most of them gives one up for somebody who has fewer. */
+class Guests {
+  readonly #open = new Map<Ipv4, Set<Conversation>>()
+  #places = maxConnections
+
+  /** Whether one more may come from there. */
+  admit(from: Ipv4): boolean {
+    const others = this.#open.get(from)?.size ?? 0
+    if (others >= maxConnectionsOfOne) return false
+    if (this.#places > 0) return true
+    const [first, ...rest] = this.#open.values()
+    if (first === undefined) return false
+    const most = rest.reduce((one, other) => (other.size > one.size ? other : one), first)
+    const [oldest] = most
+    if (oldest === undefined || most.size <= others + 1) return false
+    oldest.leave()
+    this.remove(oldest)
+    return true
+  }
+
+  add(conversation: Conversation): void {
+    const some = this.#open.get(conversation.from) ?? new Set()
+    this.#open.set(conversation.from, some.add(conversation))
+    this.#places--
+  }
+
+  remove(conversation: Conversation): void {
+    const some = this.#open.get(conversation.from)
+    if (some?.delete(conversation) !== true) return
+    this.#places++
+    if (some.size === 0) this.#open.delete(conversation.from)
+  }
+
+  finish(): void {
+    for (const some of this.#open.values()) for (const conversation of some) conversation.finish()
+  }
 }
 
 /** One connection: questions in, answers out; what is ready together leaves in one piece. */
 class Conversation {
   readonly #socket: Socket
-  readonly #from: Ipv4
+  readonly from: Ipv4
   readonly #respond: Respond
   readonly #frames = new Frames()
   #waiting: Uint8Array[] = []
@@ -89,7 +111,7 @@ class Conversation {
 
   constructor(socket: Socket, from: Ipv4, respond: Respond) {
     this.#socket = socket
-    this.#from = from
+    this.from = from
     this.#respond = respond
     socket.setTimeout(idleTime)
     socket.on('timeout', () => this.#silent())
@@ -109,6 +131,11 @@ class Conversation {
   finish(): void {
     this.#finishing = true
     this.#socket.setTimeout(quiet)
+  }
+
+  /** Makes room for somebody else. */
+  leave(): void {
+    this.#socket.destroy()
   }
 
   #silent(): void {
@@ -141,7 +168,7 @@ class Conversation {
   }
 
   #take(message: Uint8Array): void {
-    const answer = this.#respond(message, this.#from)
+    const answer = this.#respond(message, this.from)
     if (answer === undefined) return void this.#socket.destroy()
     if (answer instanceof Promise) {
       this.#underWay += 1

@@ -266,6 +266,21 @@ test('many questions in one TCP connection', async (t) => {
   t.match(await dig(dns, '+short', 'web.shop.rancher.internal'), /10\.42/, 'UDP goes on')
 })
 
+test('whoever takes all TCP connections gives one up for each newcomer', async (t) => {
+  const { dns } = await started(t)
+  await applied(dns, 2, 1)
+  const from = (localAddress: string) =>
+    connect({ port: dns.stats().port, host: '127.0.0.1', localAddress }).on('error', () => {})
+  const greedy = Array.from({ length: 16 * 64 }, (_, at) => from(`127.0.0.${2 + (at % 16)}`))
+  t.teardown(() => {
+    for (const one of greedy) one.destroy()
+  })
+  await until('all of them', () => greedy.every(({ connecting }) => !connecting))
+  for (let round = 1; round <= 3; round++)
+    t.match(await dig(dns, '+tcp', '+short', 'web.shop.rancher.internal'), /10\.42/, `newcomer ${round}`)
+  await until('those that had to go', () => greedy.filter(({ closed }) => closed).length >= 3)
+})
+
 test('garbage on both transports', async (t) => {
   const { dns } = await started(t)
   await applied(dns, 2, 1)
