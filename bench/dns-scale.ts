@@ -8,7 +8,6 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { Worker } from 'node:worker_threads'
 import { startDns } from '../dns/dns.ts'
-import { type PackedZone, packed } from '../dns/packed.ts'
 import { ZoneProjection } from '../dns/zone/projection.ts'
 import type { Environment } from '../model/environment.ts'
 import { DroverError } from '../model/errors.ts'
@@ -16,6 +15,7 @@ import { formatIpv4, type Ipv4 } from '../model/ip.ts'
 import { MemoryLog, MemoryMeter } from '../test/support/ports.ts'
 import { realClock } from '../test/support/real-clock.ts'
 import { ip } from '../test/support/snapshots.ts'
+import { piecesOf } from '../test/support/zone-of.ts'
 import type { Answered } from './dns/asker.ts'
 import { domain, environmentOfSize } from './dns/names.ts'
 import { keep, machine, markdown, percentile } from './table.ts'
@@ -54,11 +54,7 @@ function projections(environment: Environment, rounds: number) {
     // Each pays for its own garbage.
     collect()
     const projection = new ZoneProjection({ service })
-    const rebuild = (snapshot: Environment) => () => {
-      const pieces: PackedZone[] = []
-      packed(projection.update(snapshot), (piece) => pieces.push(piece))
-      return pieces
-    }
+    const rebuild = (snapshot: Environment) => () => piecesOf(projection.update(snapshot))
     whole.push(timed(rebuild(environment)))
     single.push(timed(rebuild(changed(environment, round + 2))))
   }

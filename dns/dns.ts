@@ -15,7 +15,7 @@ import { type Asked, addressesOf, type Follower, whyNotFollowed } from './answer
 import { Inquiries } from './inquiries.ts'
 import type { DnsSockets, ListenOptions, Report, ToWorker, WorkerOptions } from './link.ts'
 import { type DnsOptions, listenOptionsOf } from './options.ts'
-import { type PackedZone, packed } from './packed.ts'
+import { type PackedZone, pack } from './packed.ts'
 import { silence, tellReport, tellUpstreams } from './reports.ts'
 import { DnsThread, type ThreadEvent } from './thread.ts'
 import type { ZoneChanges } from './zone/changes.ts'
@@ -241,7 +241,7 @@ class DnsHandle implements Dns {
       this.#tell(telling)
       tellings.push(telling)
     }
-    packed(changes, tell, anew)
+    pack(changes, tell, anew)
     if (anew) this.#file?.begin([...tellings, this.#networksTelling])
     else this.#file?.add(tellings, () => this.#all())
   }
@@ -250,7 +250,7 @@ class DnsHandle implements Dns {
   #all(): readonly Telling[] {
     const changes = this.#zone.whole()
     const tellings: Telling[] = []
-    if (changes !== undefined) packed(changes, (piece) => tellings.push({ is: 'zone', piece }), true)
+    if (changes !== undefined) pack(changes, (piece) => tellings.push({ is: 'zone', piece }), true)
     return [...tellings, this.#networksTelling]
   }
 

@@ -44,7 +44,7 @@ const nothing = { set: new Map<never, never>(), gone: [] }
  * Gives the pieces out in the order in which they are to be taken in; the names that others lead to come with the last
  * at the latest. With `anew` they are no changes but a whole zone, whatever there was.
  */
-export function packed(changes: ZoneChanges, give: (piece: PackedZone) => void, anew = false): void {
+export function pack(changes: ZoneChanges, give: (piece: PackedZone) => void, anew = false): void {
   const packer = new Packer(changes, give, anew)
   changes.names.set.forEach((target, name) => {
     packer.addName(name, target)
@@ -136,9 +136,9 @@ type Plain = Target & { readonly is: 'addresses' }
 const isPlain = (target: Target): target is Plain =>
   target.is === 'addresses' && target.six.length === 0 && (target.parts?.ports.length ?? 0) === 0
 
-/** One buffer for all pieces. */
+/** One buffer for all pieces; it grows. */
 class Numbers {
-  #values = new Uint32Array(4 * pieceSize)
+  #values = new Uint32Array(64)
   #length = 0
 
   addTarget({ four, parts }: Plain): void {

@@ -87,13 +87,13 @@ export const wireLabels = (name: Name): readonly Uint8Array[] =>
     return Uint8Array.from([bytes.length, ...bytes])
   })
 
-/** Of a name without its last dot (RFC 1035 3.1: 255 octets in wire form). */
-export const LONGEST_NAME = 253
+/** Characters of a name without its last dot: its first length and the root take an octet each. */
+export const longestName = maxWire - 2
 
 /** A name from configuration or a record, with or without its last dot; undefined when no message can carry it. */
 export function parseName(text: string): Name | undefined {
   const name = text.toLowerCase().replace(/\.$/, '')
-  if (name === '' || name.length > LONGEST_NAME) return undefined
+  if (name === '' || name.length > longestName) return undefined
   return name.split('.').every((label) => /^[a-z0-9_-]{1,63}$/.test(label)) ? name : undefined
 }
 

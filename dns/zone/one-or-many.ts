@@ -6,18 +6,19 @@ import type { Entries } from './targets.ts'
 
 type Held = ContainerRecord | ContainerRecord[]
 
-/** At least one; a list of no more than one is as good. */
+/** One container, or a list of any length. */
 export type Some = ContainerRecord | readonly ContainerRecord[]
 
 const nobody: readonly ContainerRecord[] = []
 
-const isList = (held: Held): held is ContainerRecord[] => Array.isArray(held)
+const isList = <List extends readonly ContainerRecord[]>(some: ContainerRecord | List): some is List =>
+  Array.isArray(some)
 
-export const listOf = (some: Some): readonly ContainerRecord[] => ('id' in some ? [some] : some)
+export const listOf = (some: Some): readonly ContainerRecord[] => (isList(some) ? some : [some])
 
-/** The only one; undefined where there are several. */
-export const onlyOf = (some: Some): ContainerRecord | undefined => {
-  if ('id' in some) return some
+/** The only one; undefined where there are several, or none. */
+export function onlyOf(some: Some): ContainerRecord | undefined {
+  if (!isList(some)) return some
   return some.length === 1 ? some[0] : undefined
 }
 

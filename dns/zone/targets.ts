@@ -5,7 +5,7 @@ import type { Environment } from '../../model/environment.ts'
 import type { Cidr, Ipv4 } from '../../model/ip.ts'
 import { dnsLabel } from '../../model/names.ts'
 import type { ContainerId, ContainerRecord } from '../../model/records.ts'
-import { LONGEST_NAME, type Name } from '../codec/name.ts'
+import { longestName, type Name } from '../codec/name.ts'
 
 export type Target =
   | {
@@ -103,7 +103,7 @@ export function serviceName(
   if (sidekick !== undefined && sidekick !== null) labels.unshift(dnsLabel(sidekick))
   if (labels.includes(undefined)) return undefined
   const name = `${labels.join('.')}.${domain}`
-  return name.length > LONGEST_NAME ? undefined : name
+  return name.length > longestName ? undefined : name
 }
 
 /** The name behind `stack/service`, or behind `service` in the same stack. */

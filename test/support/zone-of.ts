@@ -2,7 +2,7 @@
  * The zone of a single snapshot, and of one after the other, as the DNS thread comes to it.
  */
 
-import { type PackedZone, packed, unpacked } from '../../dns/packed.ts'
+import { type PackedZone, pack, unpacked } from '../../dns/packed.ts'
 import { type Applied, type ZoneChanges, ZoneCopy } from '../../dns/zone/changes.ts'
 import { type ZoneOptions, ZoneProjection } from '../../dns/zone/projection.ts'
 import type { Entries, Zone } from '../../dns/zone/targets.ts'
@@ -16,7 +16,7 @@ export function entriesOf<Key, Value>(entries: Entries<Key, Value>): [Key, Value
 
 export function piecesOf(changes: ZoneChanges, anew = false): readonly PackedZone[] {
   const pieces: PackedZone[] = []
-  packed(changes, (piece) => pieces.push(piece), anew)
+  pack(changes, (piece) => pieces.push(piece), anew)
   return pieces
 }
 

@@ -101,30 +101,20 @@ const mac = bytesOf(16)
 const keyPair = struct<KeyPair>({ privateKey: key, publicKey: key })
 const keys = struct<TransportKeys>({ send: key, receive: key })
 
-/** No byte that no counter has reached: of a peer that is quiet that is nearly the whole ring. */
-const usedWindow: Codec<ReplayState> = {
-  write: ({ highest, ring }, into) => {
-    count.write(highest, into)
-    into.put(ring.subarray(0, usedBytes(highest)))
-  },
-  read: (from) => {
-    const highest = count.read(from)
-    return { highest, ring: from.take(usedBytes(highest)) }
-  },
-}
+const zeros = new Uint8Array(WINDOW_BYTES)
 
-const wholeWindow: Codec<ReplayState> = {
+/** With so much of the ring; what no counter has reached is zeros. */
+const windowOf = (lengthFor: (highest: number) => number): Codec<ReplayState> => ({
   write: ({ highest, ring }, into) => {
     count.write(highest, into)
-    const whole = new Uint8Array(WINDOW_BYTES)
-    whole.set(ring)
-    into.put(whole)
+    into.put(ring)
+    into.put(zeros.subarray(ring.length, lengthFor(highest)))
   },
   read: (from) => {
     const highest = count.read(from)
-    return { highest, ring: from.take(WINDOW_BYTES).subarray(0, usedBytes(highest)) }
+    return { highest, ring: from.take(lengthFor(highest)).subarray(0, usedBytes(highest)) }
   },
-}
+})
 
 const sessionWith = (window: Codec<ReplayState>): Codec<SessionState> =>
   struct<SessionState>({
@@ -231,8 +221,8 @@ const tunnelWith = (window: Codec<ReplayState>): Codec<TunnelState> =>
 /** Grows with every change of the layout above; the one before stays. */
 export const HANDOVER_VERSION = 3
 const versions = new Map([
-  [2, tunnelWith(wholeWindow)],
-  [HANDOVER_VERSION, tunnelWith(usedWindow)],
+  [2, tunnelWith(windowOf(() => WINDOW_BYTES))],
+  [HANDOVER_VERSION, tunnelWith(windowOf(usedBytes))],
 ])
 
 /** Those of `encodeState` and `decodeState`. */
