@@ -17,15 +17,10 @@ import { UapiClient } from '../tunnel/uapi-client.ts'
 import { gather } from './gather.ts'
 import { keep, machine, markdown, percentile } from './table.ts'
 
-export const restartUsage = 'npm run bench -- restart [--rounds 10] [--peers 500]'
+export const restartUsage = 'npm run bench -- restart [--rounds 10] [--peers 500] [--settled 10000]'
 
 /** Replies that must follow an event before the next. */
 const calm = 100
-/**
- * Replies before the first event of a stream: twenty seconds. What a tunnel that has just been started is still
- * compiling under full load is no matter of its replacement; one that is replaced has mostly run for weeks.
- */
-const settled = 10_000
 
 export async function benchRestart(args: readonly string[]): Promise<void> {
   const options = optionsIn(args)
@@ -51,17 +46,28 @@ interface Options {
   readonly rounds: number
   /** Of one engine, besides the one that is pinged. */
   readonly peers: number
+  /**
+   * Replies before the first event of a stream: twenty seconds by default. What a tunnel that has just been started
+   * is still compiling under full load is no matter of its replacement; one that is replaced has mostly run for weeks.
+   */
+  readonly settled: number
 }
 
 function optionsIn(args: readonly string[]): Options {
   const options = {
     rounds: { type: 'string', default: '10' },
     peers: { type: 'string', default: '500' },
+    settled: { type: 'string', default: '10000' },
   } as const
   const { values } = parseArgs({ args: [...args], options })
-  const [rounds, peers] = [Number(values.rounds), Number(values.peers)]
-  if (!(rounds >= 1 && peers >= 1 && peers <= 10_000)) throw new DroverError('USAGE', restartUsage)
-  return { rounds, peers }
+  const [rounds, peers, settled] = [values.rounds, values.peers, values.settled].map(Number) as [
+    number,
+    number,
+    number,
+  ]
+  if (!(rounds >= 1 && peers >= 1 && peers <= 10_000 && settled >= 0))
+    throw new DroverError('USAGE', restartUsage)
+  return { rounds, peers, settled }
 }
 
 interface Figure {
@@ -74,7 +80,7 @@ interface Figure {
 async function measure(
   world: TunnelWorld,
   pair: Pair,
-  { rounds, peers }: Options,
+  { rounds, peers, settled }: Options,
 ): Promise<readonly Figure[]> {
   const { one, other } = pair
   const series = async (what: string, event: () => Promise<unknown>, before = 0): Promise<Figure> => {

@@ -36,7 +36,7 @@ export interface PackedZone {
   readonly big: boolean
 }
 
-const pieceSize = 2000 // names and pointers
+const pieceSize = 1000 // names and pointers
 const noParts = 0xffff_ffff
 const nothing = { set: new Map<never, never>(), gone: [] }
 
