@@ -60,7 +60,7 @@ function factsText({ facts }: StatusView['tunnel']): readonly string[] {
   const [on, refused, off] = ['on', 'refused', 'off'].map(named)
   const parts = [
     facts.aead === facts.handshakes ? facts.aead : `${facts.aead}, handshakes ${facts.handshakes}`,
-    `offloads ${on || 'none'}`,
+    `uses ${on || 'no offload'}`,
     ...(refused ? [`refused ${refused}`] : []),
     ...(off ? [`switched off ${off}`] : []),
     facts.ipv6 ? 'IPv4 and IPv6' : 'IPv4 only',

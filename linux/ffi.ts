@@ -27,6 +27,7 @@ const process = koffi.load(null)
 
 const c = {
   mmap: process.func('int64_t mmap(uint64_t, size_t, int, int, int, int64_t)'),
+  mprotect: process.func('int mprotect(uint64_t, size_t, int)'),
   memfdCreate: process.func('int memfd_create(const char *, uint)'),
   ftruncate: process.func('int ftruncate(int, int64_t)'),
   /** Moves nothing: the address of memory that V8 made. */
@@ -48,6 +49,7 @@ const c = {
   connect: process.func('int connect(int, uint64_t, uint)'),
   socketpair: process.func('int socketpair(int, int, int, uint64_t)'),
   schedSetscheduler: process.func('int sched_setscheduler(int, int, uint64_t)'),
+  setpriority: process.func('int setpriority(int, int, int)'),
   getsockname: process.func('int getsockname(int, uint64_t, uint64_t)'),
   setsockopt: process.func('int setsockopt(int, int, int, uint64_t, uint)'),
   getsockopt: process.func('int getsockopt(int, int, int, uint64_t, uint64_t)'),
@@ -57,7 +59,15 @@ const c = {
   sendmmsg: process.func('int sendmmsg(int, uint64_t, uint, int)'),
 } as const
 
-const map = { readWrite: 3, shared: 1, private: 2, fixed: 0x10, anonymous: 0x20, fixedNoReplace: 0x100000 }
+const map = {
+  readWrite: 3,
+  readExecute: 5,
+  shared: 1,
+  private: 2,
+  fixed: 0x10,
+  anonymous: 0x20,
+  fixedNoReplace: 0x100000,
+}
 
 /** Where memory is asked for: addresses below 2^31 are small integers, which V8 does not box and koffi reads faster. */
 const lowPlaces = [0x1000_0000, 0x2000_0000, 0x3000_0000, 0x4000_0000, 0x5000_0000, 0x6000_0000]
@@ -86,6 +96,14 @@ function mapLow(size: number, file: number): number {
   for (const place of lowPlaces)
     if (c.mmap(place, size, map.readWrite, kind | map.fixedNoReplace, file, 0) === place) return place
   return c.mmap(0, size, map.readWrite, kind, file, 0)
+}
+
+/** Machine code, at an address where it can be run and not be changed any more; a negative number where that is forbidden. */
+export function mapCode(code: Uint8Array): number {
+  const at = c.mmap(0, code.length, map.readWrite, map.private | map.anonymous, -1, 0)
+  if (at < 0) return at
+  new Uint8Array(koffi.view(at, code.length)).set(code)
+  return c.mprotect(at, code.length, map.readExecute) < 0 ? -errors.EPERM : at
 }
 
 const iovecSize = 16
@@ -182,6 +200,11 @@ export class Libc {
   setUrgent(urgent: boolean): number {
     this.arena.view.setInt32(this.#scratch, urgent ? 1 : 0, true)
     return checked(c.schedSetscheduler(0, urgent ? 1 : 0, this.arena.address(this.#scratch, 4)))
+  }
+
+  /** The calling thread's share of a busy processor: from -20, the most, to 19 (setpriority(2)). */
+  setNice(nice: number): number {
+    return checked(c.setpriority(0, 0, nice))
   }
 
   bind(fd: number, at: number, length: number): number {

@@ -1,10 +1,13 @@
 /**
  * The OpenSSL inside of Node, by address: ChaCha20, Poly1305 and X25519 themselves, as OpenSSL's own code calls
- * them, and its AEAD by EVP. Memory is named by offsets into the arena and checked by it. Where a Node lacks a function,
+ * them, one by one or in turn by one call, and its AEAD by EVP. Memory is named by offsets into the arena and checked by it. Where a Node lacks a function,
  * `opensslPrimitives` is undefined. It knows no protocol.
  */
+import { arch } from 'node:process'
 import koffi from 'koffi'
 import type { Arena } from './arena.ts'
+import { mapCode } from './ffi.ts'
+import { callsInTurn } from './machine-code.ts'
 
 const process = koffi.load(null)
 
@@ -26,15 +29,50 @@ const loadPrimitives = () => ({
   final: process.func('void Poly1305_Final(uint64_t, uint64_t)'),
 })
 
+const dlsym = process.func('uint64_t dlsym(uint64_t, const char *)')
+const ofTable = koffi.proto('void calls_in_turn(uint64_t)')
+
+/** A packet's calls, with how many parameters each has. */
+const inTurn = [
+  ['ChaCha20_ctr32', 5],
+  ['Poly1305_Init', 2],
+  ['Poly1305_Update', 3],
+  ['Poly1305_Final', 2],
+] as const
+/** Where their arguments begin in the table, in words of four bytes: the lower halves of what is passed. */
+const argument = {
+  chacha20: { to: 0, from: 2, length: 4, key: 6, counter: 8 },
+  init: { context: 10, key: 12 },
+  update: { context: 14, data: 16, length: 18 },
+  final: { context: 20, tag: 22 },
+}
+const tableSize = 96
+
+type CallsInTurn = (table: number) => void
+
+/** Undefined where this processor has no code for it, or memory cannot be made executable. */
+function loadInTurn(): CallsInTurn | undefined {
+  const callees = inTurn.map(([name, parameters]) => ({ address: BigInt(dlsym(0, name)), parameters }))
+  const code = callees.every(({ address }) => address > 0n) ? callsInTurn(callees, arch) : undefined
+  const at = code === undefined ? -1 : mapCode(code)
+  return at < 0 ? undefined : (koffi.decode(at, ofTable) as CallsInTurn)
+}
+
 /** What this Node's OpenSSL offers; undefined where one of the functions is not exported. */
 export function opensslPrimitives(arena: Arena): OpensslPrimitives | undefined {
-  let functions: ReturnType<typeof loadPrimitives>
   try {
-    functions = loadPrimitives()
+    return new OpensslPrimitives(arena, loadPrimitives())
   } catch {
     return undefined
   }
-  return new OpensslPrimitives(arena, functions, arena.take(functions.contextSize()))
+}
+
+/** The same with one call for both; undefined also where `loadInTurn` is, or addresses take more than one word. */
+export function fusedPrimitives(arena: Arena): FusedPrimitives | undefined {
+  const single = opensslPrimitives(arena)
+  const low = arena.address(arena.bytes.length, 0) < 2 ** 32
+  const callsInTurn = low && single ? loadInTurn() : undefined
+  return single && callsInTurn && new FusedPrimitives(arena, single, callsInTurn)
 }
 
 const loadCurve = () => ({
@@ -72,14 +110,15 @@ export class OpensslCurve {
 }
 
 export class OpensslPrimitives {
+  readonly context: { readonly at: number; readonly size: number }
   readonly #arena: Arena
   readonly #functions: ReturnType<typeof loadPrimitives>
-  readonly #context: number
 
-  constructor(arena: Arena, functions: ReturnType<typeof loadPrimitives>, contextAt: number) {
+  constructor(arena: Arena, functions: ReturnType<typeof loadPrimitives>) {
     this.#arena = arena
     this.#functions = functions
-    this.#context = arena.address(contextAt, functions.contextSize())
+    const size = functions.contextSize()
+    this.context = { at: arena.take(size), size }
   }
 
   /**
@@ -97,11 +136,84 @@ export class OpensslPrimitives {
   /** The 16 bytes of Poly1305 (RFC 8439 2.5) over `length` bytes, with a one-time key of 32 bytes. */
   poly1305(at: number, length: number, keyAt: number, tagAt: number): void {
     const arena = this.#arena
+    const context = arena.address(this.context.at, this.context.size)
     const data = arena.address(at, length)
     const tag = arena.address(tagAt, 16)
-    this.#functions.init(this.#context, arena.address(keyAt, 32))
-    this.#functions.update(this.#context, data, length)
-    this.#functions.final(this.#context, tag)
+    this.#functions.init(context, arena.address(keyAt, 32))
+    this.#functions.update(context, data, length)
+    this.#functions.final(context, tag)
+  }
+
+  /** `chacha20`, then `poly1305` of `summed` bytes at `data` with the first 32 bytes at `to` as its key (RFC 8439 2.6). */
+  chacha20Poly1305(
+    from: number,
+    to: number,
+    length: number,
+    keyAt: number,
+    counterAt: number,
+    data: number,
+    summed: number,
+    tagAt: number,
+  ): void {
+    this.chacha20(from, to, length, keyAt, counterAt)
+    this.poly1305(data, summed, to, tagAt)
+  }
+}
+
+/** The same primitives; what belongs together is one call. */
+export class FusedPrimitives {
+  readonly #arena: Arena
+  readonly #single: OpensslPrimitives
+  readonly #callsInTurn: CallsInTurn
+  readonly #table: number
+  /** The table's first word. */
+  readonly #first: number
+
+  constructor(arena: Arena, single: OpensslPrimitives, callsInTurn: CallsInTurn) {
+    this.#arena = arena
+    this.#single = single
+    this.#callsInTurn = callsInTurn
+    const at = arena.take(tableSize)
+    this.#table = arena.address(at, tableSize)
+    this.#first = at >> 2
+    arena.bytes.fill(0, at, at + tableSize)
+    const context = arena.address(single.context.at, single.context.size)
+    for (const { context: word } of [argument.init, argument.update, argument.final])
+      arena.u32[this.#first + word] = context
+  }
+
+  chacha20(from: number, to: number, length: number, keyAt: number, counterAt: number): void {
+    this.#single.chacha20(from, to, length, keyAt, counterAt)
+  }
+
+  poly1305(at: number, length: number, keyAt: number, tagAt: number): void {
+    this.#single.poly1305(at, length, keyAt, tagAt)
+  }
+
+  chacha20Poly1305(
+    from: number,
+    to: number,
+    length: number,
+    keyAt: number,
+    counterAt: number,
+    data: number,
+    summed: number,
+    tagAt: number,
+  ): void {
+    const arena = this.#arena
+    const { u32 } = arena
+    const first = this.#first
+    const { chacha20, init, update, final } = argument
+    u32[first + chacha20.to] = arena.address(to, length)
+    u32[first + chacha20.from] = arena.address(from, length)
+    u32[first + chacha20.length] = length
+    u32[first + chacha20.key] = arena.address(keyAt, 32)
+    u32[first + chacha20.counter] = arena.address(counterAt, 16)
+    u32[first + init.key] = arena.address(to, 32)
+    u32[first + update.data] = arena.address(data, summed)
+    u32[first + update.length] = summed
+    u32[first + final.tag] = arena.address(tagAt, 16)
+    this.#callsInTurn(this.#table)
   }
 }
 

@@ -3,7 +3,7 @@
  * answer to `get=1`. `wg` and other readers leave out keys that they do not know. Written by the tunnel process,
  * read by the daemon; the two may be of different versions, so what is not understood counts for nothing. Pure.
  */
-export const offloads = ['tso', 'uso', 'gso', 'gro', 'coalesce'] as const
+export const offloads = ['tso', 'uso', 'gso', 'gro', 'coalesce', 'fused', 'priority'] as const
 export type Offload = (typeof offloads)[number]
 
 /** In use now; switched off by the operator; refused by this kernel or by a route. */

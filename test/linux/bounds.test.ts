@@ -97,6 +97,7 @@ function look(foreign: Foreign, given: Given): void {
 
 function answerOf({ name }: Foreign): number {
   if (name.endsWith('_size')) return 256
+  if (name === 'dlsym') return handle
   return /^EVP_(?!Cipher|CIPHER_CTX_ctrl)|_new$/.test(name) ? handle : 1
 }
 
@@ -106,7 +107,7 @@ function foreignOf(prototype: string): Foreign {
 }
 
 const load = koffi.load(null)
-const makesArenas = /^(malloc|mmap|memfd_create|ftruncate|memmove)$/
+const makesArenas = /^(malloc|mmap|mprotect|memfd_create|ftruncate|memmove)$/
 Object.assign(koffi, {
   load: () => ({
     func: (prototype: string) => {
@@ -119,6 +120,32 @@ Object.assign(koffi, {
       }
     },
   }),
+})
+
+/** The functions that machine code calls in turn, and how many of the table's words each is given. */
+const inTurn: Readonly<Record<string, number>> = {
+  ChaCha20_ctr32: 5,
+  Poly1305_Init: 2,
+  Poly1305_Update: 3,
+  Poly1305_Final: 2,
+}
+Object.assign(koffi, {
+  decode: () => {
+    const named = Object.entries(inTurn).map(([name, words]) => ({
+      words,
+      foreign: { name, types: [], calls: 0 },
+    }))
+    return (table: number) => {
+      let at = table - base
+      for (const { words, foreign } of named) {
+        const given = Array.from({ length: words }, (_, index) =>
+          arena.view.getBigUint64(at + 8 * index, true),
+        )
+        look(foreign, given.map(Number))
+        at += 8 * words
+      }
+    }
+  },
 })
 
 const folder = join(import.meta.dirname, '../../linux')
@@ -142,6 +169,7 @@ const makers: Readonly<Record<string, () => unknown>> = {
   Libc: () => made('Libc', arena),
   EvpContext: () => made('EvpContext', arena, room, room + 128, 'seal'),
   OpensslPrimitives: () => call('opensslPrimitives', arena),
+  FusedPrimitives: () => call('fusedPrimitives', arena),
   OpensslCurve: () => call('opensslCurve', arena),
 }
 

@@ -160,7 +160,7 @@ test('what our engine says of itself reads back', async (t) => {
     aead: 'libsodium',
     handshakes: 'libsodium',
     ipv6: false,
-    offloads: { tso: 'on', uso: 'refused', gso: 'refused', gro: 'off', coalesce: 'on' },
+    offloads: { tso: 'on', uso: 'refused', gso: 'refused', gro: 'off', coalesce: 'on', fused: 'on' },
     capabilities: ['checksum-marks'],
   }
   const lines = factLines(facts)

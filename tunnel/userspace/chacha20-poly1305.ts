@@ -1,6 +1,6 @@
 /**
- * ChaCha20-Poly1305 (RFC 8439 2.8) composed of the two primitives: four calls a packet, half of what EVP costs
- * around them. The one-time key is the first block of the key stream, so one run of ChaCha20 that begins a block
+ * ChaCha20-Poly1305 (RFC 8439 2.8) composed of the two primitives, which a packet calls together: a fraction of what
+ * EVP costs around them. The one-time key is the first block of the key stream, so one run of ChaCha20 that begins a block
  * before the text yields both: the bytes there are zero for as long as it takes. Pure but for what it is given.
  */
 import type { Arena } from '../../linux/arena.ts'
@@ -10,6 +10,17 @@ import { AEAD_BEFORE, type Aead, type AeadKey, KEY_ROOM, TAG_LENGTH } from '../w
 export interface Primitives {
   chacha20(from: number, to: number, length: number, keyAt: number, counterAt: number): void
   poly1305(at: number, length: number, keyAt: number, tagAt: number): void
+  /** Both: the sum's key is what the first 32 bytes at `to` have become. */
+  chacha20Poly1305(
+    from: number,
+    to: number,
+    length: number,
+    keyAt: number,
+    counterAt: number,
+    data: number,
+    summed: number,
+    tagAt: number,
+  ): void
 }
 
 export interface PrimitiveDeps {
@@ -56,16 +67,14 @@ class ComposedKey implements AeadKey {
 
   seal(memory: Uint8Array, from: number, length: number, to: number, counter: number): void {
     this.#layOut(memory, counter)
-    this.#stream(from, length, to)
-    const summed = this.#putLengths(to, length)
-    this.#primitives.poly1305(to, summed, to - AEAD_BEFORE, to + length)
+    this.#streamAndSum(from, length, to, to, this.#putLengths(to, length), to + length)
   }
 
   open(memory: Uint8Array, from: number, length: number, to: number, counter: number): boolean {
     const plain = length - TAG_LENGTH
     if (plain < 0) return false
     this.#layOut(memory, counter)
-    return from === to ? this.#openInPlace(from, plain) : this.#openTo(from, plain, to)
+    return from === to ? this.#openInPlace(from, plain) : this.#verify(from, plain, to)
   }
 
   close(): void {
@@ -76,17 +85,16 @@ class ComposedKey implements AeadKey {
     this.#arena.bytes.fill(0, this.#desk.at, this.#desk.at + part.size)
   }
 
-  /** ChaCha20 from a block before the text on; what comes of the zeros there is the one-time key. */
-  #stream(from: number, length: number, to: number): void {
+  /**
+   * ChaCha20 from a block before the text on, whose zeros become the one-time key; with it the sum of what lies at
+   * `data`. Text and sealed text are summed where they lie, with the lengths already behind them.
+   */
+  #streamAndSum(from: number, length: number, to: number, data: number, summed: number, tag: number): void {
     const { at } = this.#desk
-    const source = from - AEAD_BEFORE
+    const [source, target] = [from - AEAD_BEFORE, to - AEAD_BEFORE]
     this.#clear(source)
-    this.#primitives.chacha20(source, to - AEAD_BEFORE, AEAD_BEFORE + length, at, at + part.counter)
-  }
-
-  #openTo(from: number, length: number, to: number): boolean {
-    this.#stream(from, length, to)
-    return this.#verify(from, length, to - AEAD_BEFORE)
+    const counter = at + part.counter
+    this.#primitives.chacha20Poly1305(source, target, AEAD_BEFORE + length, at, counter, data, summed, tag)
   }
 
   /** The key stream's first block by itself: what is opened must be summed before it is decrypted. */
@@ -95,17 +103,18 @@ class ComposedKey implements AeadKey {
     const keyAt = from - AEAD_BEFORE
     this.#clear(keyAt)
     this.#primitives.chacha20(keyAt, keyAt, KEY_ROOM, at, at + part.counter)
-    if (!this.#verify(from, length, keyAt)) return false
+    if (!this.#verify(from, length, from)) return false
     this.#arena.view.setUint32(at + part.counter, 1, true)
     this.#primitives.chacha20(from, from, length, at, at + part.counter)
     return true
   }
 
   /**
+   * Whether the tag is right; decrypts on the way, unless `to` is `from`, before which its one-time key lies then.
    * Padding and lengths take the place of the tag and of what follows it, for as long as the sum is made. Signed
    * words, because V8 boxes what exceeds 31 bits.
    */
-  #verify(from: number, length: number, keyAt: number): boolean {
+  #verify(from: number, length: number, to: number): boolean {
     const { view } = this.#arena
     const tag = from + length
     const t0 = view.getInt32(tag, true)
@@ -118,7 +127,9 @@ class ComposedKey implements AeadKey {
     const b2 = view.getInt32(behind + 8, true)
     const b3 = view.getInt32(behind + 12, true)
     const made = this.#desk.at + part.tag
-    this.#primitives.poly1305(from, this.#putLengths(from, length), keyAt, made)
+    const summed = this.#putLengths(from, length)
+    if (to === from) this.#primitives.poly1305(from, summed, from - AEAD_BEFORE, made)
+    else this.#streamAndSum(from, length, to, from, summed, made)
     view.setInt32(behind, b0, true)
     view.setInt32(behind + 4, b1, true)
     view.setInt32(behind + 8, b2, true)

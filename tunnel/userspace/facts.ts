@@ -15,13 +15,17 @@ interface Socket {
 export interface Running {
   readonly aead: string
   readonly handshakes: string
+  /** Whether a packet takes one call of the AEAD. */
+  readonly fused: boolean
+  /** Whether the packet thread goes before others. */
+  readonly priority: boolean
   readonly without: readonly Switch[]
   readonly tun: { readonly vnetHeader: boolean; readonly tso: boolean; readonly uso: boolean }
   /** IPv4's, then IPv6's. */
   readonly sockets: readonly Socket[]
 }
 
-export function factsOf({ aead, handshakes, without, tun, sockets }: Running): EngineFacts {
+export function factsOf({ aead, handshakes, fused, priority, without, tun, sockets }: Running): EngineFacts {
   const open = sockets.filter(({ fd }) => fd >= 0)
   const state = (name: Offload, works: boolean, needs: readonly Switch[] = []): OffloadState => {
     if ([name, ...needs].some((one) => without.includes(one))) return 'off'
@@ -33,7 +37,7 @@ export function factsOf({ aead, handshakes, without, tun, sockets }: Running): E
     ipv6: (sockets[1]?.fd ?? -1) >= 0,
     offloads: {
       tso: state('tso', tun.tso),
-      // The kernel takes UDP's segments only together with TCP's.
+      // The kernel takes UDP's segments only fused with TCP's.
       uso: state('uso', tun.uso, ['tso']),
       gso: state(
         'gso',
@@ -44,6 +48,8 @@ export function factsOf({ aead, handshakes, without, tun, sockets }: Running): E
         open.every(({ gro }) => gro),
       ),
       coalesce: state('coalesce', tun.vnetHeader),
+      fused: state('fused', fused, ['openssl']),
+      priority: state('priority', priority),
     },
     capabilities: [checksumMarks],
   }

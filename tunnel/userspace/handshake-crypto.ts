@@ -18,7 +18,7 @@ export interface Curve {
 
 export interface HandshakeDeps {
   readonly arena: Arena
-  readonly primitives: Primitives
+  readonly primitives: Pick<Primitives, 'chacha20' | 'poly1305'>
   readonly curve: Curve
 }
 

@@ -53,8 +53,21 @@ export interface StartFacts extends EngineFacts {
 }
 
 /** Each can be switched off. */
-export const switches = ['tso', 'uso', 'gso', 'gro', 'coalesce', 'openssl', 'gso-tail'] as const
+export const switches = [
+  'tso',
+  'uso',
+  'gso',
+  'gro',
+  'coalesce',
+  'openssl',
+  'fused',
+  'priority',
+  'gso-tail',
+] as const
 export type Switch = (typeof switches)[number]
+
+export const isOn = ({ without }: Pick<EngineOptions, 'without'>, name: Switch): boolean =>
+  !without.includes(name)
 
 export interface EngineOptions {
   /** What it takes over instead of making its own. */

@@ -22,10 +22,11 @@ export function proven(aead: Aead, memory: Uint8Array, offset: number): boolean 
   try {
     memory.set(plain, from)
     key.seal(memory, from, plain.length, to, counter)
-    if (!same(memory, to, known) || !opens(from, to) || !opens(to, to)) return false
+    if (!same(memory, to, known) || !opens(from, to)) return false
     memory.set(known, from)
     memory[from + 3] = known[3] ^ 1
-    return !key.open(memory, from, known.length, to, counter)
+    // The last one: what is left of a right tag would hide that nobody sums in place.
+    return !key.open(memory, from, known.length, to, counter) && opens(to, to)
   } catch {
     return false
   } finally {

@@ -7,30 +7,25 @@ import { flushCompileCache } from 'node:module'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import type { Arena } from '../../linux/arena.ts'
 import { Libc, makeArena } from '../../linux/ffi.ts'
-import { EvpContext, opensslCurve, opensslPrimitives } from '../../linux/openssl.ts'
+import { EvpContext, fusedPrimitives, opensslCurve, opensslPrimitives } from '../../linux/openssl.ts'
 import { Reactor } from '../../linux/reactor.ts'
 import { STREAM_ROOM, Stream } from '../../linux/stream.ts'
 import { maxPieces, TunDevice } from '../../linux/tun.ts'
 import { UdpSocket } from '../../linux/udp.ts'
 import { DroverError, reasonOf } from '../../model/errors.ts'
 import { instant, type Millis, millis } from '../../model/time.ts'
-import type { Aead } from '../wireguard/aead.ts'
-import type { Crypto } from '../wireguard/crypto.ts'
 import { Device } from '../wireguard/device.ts'
 import { EndpointTable } from '../wireguard/endpoint.ts'
-import { ComposedAead } from './chacha20-poly1305.ts'
 import { Channel } from './channel.ts'
 import { type Memory, plainSum } from './checksum.ts'
 import { Commands } from './commands.ts'
-import { EvpAead } from './evp.ts'
 import { factsOf } from './facts.ts'
-import { OpensslCrypto } from './handshake-crypto.ts'
 import { Inbound } from './inbound.ts'
 import { PacketLoop } from './loop.ts'
-import type { EngineOptions, Order, Report, Switch } from './orders.ts'
+import { type EngineOptions, isOn, type Order, type Report } from './orders.ts'
 import { Outbound, type OutboundDeps } from './outbound.ts'
 import { UdpPorts } from './ports.ts'
-import { PROOF_ROOM, proven, provenHandshakes } from './proven.ts'
+import { choosePrimitives, type Openssl } from './primitives.ts'
 import { RandomPool } from './random-pool.ts'
 import { type FarEnd, REHEARSAL_ROOM, rehearse } from './rehearsal.ts'
 import { SEGMENTER_ROOM, Segmenter } from './segment.ts'
@@ -43,11 +38,13 @@ const arenaSize = 24 * megabyte
 const tunSlots = 16
 const udpSlots = 16
 const batchLimit = 4096
-const batchBytes = 65_536
+const batchBytes = 200_000
 /** Where packets are sealed and opened to. */
 const areaSize = megabyte / 2
 const scratchSize = 68_000
 const socketBuffer = 7 * megabyte
+/** Of the packet thread: it goes on where other programs take all there is of the processors. */
+const packetNice = -10
 /** In which a successor carries, before others have their turn, what has waited in the queues. */
 const urgentRounds = 50
 
@@ -57,8 +54,6 @@ export interface WorkerInput {
 }
 
 const random = new RandomPool(randomFillSync)
-
-const isOn = ({ without }: EngineOptions, name: Switch): boolean => !without.includes(name)
 
 function openTun(options: EngineOptions, libc: Libc): TunDevice {
   const { interface: name, persistent, mtu, inherited } = options
@@ -113,34 +108,11 @@ function waysOf(options: EngineOptions, arena: Arena, memory: Memory) {
   }
 }
 
-type Named<Primitive> = readonly [name: string, Primitive]
-
-interface Chosen {
-  readonly aead: Named<Aead>
-  readonly crypto: Named<Crypto>
-}
-
-/**
- * The fastest that this Node has and that give the known answers. libsodium is slow to load: only
- * where it is needed.
- */
-async function choosePrimitives(arena: Arena, openssl: boolean): Promise<Chosen> {
-  const room = arena.take(PROOF_ROOM)
-  const [primitives, curve] = openssl ? [opensslPrimitives(arena), opensslCurve(arena)] : []
-  const context = (scratch: number, keyAt: number, direction: 'seal' | 'open'): EvpContext =>
-    new EvpContext(arena, scratch, keyAt, direction)
-  const aeads: readonly (Named<Aead> | undefined)[] = [
-    primitives && ['openssl', new ComposedAead({ arena, primitives })],
-    openssl ? ['evp', new EvpAead({ arena, context })] : undefined,
-  ]
-  const aead = aeads.find((made) => made && proven(made[1], arena.bytes, room))
-  const handshakes = primitives && curve && new OpensslCrypto({ arena, primitives, curve })
-  const crypto = handshakes && provenHandshakes(handshakes) ? (['openssl', handshakes] as const) : undefined
-  if (aead !== undefined && crypto !== undefined) return { aead, crypto }
-  const { loadSodium } = await import('../wireguard/sodium.ts')
-  const sodium = await loadSodium()
-  return { aead: aead ?? ['libsodium', sodium.aead], crypto: crypto ?? ['libsodium', sodium.crypto] }
-}
+const opensslOf = (arena: Arena): Openssl => ({
+  primitives: (fused) => (fused ? fusedPrimitives(arena) : opensslPrimitives(arena)),
+  curve: () => opensslCurve(arena),
+  context: (scratch, keyAt, direction) => new EvpContext(arena, scratch, keyAt, direction),
+})
 
 /** Memory whose sums are fast where this engine has SIMD. */
 function makeMemory(): { readonly arena: Arena; readonly memory: Memory } {
@@ -172,8 +144,9 @@ function correspond(port: MessagePort, libc: Libc, reactor: Reactor, wake: numbe
 async function prepare({ options, wake }: WorkerInput, port: MessagePort) {
   const { arena, memory } = makeMemory()
   const libc = new Libc(arena)
-  const chosen = await choosePrimitives(arena, !options.without.includes('openssl'))
-  const [[aeadName, aead], [cryptoName, crypto]] = [chosen.aead, chosen.crypto]
+  const chosen = await choosePrimitives({ arena, openssl: opensslOf(arena) }, options)
+  const { aead } = chosen.aead
+  const { crypto } = chosen.crypto
   const scratch = { memory: arena.bytes, offset: arena.take(scratchSize), length: scratchSize }
   const makeDevice = (): Device =>
     new Device({ crypto, aead, random, wall: () => instant(Date.now()) }, { scratch })
@@ -187,8 +160,8 @@ async function prepare({ options, wake }: WorkerInput, port: MessagePort) {
   const channel = (fd: number): Channel => new Channel(new Stream({ libc, reactor, room }, fd))
   // The thread blocks from here on, and is killed one day.
   flushCompileCache()
-  const names = { aead: aeadName, handshakes: cryptoName }
-  return { libc, memory, names, device: makeDevice(), reactor, ways, udp, orders, channel }
+  const facts = { aead: chosen.aead.name, fused: chosen.aead.fused, handshakes: chosen.crypto.name }
+  return { libc, memory, facts, device: makeDevice(), reactor, ways, udp, orders, channel }
 }
 
 type Prepared = Awaited<ReturnType<typeof prepare>>
@@ -208,14 +181,15 @@ async function compose(input: WorkerInput, port: MessagePort) {
 
 /** Opens, or takes over, what packets pass through; a predecessor is asked for its state when all else is there. */
 function connect({ options, wake }: WorkerInput, prepared: Prepared, predecessor: Predecessor | undefined) {
-  const { libc, memory, names, device, reactor, ways, udp, orders, channel } = prepared
+  const { libc, memory, facts: chosen, device, reactor, ways, udp, orders, channel } = prepared
   const { inherited, without } = options
+  const priority = isOn(options, 'priority') && libc.setNice(packetNice) === 0
   const tun = openTun(options, libc)
   if (inherited === undefined) udp.open(0)
   else udp.adopt(inherited.descriptors.udp4, inherited.descriptors.udp6)
   const inbound = ways.inbound(tun)
   const outbound = ways.outbound(device, udp, tun)
-  const facts = () => factsOf({ ...names, without, tun: tun.offloads, sockets: udp.sockets })
+  const facts = () => factsOf({ ...chosen, priority, without, tun: tun.offloads, sockets: udp.sockets })
   const malformed = () => outbound.malformed + inbound.malformed
   const transmit = (now: Millis): void => loop.transmit(now)
   const hurry = (urgent: boolean): void => void libc.setUrgent(urgent)

@@ -1,6 +1,6 @@
 import { test } from 'tap'
 import { makeArena } from '../../../linux/ffi.ts'
-import { EvpContext, opensslPrimitives } from '../../../linux/openssl.ts'
+import { EvpContext, fusedPrimitives, opensslPrimitives } from '../../../linux/openssl.ts'
 import { ComposedAead, type Primitives } from '../../../tunnel/userspace/chacha20-poly1305.ts'
 import { EvpAead } from '../../../tunnel/userspace/evp.ts'
 import { PROOF_ROOM, proven } from '../../../tunnel/userspace/proven.ts'
@@ -17,8 +17,10 @@ const evp = new EvpAead({
 const primitives = opensslPrimitives(arena)
 if (primitives === undefined) throw new TypeError('this Node does not export the primitives')
 const composed = new ComposedAead({ arena, primitives })
+const inOneCall = fusedPrimitives(arena)
+const fused = new ComposedAead({ arena, primitives: inOneCall ?? primitives })
 const { aead: sodium } = await loadSodium()
-const aeads = { evp, composed, sodium }
+const aeads = { evp, composed, fused, sodium }
 const proof = arena.take(PROOF_ROOM)
 const [one, other] = [arena.take(70_000), arena.take(70_000)]
 
@@ -42,6 +44,7 @@ const withPrimitive = (change: Partial<Primitives>): Aead =>
     primitives: {
       chacha20: (...given) => primitives.chacha20(...given),
       poly1305: (...given) => primitives.poly1305(...given),
+      chacha20Poly1305: (...given) => primitives.chacha20Poly1305(...given),
       ...change,
     },
   })
@@ -57,11 +60,16 @@ test('the known answer is given by every AEAD, and by nothing that is wrong', as
   t.notOk(proven(broken({ seal: throws }), arena.bytes, proof))
   t.notOk(proven(withPrimitive({ chacha20: () => undefined }), arena.bytes, proof))
   t.notOk(proven(withPrimitive({ poly1305: () => undefined }), arena.bytes, proof))
+  t.notOk(proven(withPrimitive({ chacha20Poly1305: () => undefined }), arena.bytes, proof))
+})
+
+test('a packet takes one call where the processor has code for it', async (t) => {
+  t.equal(inOneCall !== undefined, process.arch === 'x64')
 })
 
 test('each opens what another sealed, from place to place and in place, at every length and counter', async (t) => {
   const random = new SeededRandom(7)
-  const pick = (): Aead => [evp, composed, sodium][random.below(3)] ?? evp
+  const pick = (): Aead => [evp, composed, fused, sodium][random.below(4)] ?? evp
   for (let round = 0; round < 600; round++) {
     const key = random.bytes(32)
     const [sealing, opening] = [pick().prepare(key), pick().prepare(key)]
@@ -120,7 +128,7 @@ test('only the bytes that the contract names are used', async (t) => {
 
 test('nothing outside of the arena is touched, and a closed key is closed', async (t) => {
   const end = arena.bytes.length
-  for (const [name, aead] of Object.entries({ evp, composed })) {
+  for (const [name, aead] of Object.entries({ evp, composed, fused })) {
     const key = aead.prepare(new Uint8Array(32))
     const seal = (from: number, length: number, to: number) => () =>
       key.seal(arena.bytes, from, length, to, 0)
@@ -138,5 +146,5 @@ test('nothing outside of the arena is touched, and a closed key is closed', asyn
   }
 })
 
-for (const [name, aead] of Object.entries({ evp, composed }))
+for (const [name, aead] of Object.entries({ evp, composed, fused }))
   test(`${name} against the oracle`, async (t) => aeadOracle(t, aead, arena.bytes, arena.take(ORACLE_ROOM)))

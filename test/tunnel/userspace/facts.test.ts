@@ -13,6 +13,8 @@ const socket = (given: Partial<Running['sockets'][number]> = {}) => ({
 const running = (given: Partial<Running> = {}): Running => ({
   aead: 'openssl',
   handshakes: 'openssl',
+  fused: true,
+  priority: true,
   without: [],
   tun: { vnetHeader: true, tso: true, uso: true },
   sockets: [socket(), socket()],
@@ -22,7 +24,15 @@ const offloadsOf = (given: Partial<Running>) => factsOf(running(given)).offloads
 
 test('what works is on', async (t) => {
   const { offloads, ...facts } = factsOf(running())
-  t.strictSame(offloads, { tso: 'on', uso: 'on', gso: 'on', gro: 'on', coalesce: 'on' })
+  t.strictSame(offloads, {
+    tso: 'on',
+    uso: 'on',
+    gso: 'on',
+    gro: 'on',
+    coalesce: 'on',
+    fused: 'on',
+    priority: 'on',
+  })
   t.strictSame(facts, {
     aead: 'openssl',
     handshakes: 'openssl',
@@ -44,6 +54,9 @@ test('what is switched off is not refused', async (t) => {
   t.match(offloadsOf({ tun: { ...none, vnetHeader: false } }), { tso: 'refused', coalesce: 'refused' })
   const plain = [socket({ gso: false, gro: false })]
   t.match(offloadsOf({ sockets: plain, without: ['gso', 'gro'] }), { gso: 'off', gro: 'off' })
+  t.match(offloadsOf({ fused: false }), { fused: 'refused' }, 'another processor')
+  t.match(offloadsOf({ priority: false }), { priority: 'refused' }, 'not root')
+  t.match(offloadsOf({ fused: false, without: ['openssl'] }), { fused: 'off' }, 'nothing that could be')
 })
 
 test('what gave way while it ran is refused from then on', async (t) => {

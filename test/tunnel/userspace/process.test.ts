@@ -13,7 +13,9 @@ import {
   pidOf,
   ping,
   port,
+  replace,
   run,
+  type Side,
   socketOf,
   startSide,
   TunnelWorld,
@@ -94,7 +96,7 @@ test('it ends when its interface is removed', needsRoot, async (t) => {
 })
 
 test('over IPv6, and past a narrow path', needsRoot, async (t) => {
-  const { one, other } = await world.pair(t, 'n', ['drover', 'drover'])
+  const { one, other } = await world.pair(t, 'u', ['drover', 'drover'])
   await one.space.sh('ip addr add fd77::1/64 dev w0 nodad')
   await other.space.sh('ip addr add fd77::2/64 dev w0 nodad')
   await run('wg', ['set', one.device, 'peer', other.publicKey, 'endpoint', `[fd77::2]:${port}`])
@@ -118,7 +120,7 @@ test('over IPv6, and past a narrow path', needsRoot, async (t) => {
 })
 
 test('every offload can be switched off', needsRoot, async (t) => {
-  process.env.DROVER_TUNNEL_WITHOUT = 'tso,uso,gso,gro,coalesce,openssl'
+  process.env.DROVER_TUNNEL_WITHOUT = 'tso,uso,gso,gro,coalesce,openssl,fused,priority'
   t.teardown(() => delete process.env.DROVER_TUNNEL_WITHOUT)
   const { one, other } = await world.pair(t, 'o', ['drover', 'drover'])
   t.ok((await world.iperf(one, other)) > 1e6)
@@ -128,6 +130,33 @@ test('every offload can be switched off', needsRoot, async (t) => {
     handshakes: 'libsodium',
     offloads: Object.fromEntries(offloads.map((name) => [name, 'off'])),
   })
+  t.ok((await nicenesses(one)).every((nice) => nice === 0))
+})
+
+/** How nice each thread of a process is, the packet thread's last. */
+async function nicenesses(one: Side): Promise<readonly number[]> {
+  const tasks = `/proc/${await pidOf(one)}/task`
+  const ofThread = (thread: string): number =>
+    Number(
+      readFileSync(join(tasks, thread, 'stat'), 'latin1')
+        .split(') ')[1]
+        ?.split(' ')[16],
+    )
+  return readdirSync(tasks)
+    .map(ofThread)
+    .toSorted((a, b) => b - a)
+}
+
+test('its packet thread goes before others, and no other of its threads', needsRoot, async (t) => {
+  const { one } = await world.pair(t, 'y', ['drover', 'drover'])
+  const urgentAlone = async (): Promise<void> => {
+    const [last, ...others] = (await nicenesses(one)).toReversed()
+    t.equal(last, -10)
+    t.ok(others.every((nice) => nice === 0))
+  }
+  await urgentAlone()
+  await replace(one)
+  await urgentAlone()
 })
 
 test('what it says of itself beyond UAPI is no matter to wg, and marks outlive it', needsRoot, async (t) => {
