@@ -43,6 +43,8 @@ export class MessageTable {
   readonly #ends: Uint32Array
   #pieces = 0
   #firstPiece = 0
+  /** Where the last one ends. */
+  #pieceEnd = 0
 
   constructor(libc: Libc, limit: number, iovecLimit: number) {
     this.#libc = libc
@@ -121,12 +123,15 @@ export class MessageTable {
     this.#ends[this.count] = end
   }
 
+  /** Pieces that lie end to end are one for the kernel. */
   piece(at: number, length: number): void {
     const { arena } = this.#libc
-    const iovec = this.#iovecs + this.#pieces * 16
-    arena.point(iovec, at, length)
-    arena.u32[(iovec + 8) >> 2] = length
-    this.#pieces++
+    const joins = at === this.#pieceEnd && this.#pieces > this.#firstPiece
+    if (!joins) arena.point(this.#iovecs + this.#pieces++ * 16, at, length)
+    else arena.address(at, length)
+    const lengthAt = (this.#iovecs + this.#pieces * 16 - 8) >> 2
+    arena.u32[lengthAt] = joins ? (arena.u32[lengthAt] ?? 0) + length : length
+    this.#pieceEnd = at + length
   }
 
   address(to: UdpAddress): void {

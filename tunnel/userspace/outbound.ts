@@ -1,18 +1,24 @@
 /**
  * Packets of the TUN device on their way to the network: cut into segments, sealed one by one into an area of their
- * own, sent as one batch. Whoever sent what no peer takes is told.
+ * own, where datagrams lie end to end as far as their lengths allow, sent as one batch. Whoever sent what no peer takes is
+ * told.
  */
 import type { Gathered, TunDevice } from '../../linux/tun.ts'
 import type { Millis } from '../../model/time.ts'
 import { type Device, HEADROOM, TAILROOM } from '../wireguard/device.ts'
+import { TRANSPORT_HEADER } from '../wireguard/messages.ts'
 import type { Memory } from './checksum.ts'
 import type { UdpPorts } from './ports.ts'
 import type { Segmenter } from './segment.ts'
 import type { Unreachable } from './unreachable.ts'
 
+/** In front of a datagram's header: what sealing uses and the datagram before may lie in. */
+const BEFORE = HEADROOM - TRANSPORT_HEADER
+const KEPT = BEFORE / 4
+
 export interface OutboundDeps {
   readonly memory: Memory
-  readonly device: Device
+  readonly device: Pick<Device, 'takesMarks' | 'send' | 'sealed'>
   readonly segmenter: Segmenter
   readonly udp: Pick<UdpPorts, 'add' | 'flush'>
   readonly tun: Pick<TunDevice, 'writeBatch'>
@@ -32,12 +38,18 @@ export class Outbound {
   readonly #deps: OutboundDeps
   readonly #options: OutboundOptions
   readonly #told: Gathered
+  /** The memory, in words. */
+  readonly #words: Int32Array
+  readonly #kept = new Int32Array(KEPT)
+  /** Where the next datagram begins; a multiple of four. */
   #next: number
 
   constructor(deps: OutboundDeps, options: OutboundOptions) {
     this.#deps = deps
     this.#options = options
-    this.#next = options.area.at
+    this.#next = options.area.at + HEADROOM
+    const { buffer, byteLength } = deps.memory.bytes
+    this.#words = new Int32Array(buffer, 0, byteLength >> 2)
     const at = Uint32Array.of(deps.unreachable.at)
     this.#told = { count: 1, end: Uint32Array.of(1), at, length: new Uint32Array(1) }
   }
@@ -58,7 +70,7 @@ export class Outbound {
   /** Sends what was sealed. */
   flush(): void {
     this.#deps.udp.flush()
-    this.#next = this.#options.area.at
+    this.#next = this.#options.area.at + HEADROOM
   }
 
   /** False where there is nobody to send it to. */
@@ -66,14 +78,29 @@ export class Outbound {
     const { memory, device, segmenter, udp } = this.#deps
     const { area } = this.#options
     const { at, length, mark } = segmenter
-    if (this.#next + HEADROOM + length + TAILROOM > area.at + area.length) this.flush()
-    const into = this.#next + HEADROOM
-    const result = device.send(memory.bytes, at, length, now, mark, into)
+    if (this.#next + TRANSPORT_HEADER + length + TAILROOM > area.at + area.length) this.flush()
+    const before = (this.#next - BEFORE) >> 2
+    this.#keep(before)
+    const result = device.send(memory.bytes, at, length, now, mark, this.#next + TRANSPORT_HEADER)
+    this.#putBack(before)
     if (result !== 'sealed') return result !== 'no-route' && result !== 'no-endpoint'
     const { sealed } = device
     udp.add(sealed.offset, sealed.length, sealed.to)
-    this.#next = (into + length + TAILROOM + 63) & ~63
+    const end = sealed.offset + sealed.length
+    this.#next = (end & 3) === 0 ? end : (end + HEADROOM + 63) & ~63
     return true
+  }
+
+  #keep(first: number): void {
+    const words = this.#words
+    const kept = this.#kept
+    for (let index = 0; index < KEPT; index++) kept[index] = words[first + index] ?? 0
+  }
+
+  #putBack(first: number): void {
+    const words = this.#words
+    const kept = this.#kept
+    for (let index = 0; index < KEPT; index++) words[first + index] = kept[index] ?? 0
   }
 
   #tell(now: Millis): void {
