@@ -7,11 +7,11 @@
 import { randomFillSync } from 'node:crypto'
 import type { Arena } from '../linux/arena.ts'
 import { makeArena } from '../linux/ffi.ts'
-import { type OpensslPrimitives, opensslCurve, opensslPrimitives } from '../linux/openssl.ts'
+import { fusedPrimitives, opensslCurve, opensslPrimitives } from '../linux/openssl.ts'
 import { maxPieces } from '../linux/tun.ts'
 import { DroverError } from '../model/errors.ts'
 import { instant, millis } from '../model/time.ts'
-import { ComposedAead } from '../tunnel/userspace/chacha20-poly1305.ts'
+import { ComposedAead, type Primitives } from '../tunnel/userspace/chacha20-poly1305.ts'
 import type { Memory } from '../tunnel/userspace/checksum.ts'
 import { OpensslCrypto } from '../tunnel/userspace/handshake-crypto.ts'
 import { Inbound } from '../tunnel/userspace/inbound.ts'
@@ -41,17 +41,18 @@ export async function benchPath(args: readonly string[]): Promise<void> {
   if (args.length > 0) throw new DroverError('USAGE', pathUsage)
   const summed = summedMemory(1 << 23)
   const arena = makeArena(1 << 23, summed?.buffer)
-  const primitives = opensslPrimitives(arena)
-  if (summed === undefined || primitives === undefined)
+  const single = opensslPrimitives(arena)
+  if (summed === undefined || single === undefined)
     throw new DroverError('USAGE', 'this Node has neither SIMD nor the primitives of OpenSSL')
   const memory: Memory = { bytes: arena.bytes, view: arena.view, sum: summed.sum }
   const packet = arena.take(1 << 17) + 256
-  const wholes = await pathOf(arena, memory, primitives, packet)
-  const rows = [...wholes, ...partsOf(arena, memory, primitives, packet)]
+  const fused = fusedPrimitives(arena) ?? single
+  const wholes = await pathOf(arena, memory, fused, packet)
+  const rows = [...wholes, ...partsOf(arena, memory, { fused, single }, packet)]
   const table = markdown(['nanoseconds a packet of 1,420 bytes', 'fastest twentieth', 'median'], rows)
   const secrets = markdown(
     ['nanoseconds a shared secret of a handshake', 'fastest twentieth', 'median'],
-    await secretsOf(arena, primitives),
+    await secretsOf(arena, single),
   )
   const text = `# A packet's way inside of the process\n\n${await origin()}\n\n${table}\n\n${secrets}\n`
   process.stdout.write(`\n${text}\nkept in ${keep('tunnel-path', text)}\n`)
@@ -75,7 +76,7 @@ function timed(ways: Readonly<Record<string, () => void>>, packets: number): rea
   ])
 }
 
-async function pathOf(arena: Arena, memory: Memory, primitives: OpensslPrimitives, packet: number) {
+async function pathOf(arena: Arena, memory: Memory, primitives: Primitives, packet: number) {
   const [here, there] = await acquainted(arena, primitives)
   const area = () => ({ at: arena.take(1 << 19), length: 1 << 19 })
   let written = 0
@@ -115,7 +116,7 @@ async function pathOf(arena: Arena, memory: Memory, primitives: OpensslPrimitive
 }
 
 /** Two devices with a session. */
-async function acquainted(arena: Arena, primitives: OpensslPrimitives): Promise<readonly [Device, Device]> {
+async function acquainted(arena: Arena, primitives: Primitives): Promise<readonly [Device, Device]> {
   const { crypto } = await loadSodium()
   const aead = new ComposedAead({ arena, primitives })
   const keys = [bytes(32), bytes(32)] as const
@@ -140,7 +141,12 @@ async function acquainted(arena: Arena, primitives: OpensslPrimitives): Promise<
 }
 
 /** The foreign functions with what they are given for a packet, with nothing, and the sum. */
-function partsOf(arena: Arena, memory: Memory, primitives: OpensslPrimitives, at: number): readonly Row[] {
+interface Ways {
+  readonly fused: Primitives
+  readonly single: Primitives
+}
+
+function partsOf(arena: Arena, memory: Memory, { fused, single }: Ways, at: number): readonly Row[] {
   const [key, target, tag] = [arena.take(64), arena.take(2048), arena.take(16)]
   const often = 50
   const each = (run: () => void) => (): void => {
@@ -148,16 +154,19 @@ function partsOf(arena: Arena, memory: Memory, primitives: OpensslPrimitives, at
   }
   const length = headers + payload
   const parts = {
-    'of that: ChaCha20': each(() => primitives.chacha20(at, target, length + 64, key, key + 32)),
-    'of that: Poly1305, three calls': each(() => primitives.poly1305(at, length + 20, key, tag)),
-    'of these: one call that does nothing': each(() => primitives.chacha20(at, target, 0, key, key + 32)),
+    'of that: ChaCha20 and Poly1305, one call': each(() =>
+      fused.chacha20Poly1305(at, target, length + 64, key, key + 32, at, length + 20, tag),
+    ),
+    'instead: ChaCha20, one call': each(() => single.chacha20(at, target, length + 64, key, key + 32)),
+    'instead: Poly1305, three calls': each(() => single.poly1305(at, length + 20, key, tag)),
+    'of these: one call that does nothing': each(() => single.chacha20(at, target, 0, key, key + 32)),
     'of that: the sum': each(() => void memory.sum(at, length)),
   }
   return timed(parts, often)
 }
 
 /** X25519 as handshakes call it. */
-async function secretsOf(arena: Arena, primitives: OpensslPrimitives): Promise<readonly Row[]> {
+async function secretsOf(arena: Arena, primitives: Primitives): Promise<readonly Row[]> {
   const curve = opensslCurve(arena)
   const { crypto: sodium } = await loadSodium()
   const [own, other] = [bytes(32), sodium.publicKey(bytes(32))]
