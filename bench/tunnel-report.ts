@@ -8,6 +8,7 @@ export type Measured = ReadonlyMap<Pair, readonly Round[]>
 export interface Length {
   readonly seconds: number
   readonly rounds: number
+  readonly busy: number
 }
 
 type Of = (role: Role, figure: Figure) => number
@@ -52,7 +53,7 @@ const targets: readonly Target[] = [
   against('CPU per GB', '≤', 1),
 ]
 
-export async function reportOf(measured: Measured, { seconds, rounds }: Length): Promise<string> {
+export async function reportOf(measured: Measured, { seconds, rounds, busy }: Length): Promise<string> {
   const pairs = [...measured.keys()]
   const middle = (pair: Pair | undefined, figure: Figure): number => {
     const values = (pair === undefined ? [] : (measured.get(pair) ?? [])).map((round) => round[figure])
@@ -70,7 +71,7 @@ export async function reportOf(measured: Measured, { seconds, rounds }: Length):
   const head = ['', ...pairs.map(({ contestant }) => contestant.name)]
   return [
     '# Tunnel: two namespaces of one machine, wire of MTU 1500',
-    `${await origin()}; ${rounds} rounds in turn, ${seconds} s each; medians.`,
+    `${await origin()}; ${rounds} rounds in turn, ${seconds} s each; medians.${busy > 0 ? ` Beside ${busy} programs that only compute.` : ''}`,
     markdown(
       head,
       rows((pair, figure) => middle(pair, figure)),
@@ -94,6 +95,7 @@ const notes = [
   '*No loss*: the highest rate of which less than 0.1 % is lost; *no limit*: what arrives of a sender that knows',
   'none. RTT: ping every 2 ms, 2,000 of them; loaded: beside one TCP stream. CPU: of both engines, over one stream',
   "there and one back. Memory: the larger engine's. Engines, generators and the kernel share the machine's cores.",
+  'The packet thread of drover gives itself nice -10, the others run as they are started.',
 ].join('\n')
 
 const written = (value: number): string =>

@@ -15,13 +15,15 @@ import { type Contestant, type Pair, pairOf } from './tunnel-pair.ts'
 import { type Measured, reportOf } from './tunnel-report.ts'
 
 export const tunnelUsage =
-  'npm run bench -- tunnel [--seconds 3] [--rounds 3] [--only drover,2026] [--figures tcp,udp,rtt] [--against FOLDER]'
+  'npm run bench -- tunnel [--seconds 3] [--rounds 3] [--only drover,2026] [--figures tcp,udp,rtt] [--busy 0] [--against FOLDER]'
 
 interface Options extends Measure {
   readonly rounds: number
   /** Parts of the names of those that take part. */
   readonly only: readonly string[]
   readonly against: string | undefined
+  /** Programs beside it that do nothing but compute. */
+  readonly busy: number
 }
 
 export async function benchTunnel(args: readonly string[]): Promise<void> {
@@ -31,6 +33,7 @@ export async function benchTunnel(args: readonly string[]): Promise<void> {
     const all = await contestants(options.against, say)
     const wanted = all.filter(({ name }) => options.only.some((part) => name.includes(part)))
     const pairs = await started(scene, wanted)
+    compute(scene, pairs, options.busy)
     const measured = await measureAll(scene, pairs, options)
     return await reportOf(measured, options)
   })
@@ -48,15 +51,16 @@ function optionsIn(args: readonly string[]): Options {
       rounds: { type: 'string', default: '3' },
       only: { type: 'string', default: '' },
       figures: { type: 'string', default: groups.join(',') },
+      busy: { type: 'string', default: '0' },
       against: { type: 'string' },
     },
   })
-  const [seconds, rounds] = [Number(values.seconds), Number(values.rounds)]
+  const [seconds, rounds, busy] = [Number(values.seconds), Number(values.rounds), Number(values.busy)]
   const chosen = values.figures.split(',')
-  if (!(seconds >= 1 && rounds >= 1)) throw new DroverError('USAGE', tunnelUsage)
+  if (!(seconds >= 1 && rounds >= 1 && busy >= 0)) throw new DroverError('USAGE', tunnelUsage)
   const taken = groups.filter((group) => chosen.includes(group))
   if (taken.length !== chosen.length) throw new DroverError('USAGE', tunnelUsage)
-  return { seconds, rounds, only: values.only.split(','), against: values.against, groups: taken, say }
+  return { seconds, rounds, only: values.only.split(','), against: values.against, busy, groups: taken, say }
 }
 
 /** The other tunnels; what cannot be had is said where it would start. */
@@ -81,6 +85,11 @@ const leftOut =
   ({ name }: Contestant) =>
   (error: unknown): undefined =>
     say(`left out: ${name}: ${reasonOf(error)}`) as undefined
+
+function compute({ world }: Scene, [pair]: readonly Pair[], busy: number): void {
+  for (let number = 0; pair !== undefined && number < busy; number++)
+    world.spawn(pair.one, ['sh', '-c', 'while :; do :; done'])
+}
 
 async function measureAll({ world }: Scene, pairs: readonly Pair[], options: Options): Promise<Measured> {
   const measured = new Map<Pair, Round[]>(pairs.map((pair) => [pair, []]))
