@@ -140,12 +140,12 @@ async function acquainted(arena: Arena, primitives: Primitives): Promise<readonl
   return [here, there]
 }
 
-/** The foreign functions with what they are given for a packet, with nothing, and the sum. */
 interface Ways {
   readonly fused: Primitives
   readonly single: Primitives
 }
 
+/** The foreign functions with what they are given for a packet, with nothing, and the sum. */
 function partsOf(arena: Arena, memory: Memory, { fused, single }: Ways, at: number): readonly Row[] {
   const [key, target, tag] = [arena.take(64), arena.take(2048), arena.take(16)]
   const often = 50

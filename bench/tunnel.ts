@@ -86,6 +86,7 @@ const leftOut =
   (error: unknown): undefined =>
     say(`left out: ${name}: ${reasonOf(error)}`) as undefined
 
+/** They end with the scene. */
 function compute({ world }: Scene, [pair]: readonly Pair[], busy: number): void {
   for (let number = 0; pair !== undefined && number < busy; number++)
     world.spawn(pair.one, ['sh', '-c', 'while :; do :; done'])

@@ -103,7 +103,8 @@ export function mapCode(code: Uint8Array): number {
   const at = c.mmap(0, code.length, map.readWrite, map.private | map.anonymous, -1, 0)
   if (at < 0) return at
   new Uint8Array(koffi.view(at, code.length)).set(code)
-  return c.mprotect(at, code.length, map.readExecute) < 0 ? -errors.EPERM : at
+  const closed = checked(c.mprotect(at, code.length, map.readExecute))
+  return closed < 0 ? closed : at
 }
 
 const iovecSize = 16

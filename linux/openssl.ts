@@ -1,7 +1,7 @@
 /**
  * The OpenSSL inside of Node, by address: ChaCha20, Poly1305 and X25519 themselves, as OpenSSL's own code calls
- * them, one by one or in turn by one call, and its AEAD by EVP. Memory is named by offsets into the arena and checked by it. Where a Node lacks a function,
- * `opensslPrimitives` is undefined. It knows no protocol.
+ * them, one by one or in turn by one call, and its AEAD by EVP. Memory is named by offsets into the arena and checked
+ * by it. Where a Node lacks a function, `opensslPrimitives` is undefined. It knows no protocol.
  */
 import { arch } from 'node:process'
 import koffi from 'koffi'
@@ -21,6 +21,7 @@ const evp = {
   ctrl: process.func('int EVP_CIPHER_CTX_ctrl(uint64_t, int, int, uint64_t)'),
 } as const
 
+/** Throws where this Node does not export one of them. */
 const loadPrimitives = () => ({
   chacha20: process.func('void ChaCha20_ctr32(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t)'),
   contextSize: process.func('size_t Poly1305_ctx_size()'),
@@ -28,6 +29,16 @@ const loadPrimitives = () => ({
   update: process.func('void Poly1305_Update(uint64_t, uint64_t, uint64_t)'),
   final: process.func('void Poly1305_Final(uint64_t, uint64_t)'),
 })
+
+type PrimitiveFunctions = ReturnType<typeof loadPrimitives>
+
+const exported = ((): PrimitiveFunctions | undefined => {
+  try {
+    return loadPrimitives()
+  } catch {
+    return undefined
+  }
+})()
 
 const dlsym = process.func('uint64_t dlsym(uint64_t, const char *)')
 const ofTable = koffi.proto('void calls_in_turn(uint64_t)')
@@ -60,19 +71,14 @@ function loadInTurn(): CallsInTurn | undefined {
 
 /** What this Node's OpenSSL offers; undefined where one of the functions is not exported. */
 export function opensslPrimitives(arena: Arena): OpensslPrimitives | undefined {
-  try {
-    return new OpensslPrimitives(arena, loadPrimitives())
-  } catch {
-    return undefined
-  }
+  return exported && new OpensslPrimitives(arena, exported)
 }
 
 /** The same with one call for both; undefined also where `loadInTurn` is, or addresses take more than one word. */
 export function fusedPrimitives(arena: Arena): FusedPrimitives | undefined {
-  const single = opensslPrimitives(arena)
   const low = arena.address(arena.bytes.length, 0) < 2 ** 32
-  const callsInTurn = low && single ? loadInTurn() : undefined
-  return single && callsInTurn && new FusedPrimitives(arena, single, callsInTurn)
+  const calls = low ? loadInTurn() : undefined
+  return exported && calls && new FusedPrimitives(arena, exported, calls)
 }
 
 const loadCurve = () => ({
@@ -110,15 +116,16 @@ export class OpensslCurve {
 }
 
 export class OpensslPrimitives {
-  readonly context: { readonly at: number; readonly size: number }
-  readonly #arena: Arena
-  readonly #functions: ReturnType<typeof loadPrimitives>
+  protected readonly arena: Arena
+  /** The address of Poly1305's state. */
+  protected readonly context: number
+  readonly #functions: PrimitiveFunctions
 
-  constructor(arena: Arena, functions: ReturnType<typeof loadPrimitives>) {
-    this.#arena = arena
+  constructor(arena: Arena, functions: PrimitiveFunctions) {
+    this.arena = arena
     this.#functions = functions
     const size = functions.contextSize()
-    this.context = { at: arena.take(size), size }
+    this.context = arena.address(arena.take(size), size)
   }
 
   /**
@@ -126,7 +133,7 @@ export class OpensslPrimitives {
    * 32 bytes; 16 bytes of block counter (32 bits) and nonce.
    */
   chacha20(from: number, to: number, length: number, keyAt: number, counterAt: number): void {
-    const arena = this.#arena
+    const { arena } = this
     const target = arena.address(to, length)
     const source = arena.address(from, length)
     const key = arena.address(keyAt, 32)
@@ -135,8 +142,7 @@ export class OpensslPrimitives {
 
   /** The 16 bytes of Poly1305 (RFC 8439 2.5) over `length` bytes, with a one-time key of 32 bytes. */
   poly1305(at: number, length: number, keyAt: number, tagAt: number): void {
-    const arena = this.#arena
-    const context = arena.address(this.context.at, this.context.size)
+    const { arena, context } = this
     const data = arena.address(at, length)
     const tag = arena.address(tagAt, 16)
     this.#functions.init(context, arena.address(keyAt, 32))
@@ -161,36 +167,24 @@ export class OpensslPrimitives {
 }
 
 /** The same primitives; what belongs together is one call. */
-export class FusedPrimitives {
-  readonly #arena: Arena
-  readonly #single: OpensslPrimitives
+export class FusedPrimitives extends OpensslPrimitives {
   readonly #callsInTurn: CallsInTurn
   readonly #table: number
   /** The table's first word. */
   readonly #first: number
 
-  constructor(arena: Arena, single: OpensslPrimitives, callsInTurn: CallsInTurn) {
-    this.#arena = arena
-    this.#single = single
+  constructor(arena: Arena, functions: PrimitiveFunctions, callsInTurn: CallsInTurn) {
+    super(arena, functions)
     this.#callsInTurn = callsInTurn
     const at = arena.take(tableSize)
     this.#table = arena.address(at, tableSize)
     this.#first = at >> 2
     arena.bytes.fill(0, at, at + tableSize)
-    const context = arena.address(single.context.at, single.context.size)
-    for (const { context: word } of [argument.init, argument.update, argument.final])
-      arena.u32[this.#first + word] = context
+    for (const { context } of [argument.init, argument.update, argument.final])
+      arena.u32[this.#first + context] = this.context
   }
 
-  chacha20(from: number, to: number, length: number, keyAt: number, counterAt: number): void {
-    this.#single.chacha20(from, to, length, keyAt, counterAt)
-  }
-
-  poly1305(at: number, length: number, keyAt: number, tagAt: number): void {
-    this.#single.poly1305(at, length, keyAt, tagAt)
-  }
-
-  chacha20Poly1305(
+  override chacha20Poly1305(
     from: number,
     to: number,
     length: number,
@@ -200,7 +194,7 @@ export class FusedPrimitives {
     summed: number,
     tagAt: number,
   ): void {
-    const arena = this.#arena
+    const { arena } = this
     const { u32 } = arena
     const first = this.#first
     const { chacha20, init, update, final } = argument

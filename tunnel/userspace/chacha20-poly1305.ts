@@ -4,24 +4,11 @@
  * before the text yields both: the bytes there are zero for as long as it takes. Pure but for what it is given.
  */
 import type { Arena } from '../../linux/arena.ts'
+import type { OpensslPrimitives } from '../../linux/openssl.ts'
 import { AEAD_BEFORE, type Aead, type AeadKey, KEY_ROOM, TAG_LENGTH } from '../wireguard/aead.ts'
 
 /** What it needs of OpenSSL, by offsets into the arena. */
-export interface Primitives {
-  chacha20(from: number, to: number, length: number, keyAt: number, counterAt: number): void
-  poly1305(at: number, length: number, keyAt: number, tagAt: number): void
-  /** Both: the sum's key is what the first 32 bytes at `to` have become. */
-  chacha20Poly1305(
-    from: number,
-    to: number,
-    length: number,
-    keyAt: number,
-    counterAt: number,
-    data: number,
-    summed: number,
-    tagAt: number,
-  ): void
-}
+export type Primitives = Pick<OpensslPrimitives, 'chacha20' | 'poly1305' | 'chacha20Poly1305'>
 
 export interface PrimitiveDeps {
   readonly arena: Arena
@@ -91,7 +78,8 @@ class ComposedKey implements AeadKey {
    */
   #streamAndSum(from: number, length: number, to: number, data: number, summed: number, tag: number): void {
     const { at } = this.#desk
-    const [source, target] = [from - AEAD_BEFORE, to - AEAD_BEFORE]
+    const source = from - AEAD_BEFORE
+    const target = to - AEAD_BEFORE
     this.#clear(source)
     const counter = at + part.counter
     this.#primitives.chacha20Poly1305(source, target, AEAD_BEFORE + length, at, counter, data, summed, tag)

@@ -37,7 +37,7 @@ export function factsOf({ aead, handshakes, fused, priority, without, tun, socke
     ipv6: (sockets[1]?.fd ?? -1) >= 0,
     offloads: {
       tso: state('tso', tun.tso),
-      // The kernel takes UDP's segments only fused with TCP's.
+      // The kernel takes UDP's segments only together with TCP's.
       uso: state('uso', tun.uso, ['tso']),
       gso: state(
         'gso',

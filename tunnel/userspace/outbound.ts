@@ -80,9 +80,9 @@ export class Outbound {
     const { at, length, mark } = segmenter
     if (this.#next + TRANSPORT_HEADER + length + TAILROOM > area.at + area.length) this.flush()
     const before = (this.#next - BEFORE) >> 2
-    this.#keep(before)
+    copy(this.#words, before, this.#kept, 0)
     const result = device.send(memory.bytes, at, length, now, mark, this.#next + TRANSPORT_HEADER)
-    this.#putBack(before)
+    copy(this.#kept, 0, this.#words, before)
     if (result !== 'sealed') return result !== 'no-route' && result !== 'no-endpoint'
     const { sealed } = device
     udp.add(sealed.offset, sealed.length, sealed.to)
@@ -91,21 +91,14 @@ export class Outbound {
     return true
   }
 
-  #keep(first: number): void {
-    const words = this.#words
-    const kept = this.#kept
-    for (let index = 0; index < KEPT; index++) kept[index] = words[first + index] ?? 0
-  }
-
-  #putBack(first: number): void {
-    const words = this.#words
-    const kept = this.#kept
-    for (let index = 0; index < KEPT; index++) words[first + index] = kept[index] ?? 0
-  }
-
   #tell(now: Millis): void {
     const { segmenter, tun, unreachable } = this.#deps
     this.#told.length[0] = unreachable.about(segmenter.at, segmenter.length, now)
     if (this.#told.length[0] > 0) tun.writeBatch(this.#told)
   }
+}
+
+/** KEPT words, without a view of either side, which would be an object a packet. */
+function copy(from: Int32Array, at: number, to: Int32Array, into: number): void {
+  for (let index = 0; index < KEPT; index++) to[into + index] = from[at + index] ?? 0
 }

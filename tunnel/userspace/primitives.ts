@@ -35,12 +35,9 @@ export async function choosePrimitives(
   deps: PrimitivesDeps,
   options: Pick<EngineOptions, 'without'>,
 ): Promise<Chosen> {
-  const { arena } = deps
-  const room = arena.take(PROOF_ROOM)
-  const works = (one: Chosen['aead'] | undefined): boolean =>
-    one !== undefined && proven(one.aead, arena.bytes, room)
-  const aead = isOn(options, 'openssl') ? opensslAeads(deps, options).find(works) : undefined
-  const crypto = isOn(options, 'openssl') ? handshakesOf(deps) : undefined
+  const openssl = isOn(options, 'openssl')
+  const aead = openssl ? opensslAead(deps, isOn(options, 'fused')) : undefined
+  const crypto = openssl ? opensslCrypto(deps) : undefined
   if (aead !== undefined && crypto !== undefined) return { aead, crypto }
   const { loadSodium } = await import('../wireguard/sodium.ts')
   const sodium = await loadSodium()
@@ -50,23 +47,26 @@ export async function choosePrimitives(
   }
 }
 
-/** In the order of what they cost; undefined what is not there. */
-function opensslAeads(
-  { arena, openssl }: PrimitivesDeps,
-  options: Pick<EngineOptions, 'without'>,
-): readonly (Chosen['aead'] | undefined)[] {
+/** The first that is right, in the order of what they cost; none is made that is not needed. */
+function opensslAead({ arena, openssl }: PrimitivesDeps, mayFuse: boolean): Chosen['aead'] | undefined {
   const composed = (fused: boolean): Chosen['aead'] | undefined => {
     const primitives = openssl.primitives(fused)
     return primitives && { name: 'openssl', aead: new ComposedAead({ arena, primitives }), fused }
   }
-  return [
-    isOn(options, 'fused') ? composed(true) : undefined,
-    composed(false),
-    { name: 'evp', aead: new EvpAead({ arena, context: openssl.context }), fused: false },
+  const ways = [
+    () => (mayFuse ? composed(true) : undefined),
+    () => composed(false),
+    () => ({ name: 'evp', aead: new EvpAead({ arena, context: openssl.context }), fused: false }),
   ]
+  const room = arena.take(PROOF_ROOM)
+  for (const way of ways) {
+    const made = way()
+    if (made !== undefined && proven(made.aead, arena.bytes, room)) return made
+  }
+  return undefined
 }
 
-function handshakesOf({ arena, openssl }: PrimitivesDeps): Chosen['crypto'] | undefined {
+function opensslCrypto({ arena, openssl }: PrimitivesDeps): Chosen['crypto'] | undefined {
   const [primitives, curve] = [openssl.primitives(false), openssl.curve()]
   const crypto = primitives && curve && new OpensslCrypto({ arena, primitives, curve })
   return crypto && provenHandshakes(crypto) ? { name: 'openssl', crypto } : undefined
