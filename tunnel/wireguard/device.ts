@@ -339,7 +339,7 @@ export class Device {
     now: number,
     into: number,
   ): ReceiveResult {
-    const session = this.#session(readU32(memory, offset + 4))
+    const session = this.#session(memory, offset + 4)
     const reason = session?.open(memory, offset, length, into, now)
     if (reason !== undefined || session === undefined) return this.#drop(reason ?? 'unknownIndex', 'nothing')
     const peer = session.owner
@@ -355,11 +355,14 @@ export class Device {
     return this.#deliver(peer, memory, into, plain, now)
   }
 
-  /** Most packets are for the same session as the one before. */
-  #session(index: number): Session<Peer> | undefined {
+  /**
+   * Of the index that lies at an offset. Most packets are for the same session as the one before: the index is read
+   * where it is compared, since one that exceeds 31 bits would be boxed to be passed on.
+   */
+  #session(memory: Uint8Array, at: number): Session<Peer> | undefined {
     const recent = this.#recent
-    if (recent?.localIndex === index && !recent.closed) return recent
-    this.#recent = this.#handshakes.sessions.get(index)
+    if (recent !== undefined && !recent.closed && readU32(memory, at) === recent.localIndex) return recent
+    this.#recent = this.#handshakes.sessions.get(readU32(memory, at))
     return this.#recent
   }
 
