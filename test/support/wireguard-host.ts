@@ -4,9 +4,10 @@
  */
 import { instant, millis } from '../../model/time.ts'
 import type { PeerChange } from '../../tunnel/wireguard/change.ts'
-import type { DeviceOptions, SendResult } from '../../tunnel/wireguard/device.ts'
+import type { DeviceOptions } from '../../tunnel/wireguard/device.ts'
 import { type Endpoint, formatEndpoint, parseEndpoint } from '../../tunnel/wireguard/endpoint.ts'
 import { decodeState, encodeState } from '../../tunnel/wireguard/handover.ts'
+import type { SendResult } from '../../tunnel/wireguard/results.ts'
 import type { Node, SimulatedNetwork } from './simulated-network.ts'
 import { type Box, boxOf, type Inner, innerV4 } from './wireguard.ts'
 

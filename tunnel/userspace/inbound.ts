@@ -3,7 +3,8 @@
  * peer sealed them, coalesced, written as one batch.
  */
 import type { TunDevice, TunState } from '../../linux/tun.ts'
-import { HEADROOM, type Packet, TAILROOM } from '../wireguard/device.ts'
+import { HEADROOM, TAILROOM } from '../wireguard/device.ts'
+import type { Packet } from '../wireguard/results.ts'
 import type { Memory } from './checksum.ts'
 import { Coalescer, type CoalescerOptions } from './coalesce.ts'
 
