@@ -51,11 +51,12 @@ async function withServer<T>(
   work: (client: readonly string[]) => Promise<T>,
 ): Promise<T> {
   const port = String(++lastPort)
+  const congestion = pair.congestion === undefined ? [] : ['-C', pair.congestion]
   const server = world.spawn(pair.two, ['iperf3', '-s', '-1', '--forceflush', '-p', port])
   const said = saidBy(server)
   try {
     await until('iperf3 listening', () => said().includes('listening'))
-    return await work(['iperf3', '--connect-timeout', '5000', '-c', pair.target, '-p', port])
+    return await work(['iperf3', '--connect-timeout', '5000', '-c', pair.target, '-p', port, ...congestion])
   } finally {
     server.kill('SIGKILL')
   }

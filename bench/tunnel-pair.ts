@@ -51,6 +51,8 @@ export interface Pair extends Running {
   readonly contestant: Contestant
   readonly one: TestNetns
   readonly two: TestNetns
+  /** Of TCP streams, in the kernel's name; the machine's where it is not given. */
+  readonly congestion?: string
 }
 
 let pairs = 0

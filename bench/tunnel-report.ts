@@ -5,9 +5,10 @@ import type { Pair, Role } from './tunnel-pair.ts'
 
 export type Measured = ReadonlyMap<Pair, readonly Round[]>
 
-export interface Length {
+export interface Conditions {
   readonly seconds: number
   readonly rounds: number
+  readonly congestion: string
   readonly busy: number
 }
 
@@ -53,7 +54,8 @@ const targets: readonly Target[] = [
   against('CPU per GB', '≤', 1),
 ]
 
-export async function reportOf(measured: Measured, { seconds, rounds, busy }: Length): Promise<string> {
+export async function reportOf(measured: Measured, options: Conditions): Promise<string> {
+  const { seconds, rounds, congestion, busy } = options
   const pairs = [...measured.keys()]
   const middle = (pair: Pair | undefined, figure: Figure): number => {
     const values = (pair === undefined ? [] : (measured.get(pair) ?? [])).map((round) => round[figure])
@@ -71,7 +73,7 @@ export async function reportOf(measured: Measured, { seconds, rounds, busy }: Le
   const head = ['', ...pairs.map(({ contestant }) => contestant.name)]
   return [
     '# Tunnel: two namespaces of one machine, wire of MTU 1500',
-    `${await origin()}; ${rounds} rounds in turn, ${seconds} s each; medians.${busy > 0 ? ` Beside ${busy} programs that only compute.` : ''}`,
+    `${await origin()}; ${rounds} rounds in turn, ${seconds} s each; medians; TCP by ${congestion}.${busy > 0 ? ` Beside ${busy} programs that only compute.` : ''}`,
     markdown(
       head,
       rows((pair, figure) => middle(pair, figure)),

@@ -2,6 +2,7 @@
  * Userspace tunnels side by side, each between two namespaces of its own, measured in turn (A B A B), medians,
  * ratios and targets. Figures depend on the machine and on what else it does; ratios less so.
  */
+import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { DroverError, reasonOf } from '../model/errors.ts'
 import { benchPackages, installPackages, missingPackages } from '../setup/packages.mjs'
@@ -15,13 +16,15 @@ import { type Contestant, type Pair, pairOf } from './tunnel-pair.ts'
 import { type Measured, reportOf } from './tunnel-report.ts'
 
 export const tunnelUsage =
-  'npm run bench -- tunnel [--seconds 3] [--rounds 3] [--only drover,2026] [--figures tcp,udp,rtt] [--busy 0] [--against FOLDER]'
+  'npm run bench -- tunnel [--seconds 3] [--rounds 3] [--only drover,2026] [--figures tcp,udp,rtt] [--congestion cubic] [--busy 0] [--against FOLDER]'
 
 interface Options extends Measure {
   readonly rounds: number
   /** Parts of the names of those that take part. */
   readonly only: readonly string[]
   readonly against: string | undefined
+  /** The congestion control of TCP, in the kernel's name. */
+  readonly congestion: string
   /** Programs beside it that do nothing but compute. */
   readonly busy: number
 }
@@ -32,7 +35,8 @@ export async function benchTunnel(args: readonly string[]): Promise<void> {
   const text = await inScene(async (scene) => {
     const all = await contestants(options.against, say)
     const wanted = all.filter(({ name }) => options.only.some((part) => name.includes(part)))
-    const pairs = await started(scene, wanted)
+    const { congestion } = options
+    const pairs = (await started(scene, wanted)).map((pair) => ({ ...pair, congestion }))
     compute(scene, pairs, options.busy)
     const measured = await measureAll(scene, pairs, options)
     return await reportOf(measured, options)
@@ -51,6 +55,7 @@ function optionsIn(args: readonly string[]): Options {
       rounds: { type: 'string', default: '3' },
       only: { type: 'string', default: '' },
       figures: { type: 'string', default: groups.join(',') },
+      congestion: { type: 'string', default: settingOf('tcp_congestion_control') },
       busy: { type: 'string', default: '0' },
       against: { type: 'string' },
     },
@@ -60,8 +65,14 @@ function optionsIn(args: readonly string[]): Options {
   if (!(seconds >= 1 && rounds >= 1 && busy >= 0)) throw new DroverError('USAGE', tunnelUsage)
   const taken = groups.filter((group) => chosen.includes(group))
   if (taken.length !== chosen.length) throw new DroverError('USAGE', tunnelUsage)
-  return { seconds, rounds, only: values.only.split(','), against: values.against, busy, groups: taken, say }
+  const { congestion, against } = values
+  const available = settingOf('tcp_available_congestion_control')
+  if (!available.split(' ').includes(congestion))
+    throw new DroverError('USAGE', `--congestion ${congestion}: this kernel has ${available}`)
+  return { seconds, rounds, only: values.only.split(','), congestion, against, busy, groups: taken, say }
 }
+
+const settingOf = (name: string): string => readFileSync(`/proc/sys/net/ipv4/${name}`, 'utf8').trim()
 
 /** The other tunnels; what cannot be had is said where it would start. */
 function install(): void {

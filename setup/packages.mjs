@@ -69,6 +69,7 @@ export const benchPackages = new Map([
   ['fastd', 'fastd'],
   ['tinc', 'tincd'],
   ['nebula', 'nebula'],
+  ['socat', 'socat'],
 ])
 
 /** @param {string} program */

@@ -11,6 +11,7 @@ import { installedWireguardGo, newestWireguardGo } from '../wireguard-go.ts'
 import { fastd } from './fastd.ts'
 import { nebula } from './nebula.ts'
 import { openvpn } from './openvpn.ts'
+import { socat } from './socat.ts'
 import { strongswan } from './strongswan.ts'
 import { tinc } from './tinc.ts'
 import { wireguard } from './wireguard.ts'
@@ -44,7 +45,7 @@ export async function contestants(against: string | undefined, say: Say): Promis
 
 async function packaged(say: Say): Promise<readonly Contestant[]> {
   const found: Contestant[] = []
-  for (const make of [strongswan, openvpn, fastd, tinc, nebula]) {
+  for (const make of [socat, strongswan, openvpn, fastd, tinc, nebula]) {
     try {
       found.push(await make())
     } catch (error) {
