@@ -1,10 +1,10 @@
 /**
  * Keeps the process of an engine up. One that runs already is found through its socket and left alone; it outlives this
- * process. When it ends it is started again, at once at first, then ever more slowly; one that gave its tunnel to a
- * successor has not ended.
+ * process. When it ends it is started again, at once at first, then ever more slowly, and the log says why it ended; one
+ * that gave its tunnel to a successor has not ended.
  */
 import { spawn } from 'node:child_process'
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
 import { type Clock, type Log, type Meter, sleep } from '../model/ports.ts'
 import { millis } from '../model/time.ts'
 import type { Keeper } from './keeper.ts'
@@ -47,6 +47,7 @@ export class TunnelProcess implements Keeper {
   readonly #stop = new AbortController()
   readonly #worker: string
   #running = false
+  #lastWhy = ''
 
   constructor(deps: TunnelProcessDeps, options: TunnelProcessOptions) {
     this.#deps = deps
@@ -72,6 +73,7 @@ export class TunnelProcess implements Keeper {
       }
       const since = clock.boot()
       this.#running = true
+      this.#lastWhy = ''
       await this.#attend(held, up)
       this.#running = false
       if (signal.aborted) return
@@ -127,6 +129,7 @@ export class TunnelProcess implements Keeper {
   #start(): () => boolean {
     const [program = '', ...words] = this.#options.command
     const output = openSync(this.#options.logFile, 'a', 0o600)
+    const said = fstatSync(output).size
     const child = spawn(program, words, {
       detached: true,
       env: { ...this.#options.environment },
@@ -134,8 +137,9 @@ export class TunnelProcess implements Keeper {
     })
     closeSync(output)
     let alive = true
-    child.once('exit', () => {
+    child.once('exit', (code, signal) => {
       alive = false
+      if (code !== 0) this.#failed(signal === null ? this.#lastLine(said) : `killed by ${signal}`, code)
     })
     child.once('error', (err) => {
       alive = false
@@ -143,5 +147,23 @@ export class TunnelProcess implements Keeper {
     })
     child.unref()
     return () => alive
+  }
+
+  /** Says so once for each reason until an engine is up: it is tried again and again. */
+  #failed(why: string, code: number | null): void {
+    if (why === this.#lastWhy) return
+    this.#lastWhy = why
+    const { logFile } = this.#options
+    this.#deps.log.warn('the tunnel process failed', { worker: this.#worker, why, code, logFile })
+  }
+
+  /** What the process said last, after the first `from` bytes of its output. */
+  #lastLine(from: number): string {
+    try {
+      const text = readFileSync(this.#options.logFile).subarray(from).toString().trimEnd()
+      return text.slice(text.lastIndexOf('\n') + 1) || 'it said nothing'
+    } catch {
+      return 'what it said cannot be read'
+    }
   }
 }

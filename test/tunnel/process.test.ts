@@ -127,12 +127,16 @@ test('a tunnel process that gives its tunnel away is followed to its successor',
   process.kill(crashed, 'SIGKILL')
   await until('another', async () => one.ups() === 5 && (await onlyPid(name)) !== crashed)
   t.equal(one.meter.values.get('drover_worker_restarts_total{"worker":"tunnel"}'), 1, 'a crash is one')
+  await onlyPid(name).then((pid) => process.kill(pid, 'SIGKILL'))
+  await until('a third', () => one.ups() === 6)
+  const failures = one.log.lines.filter(({ message }) => message === 'the tunnel process failed')
+  t.match(failures, [{ fields: { why: 'killed by SIGKILL', code: null } }])
 })
 
 test('a process that cannot start is tried ever more slowly, and close ends it', needsRoot, async (t) => {
   const [log, meter] = [new MemoryLog(), new MemoryMeter()]
   const started = join(folder, 'started')
-  const command = ['sh', '-c', `echo again >> ${started}; exit 1`]
+  const command = ['sh', '-c', `echo again >> ${started}; echo first; echo no TUN device here >&2; exit 3`]
   const deps = { client: new UapiClient(socketOf('nobody')), clock: realClock, log, meter }
   const held = new TunnelProcess(deps, { command, environment: process.env, logFile: join(folder, 'log') })
   const running = held.run(() => t.fail('it is not up'))
@@ -140,6 +144,9 @@ test('a process that cannot start is tried ever more slowly, and close ends it',
   t.notOk(held.running)
   held.close()
   await running
+  const said = log.lines.filter(({ level }) => level === 'warn')
+  t.match(said, [{ message: 'the tunnel process failed', fields: { why: 'no TUN device here', code: 3 } }])
+  t.equal(said.length, 1, 'once, however often it is tried')
 })
 
 /** A server that does this with each connection, and a client that is patient unless it waits in vain. */
