@@ -77,7 +77,7 @@ export class TunnelProcess implements Keeper {
       await this.#attend(held, up)
       this.#running = false
       if (signal.aborted) return
-      log.warn('the tunnel process ended', { worker: this.#worker })
+      log.warn('the tunnel process ended', { worker: this.#worker, ...this.#output })
       meter.count('drover_worker_restarts_total', 1, { worker: this.#worker })
       if (clock.boot() - since > steady) pause = shortest
     }
@@ -153,8 +153,13 @@ export class TunnelProcess implements Keeper {
   #failed(why: string, code: number | null): void {
     if (why === this.#lastWhy) return
     this.#lastWhy = why
-    const { logFile } = this.#options
-    this.#deps.log.warn('the tunnel process failed', { worker: this.#worker, why, code, logFile })
+    this.#deps.log.warn('the tunnel process failed', { worker: this.#worker, why, code, ...this.#output })
+  }
+
+  /** Where to read on; a process of somebody else's has its own place. */
+  get #output(): { readonly logFile?: string } {
+    const { command, logFile } = this.#options
+    return command.length === 0 ? {} : { logFile }
   }
 
   /** What the process said last, after the first `from` bytes of its output. */

@@ -102,6 +102,8 @@ test('a tunnel process is started, found again, and back after kill -9', needsRo
   t.match(await again.client.get(), `private_key=${mine.own}\nlisten_port=51901\n`)
   t.equal(again.meter.values.get('drover_worker_restarts_total{"worker":"tunnel"}'), 1)
   await until('the daemon knows', () => again.ups() === 2 && again.held.running)
+  const ended = again.log.lines.find(({ message }) => message === 'the tunnel process ended')
+  t.equal(ended?.fields.logFile, join(folder, 'log'), 'and says where to read on')
 })
 
 test('a tunnel process that gives its tunnel away is followed to its successor', needsRoot, async (t) => {
