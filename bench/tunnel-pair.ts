@@ -101,7 +101,11 @@ const file: Site['file'] = ({ folder }, name, text, mode = 0o600) => {
 }
 
 const answers = (from: TestNetns, target: string): Promise<boolean> =>
-  from.sh(`ping -n -c 1 -W 1 ${target}`).then(
+  fulfils(from.sh(`ping -n -c 1 -W 1 ${target}`))
+
+/** For `until`: false instead of a rejection. */
+export const fulfils = (attempt: Promise<unknown>): Promise<boolean> =>
+  attempt.then(
     () => true,
     () => false,
   )

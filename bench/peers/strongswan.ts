@@ -5,7 +5,7 @@
  */
 import { must } from '../../lab/command.ts'
 import { until } from '../../test/support/netns.ts'
-import type { Contestant, End, Site } from '../tunnel-pair.ts'
+import { type Contestant, type End, fulfils, type Site } from '../tunnel-pair.ts'
 import { versionOf } from './version.ts'
 
 /** Crypto of OpenSSL first: it has AES-NI. */
@@ -42,10 +42,7 @@ async function start(site: Site) {
 }
 
 const load = (end: End): Promise<boolean> =>
-  swanctl(end, ['--load-all', '--noprompt', '--file', `${end.folder}/swanctl.conf`]).then(
-    () => true,
-    () => false,
-  )
+  fulfils(swanctl(end, ['--load-all', '--noprompt', '--file', `${end.folder}/swanctl.conf`]))
 
 const swanctl = (end: End, words: readonly string[]): Promise<string> =>
   must(['swanctl', ...words, '--uri', `unix://${end.folder}/vici`], {

@@ -6,7 +6,7 @@ import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { must } from '../../lab/command.ts'
 import { until } from '../../test/support/netns.ts'
 import { UapiClient } from '../../tunnel/uapi-client.ts'
-import type { Contestant, End, Role, Running, Site } from '../tunnel-pair.ts'
+import { type Contestant, type End, fulfils, type Role, type Running, type Site } from '../tunnel-pair.ts'
 
 export interface WireguardOptions {
   readonly name: string
@@ -63,14 +63,7 @@ const deviceName = (number: number, own: number): string => `dt${process.pid}x${
 const configure = async (end: End, keys: Keys, peer: End, { publicKey }: Keys): Promise<void> => {
   const { device, privateKey } = keys
   // Not by `wg show`, which removes the socket of an engine that has bound it and does not listen yet.
-  const asked = (): Promise<boolean> =>
-    uapiOf(device)
-      .get()
-      .then(
-        () => true,
-        () => false,
-      )
-  await until(`${device} answers in ${end.space.name}`, asked, 30_000)
+  await until(`${device} answers in ${end.space.name}`, () => fulfils(uapiOf(device).get()))
   const lines = [
     '[Interface]',
     `PrivateKey = ${privateKey}`,
